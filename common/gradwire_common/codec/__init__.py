@@ -1,0 +1,1 @@
+"""Tensor to frame and back: GenNorm fit, quantisers, Huffman coder."""

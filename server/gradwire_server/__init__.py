@@ -1,0 +1,1 @@
+"""The parameter server: rounds, staged pushes, versioned weights, broadcast."""

@@ -1,0 +1,1 @@
+"""The worker: gradients, residual memory, the client and RemoteOptimizer."""
