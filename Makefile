@@ -1,0 +1,49 @@
+# Everything a developer or a new user runs. `make help` lists it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long lint stubs format clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	@touch $@
+
+demo: $(VENV)/.installed  ## train on real images, 2 workers at 2 bits an entry, beside float32
+	$(BIN)/gradwire train --config examples/demo.toml --compare
+
+test: $(VENV)/.installed-test lint  ## lint, type-check and run every test that takes seconds
+	$(BIN)/pytest -m "not long"
+
+test-long: $(VENV)/.installed-test  ## the tests that take minutes
+	$(BIN)/pytest -m long --timeout 3600
+
+lint: $(VENV)/.installed-test  ## formatting, lint, types, import contracts
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-test  ## format the code and mend what lint can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+stubs: $(VENV)/.installed-test  ## write the stubs of proto/ anew
+	$(BIN)/python -m grpc_tools.protoc -Igradwire_common/v1=proto --python_out=common --pyi_out=common \
+		--grpc_python_out=common gradwire_common/v1/parameter_server.proto
+
+clean:  ## remove what the other targets made, the runs excepted
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

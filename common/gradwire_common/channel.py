@@ -1,0 +1,80 @@
+"""What both ends must agree on about gRPC: channel options, the cost of framing, and how errors travel."""
+
+import math
+
+import grpc
+
+from gradwire_common import errors
+from gradwire_common.errors import GradwireError
+
+PROTOCOL_VERSION = 1  # of proto/parameter_server.proto; raised when an older peer would misread a newer one
+ERROR_KEY = "gradwire-error"  # trailing metadata that names the kind of error
+
+KEEPALIVE_MS = 30_000  # the client's ping after this much silence
+KEEPALIVE_TIMEOUT_MS = 10_000  # and how long it waits for the answer
+SERVER_KEEPALIVE_MS = 60_000
+MIN_PING_INTERVAL_MS = 10_000  # pings closer together than this are abuse; well under KEEPALIVE_MS
+LOOKAHEAD_BYTES = (
+    32 << 10
+)  # what a receiver that does not read takes in, halved; at the socket the lead is 4 times that
+
+# HTTP/2 window settings, the same at both ends: without bandwidth probing the window stays small, so a receiver that
+# stops reading stops its sender soon, which is what the token buckets rely on.
+_WINDOW = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES)]
+
+CLIENT_OPTIONS = [
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+SERVER_OPTIONS = [
+    ("grpc.keepalive_time_ms", SERVER_KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.so_reuseport", 0),
+]
+
+LIMITED = _WINDOW  # added to the options of an end that token buckets slow
+
+# Bytes that a message costs on the wire beside itself, measured at the socket by tests/test_wire_cost.py.
+MESSAGE_PREFIX = 5  # gRPC: compressed flag and length
+FRAME_PREFIX = 9  # HTTP/2 frame header
+FRAME_BYTES = 16_384  # HTTP/2's default largest frame
+CALL_BYTES = 120  # headers, trailers and window updates of one call, once HPACK has seen such a call
+
+
+def wire_bytes(message_bytes: int) -> int:
+    """Return the bytes that a message of `message_bytes` takes on the wire, framing included."""
+    framed = message_bytes + MESSAGE_PREFIX
+    return framed + FRAME_PREFIX * math.ceil(framed / FRAME_BYTES)
+
+
+_STATUS_OF: list[tuple[type[GradwireError], grpc.StatusCode]] = [
+    (errors.DataError, grpc.StatusCode.INVALID_ARGUMENT),
+    (errors.UsageError, grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.RunEndedError, grpc.StatusCode.OUT_OF_RANGE),
+    (errors.WeatherError, grpc.StatusCode.UNAVAILABLE),
+]
+
+
+def status_of(error: GradwireError) -> grpc.StatusCode:
+    """Return the gRPC status that an error travels as."""
+    return next((status for kind, status in _STATUS_OF if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+
+
+def error_of(call: grpc.RpcError, server: str) -> GradwireError:
+    """Return the error that a failed call stands for; `server` is its address, for the message."""
+    kinds = [value for key, value in call.trailing_metadata() or () if key == ERROR_KEY]
+    kind = getattr(errors, str(kinds[0]), None) if kinds else None
+    if isinstance(kind, type) and issubclass(kind, GradwireError):
+        return kind(call.details())
+    if call.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
+        return errors.UnavailableError(f"server {server} cannot be reached: {call.details()}")
+    return GradwireError(f"server {server} answered {call.code().name}: {call.details()}")

@@ -1,0 +1,67 @@
+"""Frames cut into chunks that fit one gRPC message, and put together again."""
+
+from collections.abc import Iterable, Iterator
+
+from gradwire_common.errors import BitstreamError
+
+MIN_CHUNK = 16 << 10  # bytes; smaller chunks spend more on framing than they gain in smoothness
+MAX_CHUNK = 1 << 20  # bytes; a quarter of gRPC's default limit of 4 MB
+SECONDS_PER_CHUNK = 0.1  # what one chunk may hold of a limited link
+
+
+def chunk_size(rate: float) -> int:
+    """Return the bytes of data in a chunk for a link of `rate` bytes per second; 0 stands for no limit."""
+    return MAX_CHUNK if rate <= 0 else int(min(max(rate * SECONDS_PER_CHUNK, MIN_CHUNK), MAX_CHUNK))
+
+
+def split(frames: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Cut the concatenation of `frames` into pieces of `size` bytes, the last one shorter.
+
+    A piece leaves as soon as it is full, while later frames are still being made.
+    """
+    held: list[bytes | memoryview] = []
+    n_held = 0
+    for frame in frames:
+        rest = memoryview(frame)
+        while n_held + len(rest) >= size:
+            cut = size - n_held
+            held.append(rest[:cut])
+            yield b"".join(held)
+            rest, held, n_held = rest[cut:], [], 0
+        if rest:
+            held.append(rest)
+            n_held += len(rest)
+    if held:
+        yield b"".join(held)
+
+
+class Joiner:
+    """Bytes put together from chunks that arrive in order, up to a limit known beforehand."""
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self._pieces: list[bytes] = []
+        self.length = 0
+
+    def add(self, offset: int, data: bytes) -> None:
+        """Append the chunk that begins at byte `offset`.
+
+        Raises:
+            BitstreamError: if it does not begin where the last one ended, or passes the limit.
+        """
+        if offset != self.length:
+            raise BitstreamError(f"chunk begins at byte {offset}, want {self.length}")
+        if self.length + len(data) > self._limit:
+            raise BitstreamError(f"got more than {self._limit} bytes, the most that this model's frames can take")
+        self._pieces.append(data)
+        self.length += len(data)
+
+    def join(self, length: int) -> bytes:
+        """Return all bytes, which the sender says are `length`.
+
+        Raises:
+            BitstreamError: if they are not.
+        """
+        if length != self.length:
+            raise BitstreamError(f"got {self.length} bytes, want {length}")
+        return b"".join(self._pieces)

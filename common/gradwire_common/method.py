@@ -1,0 +1,31 @@
+"""How an update is coded: the settings of memory, transform, quantiser and coder together."""
+
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+QuantizerName = Literal["uniform", "float8-1-5-2", "float8-1-4-3", "float4-1-2-1", "bfloat16", "float32"]
+Allocation = Literal["common", "per-tensor"]
+TransformName = Literal["none", "dct"]
+
+QUANTIZER_NAMES: tuple[str, ...] = get_args(QuantizerName)
+
+
+class Method(BaseModel):
+    """memory (residual) + transform + quantiser + coder, as one value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    quantizer: QuantizerName = Field("uniform", description="quantiser of the entries")
+    bits: float = Field(2.0, ge=0.01, le=8.0, description="bits per entry that the uniform quantiser aims at")
+    allocation: Allocation = Field("common", description="one step size for all tensors, or the same bits for each")
+    gamma: float = Field(1.0, ge=0.0, le=1.0, description="decay of the residual memory; 0 switches it off")
+    transform: TransformName = Field("none", description="orthonormal transform before quantising")
+
+    @property
+    def exact(self) -> bool:
+        """True where nothing is lost, so that no residual is needed."""
+        return self.quantizer == "float32"
+
+
+FLOAT32 = Method(quantizer="float32", gamma=0.0)

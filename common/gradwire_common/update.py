@@ -1,0 +1,177 @@
+"""A whole update, as frames one after the other: a push's gradient, a version's change of the weights, a snapshot."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from gradwire_common.codec.fit import fit_gennorm
+from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame, read_header
+from gradwire_common.codec.gennorm import GenNorm
+from gradwire_common.codec.quantizers import Float32, Quantizer, make_quantizer
+from gradwire_common.codec.rate_model import common_step, ratio_for_bits
+from gradwire_common.errors import BitstreamError, NonFiniteError
+from gradwire_common.manifest import Layout, Unit
+from gradwire_common.method import Method
+
+F32 = npt.NDArray[np.float32]
+
+EXACT = Float32()
+
+
+@dataclass
+class EncodeReport:
+    """What one update cost to make.
+
+    Attributes:
+        fits: one model per parameter unit; empty where the quantiser needs none.
+        step: the common step size, in gradient units; 0 where there is none.
+        fit_seconds, encode_seconds: time spent; encoding is measured between the frames' hand-overs.
+        n_bytes: bytes of frames made so far.
+    """
+
+    fits: list[GenNorm] = field(default_factory=list)
+    step: float = 0.0
+    fit_seconds: float = 0.0
+    encode_seconds: float = 0.0
+    n_bytes: int = 0
+
+
+class UpdateEncoder:
+    """Makes the frames of updates of one layout with one method. It holds no state between updates."""
+
+    def __init__(self, layout: Layout, method: Method):
+        self.layout = layout
+        self.method = method
+
+    def encode(
+        self,
+        values: F32,
+        residual: F32 | None = None,
+        *,
+        with_buffers: bool = False,
+        report: EncodeReport | None = None,
+    ) -> Iterator[bytes]:
+        """Yield one frame a unit: the parameters' entries coded by the method, then the buffers' in float32.
+
+        Args:
+            values: (n_parameters,) or longer float32 in layout order, transformed already.
+            residual: (n_parameters,) float32 or None; receives what quantising lost. May be `values` itself.
+            with_buffers: whether the frames of the buffers follow; `values` must hold them then.
+            report: filled in while frames are made.
+
+        Raises:
+            NonFiniteError: at the first frame, if a parameter's entries are not all finite; names the tensor.
+        """
+        report = report if report is not None else EncodeReport()
+        began = time.perf_counter()
+        quantizers = self._quantizers(values, report)
+        report.fit_seconds = time.perf_counter() - began
+        for unit, quantizer, model in zip(
+            self.layout.parameters, quantizers, report.fits or [None] * len(quantizers), strict=True
+        ):
+            began = time.perf_counter()
+            lost = None if residual is None else residual[unit.place]
+            frame = encode_frame(values[unit.place], quantizer, model, residual=lost)
+            yield _account(frame, began, report)
+        for unit in self.layout.buffers if with_buffers else ():
+            began = time.perf_counter()
+            yield _account(encode_frame(values[unit.place], EXACT), began, report)
+
+    def _quantizers(self, values: F32, report: EncodeReport) -> list[Quantizer]:
+        """Fit every parameter unit and choose its quantiser."""
+        name, units = self.method.quantizer, self.layout.parameters
+        if name in ("float32", "bfloat16"):
+            for unit in units:
+                check_finite(values, unit)
+            return [make_quantizer(name)] * len(units)
+        for unit in units:
+            try:
+                report.fits.append(fit_gennorm(values[unit.place]))
+            except NonFiniteError:
+                check_finite(values, unit)
+                raise
+        if name != "uniform":
+            return [make_quantizer(name, model=model) for model in report.fits]
+        if self.method.allocation == "per-tensor":
+            steps = [float(ratio_for_bits(model.beta, self.method.bits)) * model.alpha for model in report.fits]
+            return [make_quantizer(name, step=step) for step in steps]
+        report.step = common_step(report.fits, [len(unit) for unit in units], self.method.bits)
+        return [make_quantizer(name, step=report.step)] * len(units)
+
+
+def encode_exact(values: F32, units: Sequence[Unit]) -> Iterator[bytes]:
+    """Yield a float32 frame for each unit of the flat vector `values`: a snapshot, where `units` are all."""
+    for unit in units:
+        yield encode_frame(values[unit.place], EXACT)
+
+
+def split_frames(data: bytes | memoryview, units: Sequence[Unit]) -> list[memoryview]:
+    """Cut an update into its frames, one a unit.
+
+    Raises:
+        BitstreamError: if the frames are not those of `units`.
+    """
+    rest = memoryview(data)
+    frames = []
+    for unit in units:
+        try:
+            header = read_header(rest)
+        except BitstreamError as error:
+            raise BitstreamError(f"frame of {unit}: {error}") from error
+        if header.n_entries != len(unit):
+            raise BitstreamError(f"frame of {unit} holds {header.n_entries} entries, want {len(unit)}")
+        frames.append(rest[: header.frame_length])
+        rest = rest[header.frame_length :]
+    if rest:
+        raise BitstreamError(f"{len(rest)} bytes follow the last of {len(units)} frames")
+    return frames
+
+
+def decode_update(data: bytes | memoryview, units: Sequence[Unit], out: F32) -> None:
+    """Write the entries of an update to their places in the flat vector `out`.
+
+    Raises:
+        BitstreamError: if a frame is damaged or not of its unit; `out` may hold a part then.
+    """
+    for unit, frame in zip(units, split_frames(data, units), strict=True):
+        out[unit.place] = decode_frame(frame)
+
+
+def add_update(data: bytes | memoryview, units: Sequence[Unit], weight: float, accumulator: F32) -> None:
+    """Add `weight` times an update to the flat vector `accumulator`: float32 product, rounded, then float32 sum.
+
+    Raises:
+        BitstreamError: if a frame is damaged or not of its unit; `accumulator` may hold a part then.
+    """
+    for unit, frame in zip(units, split_frames(data, units), strict=True):
+        add_frame(frame, weight, accumulator[unit.place])
+
+
+def largest_update(units: Sequence[Unit]) -> int:
+    """Return the most bytes that an update of `units` can take, whatever its method."""
+    return sum(5 * len(unit) + 1024 for unit in units)
+
+
+def check_finite(values: F32, unit: Unit) -> None:
+    """Raise NonFiniteError with the name of the first tensor of `unit` that has a NaN or infinity."""
+    if np.isfinite(values[unit.place]).all():
+        return
+    start = unit.start
+    for spec in unit.tensors:
+        finite = np.isfinite(values[start : start + spec.size])
+        if not finite.all():
+            first = int(np.argmin(finite))
+            raise NonFiniteError(
+                f"{spec.name}: got {values[start + first]} at entry {first} "
+                f"({spec.size - int(finite.sum())} of {spec.size} entries are not finite), want finite numbers"
+            )
+        start += spec.size
+
+
+def _account(frame: bytes, began: float, report: EncodeReport) -> bytes:
+    report.encode_seconds += time.perf_counter() - began
+    report.n_bytes += len(frame)
+    return frame

@@ -1,0 +1,428 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ROLE_UNSPECIFIED: _ClassVar[Role]
+    ROLE_PARAMETER: _ClassVar[Role]
+    ROLE_BUFFER: _ClassVar[Role]
+    ROLE_FROZEN: _ClassVar[Role]
+
+class PushKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PUSH_KIND_UNSPECIFIED: _ClassVar[PushKind]
+    PUSH_KIND_WEIGHTS: _ClassVar[PushKind]
+    PUSH_KIND_GRADIENT: _ClassVar[PushKind]
+
+class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    VERDICT_UNSPECIFIED: _ClassVar[Verdict]
+    VERDICT_COUNTED: _ClassVar[Verdict]
+    VERDICT_DUPLICATE: _ClassVar[Verdict]
+    VERDICT_LATE: _ClassVar[Verdict]
+
+class UpdateKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UPDATE_KIND_UNSPECIFIED: _ClassVar[UpdateKind]
+    UPDATE_KIND_SNAPSHOT: _ClassVar[UpdateKind]
+    UPDATE_KIND_CHANGE: _ClassVar[UpdateKind]
+ROLE_UNSPECIFIED: Role
+ROLE_PARAMETER: Role
+ROLE_BUFFER: Role
+ROLE_FROZEN: Role
+PUSH_KIND_UNSPECIFIED: PushKind
+PUSH_KIND_WEIGHTS: PushKind
+PUSH_KIND_GRADIENT: PushKind
+VERDICT_UNSPECIFIED: Verdict
+VERDICT_COUNTED: Verdict
+VERDICT_DUPLICATE: Verdict
+VERDICT_LATE: Verdict
+UPDATE_KIND_UNSPECIFIED: UpdateKind
+UPDATE_KIND_SNAPSHOT: UpdateKind
+UPDATE_KIND_CHANGE: UpdateKind
+
+class TensorSpec(_message.Message):
+    __slots__ = ("name", "shape", "dtype", "role", "group")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    dtype: str
+    role: Role
+    group: int
+    def __init__(self, name: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[str] = ..., role: _Optional[_Union[Role, str]] = ..., group: _Optional[int] = ...) -> None: ...
+
+class ParameterGroup(_message.Message):
+    __slots__ = ("options",)
+    class OptionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    options: _containers.ScalarMap[str, float]
+    def __init__(self, options: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class Manifest(_message.Message):
+    __slots__ = ("tensors", "groups")
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    tensors: _containers.RepeatedCompositeFieldContainer[TensorSpec]
+    groups: _containers.RepeatedCompositeFieldContainer[ParameterGroup]
+    def __init__(self, tensors: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[ParameterGroup, _Mapping]]] = ...) -> None: ...
+
+class JoinRequest(_message.Message):
+    __slots__ = ("worker_id", "package_version", "protocol_version", "frame_version", "manifest", "settings", "slot")
+    class SettingsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    PACKAGE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FRAME_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    package_version: str
+    protocol_version: int
+    frame_version: int
+    manifest: Manifest
+    settings: _containers.ScalarMap[str, str]
+    slot: int
+    def __init__(self, worker_id: _Optional[str] = ..., package_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., frame_version: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., settings: _Optional[_Mapping[str, str]] = ..., slot: _Optional[int] = ...) -> None: ...
+
+class JoinReply(_message.Message):
+    __slots__ = ("session", "slot", "slots", "version", "rounds", "weights_wanted", "heartbeat_ms", "method", "limits", "buffers_every", "evaluate_every", "run")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_WANTED_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    BUFFERS_EVERY_FIELD_NUMBER: _ClassVar[int]
+    EVALUATE_EVERY_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    slot: int
+    slots: int
+    version: int
+    rounds: int
+    weights_wanted: bool
+    heartbeat_ms: int
+    method: Method
+    limits: Limits
+    buffers_every: int
+    evaluate_every: int
+    run: str
+    def __init__(self, session: _Optional[str] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., weights_wanted: bool = ..., heartbeat_ms: _Optional[int] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., buffers_every: _Optional[int] = ..., evaluate_every: _Optional[int] = ..., run: _Optional[str] = ...) -> None: ...
+
+class Method(_message.Message):
+    __slots__ = ("quantizer", "bits", "allocation", "gamma", "transform")
+    QUANTIZER_FIELD_NUMBER: _ClassVar[int]
+    BITS_FIELD_NUMBER: _ClassVar[int]
+    ALLOCATION_FIELD_NUMBER: _ClassVar[int]
+    GAMMA_FIELD_NUMBER: _ClassVar[int]
+    TRANSFORM_FIELD_NUMBER: _ClassVar[int]
+    quantizer: str
+    bits: float
+    allocation: str
+    gamma: float
+    transform: str
+    def __init__(self, quantizer: _Optional[str] = ..., bits: _Optional[float] = ..., allocation: _Optional[str] = ..., gamma: _Optional[float] = ..., transform: _Optional[str] = ...) -> None: ...
+
+class Limits(_message.Message):
+    __slots__ = ("rate_up", "rate_down", "burst", "chunk_bytes")
+    RATE_UP_FIELD_NUMBER: _ClassVar[int]
+    RATE_DOWN_FIELD_NUMBER: _ClassVar[int]
+    BURST_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    rate_up: int
+    rate_down: int
+    burst: int
+    chunk_bytes: int
+    def __init__(self, rate_up: _Optional[int] = ..., rate_down: _Optional[int] = ..., burst: _Optional[int] = ..., chunk_bytes: _Optional[int] = ...) -> None: ...
+
+class HeartbeatRequest(_message.Message):
+    __slots__ = ("session",)
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    def __init__(self, session: _Optional[str] = ...) -> None: ...
+
+class HeartbeatReply(_message.Message):
+    __slots__ = ("weights_wanted", "version")
+    WEIGHTS_WANTED_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    weights_wanted: bool
+    version: int
+    def __init__(self, weights_wanted: bool = ..., version: _Optional[int] = ...) -> None: ...
+
+class LeaveRequest(_message.Message):
+    __slots__ = ("session", "reason")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    reason: str
+    def __init__(self, session: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class LeaveReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PushMessage(_message.Message):
+    __slots__ = ("header", "chunk", "end")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    header: PushHeader
+    chunk: Chunk
+    end: PushEnd
+    def __init__(self, header: _Optional[_Union[PushHeader, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., end: _Optional[_Union[PushEnd, _Mapping]] = ...) -> None: ...
+
+class PushHeader(_message.Message):
+    __slots__ = ("session", "kind", "round", "base_version", "samples", "with_buffers", "transform")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    WITH_BUFFERS_FIELD_NUMBER: _ClassVar[int]
+    TRANSFORM_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    kind: PushKind
+    round: int
+    base_version: int
+    samples: int
+    with_buffers: bool
+    transform: str
+    def __init__(self, session: _Optional[str] = ..., kind: _Optional[_Union[PushKind, str]] = ..., round: _Optional[int] = ..., base_version: _Optional[int] = ..., samples: _Optional[int] = ..., with_buffers: bool = ..., transform: _Optional[str] = ...) -> None: ...
+
+class Chunk(_message.Message):
+    __slots__ = ("offset", "data")
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    offset: int
+    data: bytes
+    def __init__(self, offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class PushEnd(_message.Message):
+    __slots__ = ("length", "loss", "times")
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    length: int
+    loss: float
+    times: StepTimes
+    def __init__(self, length: _Optional[int] = ..., loss: _Optional[float] = ..., times: _Optional[_Union[StepTimes, _Mapping]] = ...) -> None: ...
+
+class StepTimes(_message.Message):
+    __slots__ = ("compute", "copy", "fit", "encode", "send", "wait")
+    COMPUTE_FIELD_NUMBER: _ClassVar[int]
+    COPY_FIELD_NUMBER: _ClassVar[int]
+    FIT_FIELD_NUMBER: _ClassVar[int]
+    ENCODE_FIELD_NUMBER: _ClassVar[int]
+    SEND_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    compute: float
+    copy: float
+    fit: float
+    encode: float
+    send: float
+    wait: float
+    def __init__(self, compute: _Optional[float] = ..., copy: _Optional[float] = ..., fit: _Optional[float] = ..., encode: _Optional[float] = ..., send: _Optional[float] = ..., wait: _Optional[float] = ...) -> None: ...
+
+class Receipt(_message.Message):
+    __slots__ = ("verdict", "round", "length")
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    verdict: Verdict
+    round: int
+    length: int
+    def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., round: _Optional[int] = ..., length: _Optional[int] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ("session", "have_version")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    HAVE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    have_version: int
+    def __init__(self, session: _Optional[str] = ..., have_version: _Optional[int] = ...) -> None: ...
+
+class WatchMessage(_message.Message):
+    __slots__ = ("header", "chunk", "end", "run_end")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    RUN_END_FIELD_NUMBER: _ClassVar[int]
+    header: UpdateHeader
+    chunk: Chunk
+    end: UpdateEnd
+    run_end: RunEnd
+    def __init__(self, header: _Optional[_Union[UpdateHeader, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., end: _Optional[_Union[UpdateEnd, _Mapping]] = ..., run_end: _Optional[_Union[RunEnd, _Mapping]] = ...) -> None: ...
+
+class UpdateHeader(_message.Message):
+    __slots__ = ("version", "kind", "with_buffers")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    WITH_BUFFERS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    kind: UpdateKind
+    with_buffers: bool
+    def __init__(self, version: _Optional[int] = ..., kind: _Optional[_Union[UpdateKind, str]] = ..., with_buffers: bool = ...) -> None: ...
+
+class UpdateEnd(_message.Message):
+    __slots__ = ("length", "digest")
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    length: int
+    digest: int
+    def __init__(self, length: _Optional[int] = ..., digest: _Optional[int] = ...) -> None: ...
+
+class RunEnd(_message.Message):
+    __slots__ = ("version", "reason")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    reason: str
+    def __init__(self, version: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class EvaluationReport(_message.Message):
+    __slots__ = ("session", "version", "count", "correct", "loss_sum")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    CORRECT_FIELD_NUMBER: _ClassVar[int]
+    LOSS_SUM_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    version: int
+    count: int
+    correct: int
+    loss_sum: float
+    def __init__(self, session: _Optional[str] = ..., version: _Optional[int] = ..., count: _Optional[int] = ..., correct: _Optional[int] = ..., loss_sum: _Optional[float] = ...) -> None: ...
+
+class ReportReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StatusRequest(_message.Message):
+    __slots__ = ("after_round",)
+    AFTER_ROUND_FIELD_NUMBER: _ClassVar[int]
+    after_round: int
+    def __init__(self, after_round: _Optional[int] = ...) -> None: ...
+
+class StatusReply(_message.Message):
+    __slots__ = ("run", "package_version", "phase", "version", "rounds", "slots", "parameters", "workers", "records", "evaluations", "bytes_setup", "seconds")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    PACKAGE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_SETUP_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    package_version: str
+    phase: str
+    version: int
+    rounds: int
+    slots: int
+    parameters: int
+    workers: _containers.RepeatedCompositeFieldContainer[WorkerStatus]
+    records: _containers.RepeatedCompositeFieldContainer[RoundRecord]
+    evaluations: _containers.RepeatedCompositeFieldContainer[Evaluation]
+    bytes_setup: int
+    seconds: float
+    def __init__(self, run: _Optional[str] = ..., package_version: _Optional[str] = ..., phase: _Optional[str] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., slots: _Optional[int] = ..., parameters: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., records: _Optional[_Iterable[_Union[RoundRecord, _Mapping]]] = ..., evaluations: _Optional[_Iterable[_Union[Evaluation, _Mapping]]] = ..., bytes_setup: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class WorkerStatus(_message.Message):
+    __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    ALIVE_FIELD_NUMBER: _ClassVar[int]
+    LAST_ROUND_FIELD_NUMBER: _ClassVar[int]
+    BYTES_UP_FIELD_NUMBER: _ClassVar[int]
+    BYTES_DOWN_FIELD_NUMBER: _ClassVar[int]
+    LIMITED_UP_FIELD_NUMBER: _ClassVar[int]
+    LIMITED_DOWN_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    slot: int
+    alive: bool
+    last_round: int
+    bytes_up: int
+    bytes_down: int
+    limited_up: float
+    limited_down: float
+    def __init__(self, worker_id: _Optional[str] = ..., slot: _Optional[int] = ..., alive: bool = ..., last_round: _Optional[int] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., limited_up: _Optional[float] = ..., limited_down: _Optional[float] = ...) -> None: ...
+
+class RoundRecord(_message.Message):
+    __slots__ = ("round", "contributors", "samples", "loss", "bytes_up", "bytes_down", "bits_up", "bits_down", "seconds", "server_times", "worker_times", "learning_rate")
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_UP_FIELD_NUMBER: _ClassVar[int]
+    BYTES_DOWN_FIELD_NUMBER: _ClassVar[int]
+    BITS_UP_FIELD_NUMBER: _ClassVar[int]
+    BITS_DOWN_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SERVER_TIMES_FIELD_NUMBER: _ClassVar[int]
+    WORKER_TIMES_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    contributors: int
+    samples: int
+    loss: float
+    bytes_up: int
+    bytes_down: int
+    bits_up: float
+    bits_down: float
+    seconds: float
+    server_times: ServerTimes
+    worker_times: StepTimes
+    learning_rate: float
+    def __init__(self, round: _Optional[int] = ..., contributors: _Optional[int] = ..., samples: _Optional[int] = ..., loss: _Optional[float] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., bits_up: _Optional[float] = ..., bits_down: _Optional[float] = ..., seconds: _Optional[float] = ..., server_times: _Optional[_Union[ServerTimes, _Mapping]] = ..., worker_times: _Optional[_Union[StepTimes, _Mapping]] = ..., learning_rate: _Optional[float] = ...) -> None: ...
+
+class ServerTimes(_message.Message):
+    __slots__ = ("decode", "step", "encode")
+    DECODE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    ENCODE_FIELD_NUMBER: _ClassVar[int]
+    decode: float
+    step: float
+    encode: float
+    def __init__(self, decode: _Optional[float] = ..., step: _Optional[float] = ..., encode: _Optional[float] = ...) -> None: ...
+
+class Evaluation(_message.Message):
+    __slots__ = ("version", "count", "accuracy", "loss")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    ACCURACY_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    count: int
+    accuracy: float
+    loss: float
+    def __init__(self, version: _Optional[int] = ..., count: _Optional[int] = ..., accuracy: _Optional[float] = ..., loss: _Optional[float] = ...) -> None: ...
