@@ -1,8 +1,8 @@
 """The names, shapes and roles of a model's tensors, and their places in one flat float32 vector.
 
 Everything that moves between worker and server is a part of one flat vector in *layout order*: parameters first, then
-buffers, then frozen tensors; within each, tensors of BUNDLE_BELOW entries and more in manifest order, then the small ones,
-gathered in bundles. Both ends derive the same layout from the same manifest.
+buffers, then frozen tensors; within each, tensors of BUNDLE_BELOW entries and more in manifest order, then the small
+ones, gathered in bundles. Both ends derive the same layout from the same manifest.
 """
 
 import math

@@ -38,7 +38,7 @@ def manifest_from_message(message: pb.Manifest) -> Manifest:
             TensorSpec(tensor.name, tuple(tensor.shape), tensor.dtype, _ROLE_NAMES[tensor.role], tensor.group)
             for tensor in message.tensors
         ),
-        groups=tuple({name: value for name, value in group.options.items()} for group in message.groups),
+        groups=tuple(dict(group.options) for group in message.groups),
     )
 
 

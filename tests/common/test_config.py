@@ -1,0 +1,61 @@
+import pytest
+
+from gradwire_common.config import Config
+from gradwire_common.errors import ConfigError
+
+
+def test_flags_win_over_the_environment_and_the_environment_over_the_file(tmp_path, monkeypatch):
+    file = tmp_path / "run.toml"
+    file.write_text("bits = 1.0\nlr = 0.5\nseed = 3\noptimizer_options = { momentum = 0.5 }\n")
+    monkeypatch.setenv("GRADWIRE_LR", "0.25")
+    monkeypatch.setenv("GRADWIRE_SEED", "4")
+    config = Config.load(file, {"seed": 5})
+    assert (config.bits, config.lr, config.seed) == (1.0, 0.25, 5)
+    assert config.optimizer_options == {"momentum": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"bits": 30}, "bits: got 30, want less than or equal to 8"),
+        ({"rate_up": "20 Mbits"}, "rate_up: got '20 Mbits', want a rate such as '20 Mbit/s' or '3 MB/s'"),
+        ({"quantizer": "int3"}, "quantizer: got 'int3', want 'uniform', 'float8-1-5-2'"),
+        ({"rounds": "many"}, "rounds: got 'many', want a valid integer"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_name_got_and_want(flags, message):
+    with pytest.raises(ConfigError) as caught:
+        Config.load(None, flags)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_setting_in_a_file_is_named(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("bitz = 1\n")
+    with pytest.raises(ConfigError, match="unknown setting 'bitz'; want one of allocation, "):
+        Config.load(file)
+
+
+def test_bad_toml_is_answered_with_the_place(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("bits = = 1\n")
+    with pytest.raises(ConfigError, match=r"run.toml: bad TOML: .*line 1"):
+        Config.load(file)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none.toml: No such file or directory"):
+        Config.load(tmp_path / "none.toml")
+
+
+def test_a_broken_environment_variable_is_named(monkeypatch):
+    monkeypatch.setenv("GRADWIRE_OPTIMIZER_OPTIONS", "{momentum")
+    with pytest.raises(ConfigError, match="optimizer_options"):
+        Config.load()
+
+
+def test_the_broadcast_takes_the_bits_of_the_pushes_when_it_has_none_of_its_own():
+    assert Config.load(None, {"bits": 0.5}).downlink.bits == 0.5
+    assert Config.load(None, {"bits": 0.5, "bits_down": 1.5}).downlink.bits == 1.5
+    assert Config.load(None, {"quantizer": "float32"}).downlink.exact

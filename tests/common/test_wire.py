@@ -1,0 +1,33 @@
+import pytest
+
+from gradwire_common.errors import ModelMismatchError
+from gradwire_common.manifest import Manifest, Role, TensorSpec
+from gradwire_common.method import Method
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.wire import manifest_from_message, manifest_to_message, method_from_message, method_to_message
+
+MANIFEST = Manifest(
+    (
+        TensorSpec("weight", (3, 4), "bfloat16", group=1),
+        TensorSpec("count", (), "int64", role=Role.BUFFER),
+        TensorSpec("table", (5,), role=Role.FROZEN),
+    ),
+    groups=({}, {"lr": 0.5, "weight_decay": 0.0}),
+)
+
+
+def test_a_manifest_survives_the_wire():
+    data = manifest_to_message(MANIFEST).SerializeToString()
+    assert manifest_from_message(pb.Manifest.FromString(data)) == MANIFEST
+
+
+def test_a_method_survives_the_wire():
+    method = Method(quantizer="float8-1-5-2", bits=0.3, allocation="per-tensor", gamma=0.7, transform="dct")
+    data = method_to_message(method).SerializeToString()
+    assert method_from_message(pb.Method.FromString(data)) == method
+
+
+def test_a_role_that_does_not_exist_is_refused():
+    message = pb.Manifest(tensors=[pb.TensorSpec(name="weight", shape=[3])])
+    with pytest.raises(ModelMismatchError, match="'weight' has role 0, want 1, 2 or 3"):
+        manifest_from_message(message)
