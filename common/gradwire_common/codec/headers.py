@@ -1,0 +1,204 @@
+"""The header of a frame: what it holds, how it is coded, how long it is. docs/bitstream-format.md is its definition."""
+
+import math
+import struct
+from dataclasses import dataclass
+
+from gradwire_common.codec.quantizers import FORMATS, BFloat16, Float32, Minifloat, Quantizer, Uniform
+from gradwire_common.errors import BitstreamError, UsageError
+
+FRAME_VERSION = 1
+MAGIC = b"GW"
+CHECKSUM_BYTES = 4  # CRC-32 of all bytes of the frame before it
+HEADER_MAX = 64  # bytes; the longest header, with room to spare
+VARINT_MAX_BYTES = 7  # 49 bits: no tensor and no frame is longer
+MAX_ENTRIES_PER_BYTE = 1 << 15  # of the body; a zero run of 4096 entries costs one bit at least
+
+RAW, TUPLES, RUNS = 0, 1, 2  # codings
+EXPLICIT = 0x80  # flag in the coding byte: code lengths follow the header
+
+KINDS = ("float32", "bfloat16", *FORMATS, "uniform")  # the kind byte is the place in this list
+RAW_BYTES = {"float32": 4, "bfloat16": 2}  # an entry; the other kinds are stored raw as their int32 symbols
+SYMBOL_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class WordScheme:
+    """How entries become words: which of them a codeword stands for, and where the codebook comes from.
+
+    Attributes:
+        coding: TUPLES or RUNS.
+        beta_index, ratio_index: the fit on the codebook grid (`codebooks.grid_model`).
+        raw_bits: low bits of every symbol that travel uncoded.
+        n_buckets: coded alphabet, the escape included where there is one.
+        size: TUPLES: buckets in a word. RUNS: number of run classes.
+        shift: RUNS: a run class is 2**shift zeros wide; 0 otherwise.
+    """
+
+    coding: int
+    beta_index: int
+    ratio_index: int
+    raw_bits: int
+    n_buckets: int
+    size: int
+    shift: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHeader:
+    """What a frame says of itself before its body.
+
+    Attributes:
+        quantizer: what its symbols mean.
+        n_entries: entries of the tensor or bundle.
+        body_length: bytes after the header, the checksum included.
+        scheme: how entries are coded; None where they are stored raw.
+        explicit: whether the code lengths travel in the body.
+        segment_entries: entries of every segment but the last; 0 where stored raw.
+        fingerprint: of the codebook's code lengths; 0 where stored raw.
+        header_length: bytes of the header.
+    """
+
+    quantizer: Quantizer
+    n_entries: int
+    body_length: int
+    scheme: WordScheme | None = None
+    explicit: bool = False
+    segment_entries: int = 0
+    fingerprint: int = 0
+    header_length: int = 0
+
+    @property
+    def frame_length(self) -> int:
+        """Bytes of the whole frame."""
+        return self.header_length + self.body_length
+
+
+def build_header(header: FrameHeader) -> bytes:
+    """Write a header; its `header_length` is not looked at."""
+    quantizer, scheme = header.quantizer, header.scheme
+    coding = RAW if scheme is None else scheme.coding | (EXPLICIT if header.explicit else 0)
+    parts = [MAGIC, bytes((FRAME_VERSION, kind_of(quantizer), coding))]
+    if isinstance(quantizer, Uniform):
+        parts.append(struct.pack("<f", quantizer.step))
+    elif isinstance(quantizer, Minifloat):
+        parts.append(struct.pack("<f", quantizer.scale))
+    parts += [build_varint(header.n_entries), build_varint(header.body_length)]
+    if scheme is not None:
+        parts.append(
+            struct.pack(
+                "<BhBBBB",
+                scheme.beta_index,
+                scheme.ratio_index,
+                scheme.raw_bits,
+                scheme.n_buckets - 1,
+                scheme.size,
+                scheme.shift,
+            )
+        )
+        parts.append(build_varint(header.segment_entries))
+        parts.append(struct.pack("<I", header.fingerprint))
+    return b"".join(parts)
+
+
+def parse_header(data: memoryview) -> FrameHeader:
+    """Read the header at the start of `data`.
+
+    Raises:
+        BitstreamError: if no header of this version starts there, or it contradicts itself.
+    """
+    reader = _Reader(data[:HEADER_MAX])
+    magic = bytes(reader.take(2))
+    if magic != MAGIC:
+        raise BitstreamError(f"frame starts with {magic!r}, want {MAGIC!r}")
+    version, kind, coding = reader.take(3)
+    if version != FRAME_VERSION:
+        raise BitstreamError(f"frame version is {version}, want {FRAME_VERSION}")
+    if kind >= len(KINDS):
+        raise BitstreamError(f"frame has quantiser kind {kind}, want one below {len(KINDS)}")
+    quantizer = _read_quantizer(KINDS[kind], reader)
+    n_entries, body_length = reader.varint(), reader.varint()
+    if body_length < CHECKSUM_BYTES:
+        raise BitstreamError(f"frame body has {body_length} bytes, want at least the {CHECKSUM_BYTES} of the checksum")
+    if coding == RAW:
+        want = n_entries * RAW_BYTES.get(KINDS[kind], SYMBOL_BYTES) + CHECKSUM_BYTES
+        if body_length != want:
+            raise BitstreamError(f"raw frame of {n_entries} entries has a body of {body_length} bytes, want {want}")
+        return FrameHeader(quantizer, n_entries, body_length, header_length=reader.place)
+    if coding & ~EXPLICIT not in (TUPLES, RUNS):
+        raise BitstreamError(f"frame has coding {coding}, want {RAW}, {TUPLES} or {RUNS}")
+    if n_entries > body_length * MAX_ENTRIES_PER_BYTE:
+        raise BitstreamError(f"frame claims {n_entries} entries in {body_length} bytes")
+    scheme_fields = struct.unpack("<BhBBBB", reader.take(7))
+    beta_index, ratio_index, raw_bits, last_bucket, size, shift = scheme_fields
+    scheme = WordScheme(coding & ~EXPLICIT, beta_index, ratio_index, raw_bits, last_bucket + 1, size, shift)
+    segment_entries = reader.varint()
+    (fingerprint,) = struct.unpack("<I", reader.take(4))
+    return FrameHeader(
+        quantizer,
+        n_entries,
+        body_length,
+        scheme,
+        bool(coding & EXPLICIT),
+        segment_entries,
+        fingerprint,
+        reader.place,
+    )
+
+
+def kind_of(quantizer: Quantizer) -> int:
+    """Return the kind byte of `quantizer`.
+
+    Raises:
+        UsageError: if frames of this version cannot hold it.
+    """
+    if not isinstance(quantizer, Float32 | BFloat16 | Minifloat | Uniform):
+        raise UsageError(f"a frame cannot hold quantiser {quantizer!r}")
+    return KINDS.index(quantizer.name)
+
+
+def build_varint(value: int) -> bytes:
+    """Write a whole number >= 0, seven bits a byte, the lowest first; the upper bit says that more follow."""
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+class _Reader:
+    """Fields one after the other; a field that the data does not hold is a BitstreamError."""
+
+    def __init__(self, data: memoryview):
+        self.data = data
+        self.place = 0
+
+    def take(self, n: int) -> memoryview:
+        if self.place + n > len(self.data):
+            raise BitstreamError(f"frame header ends after {len(self.data)} bytes, want at least {self.place + n}")
+        self.place += n
+        return self.data[self.place - n : self.place]
+
+    def varint(self) -> int:
+        value = 0
+        for i in range(VARINT_MAX_BYTES):
+            byte = self.take(1)[0]
+            value |= (byte & 0x7F) << 7 * i
+            if byte < 0x80:
+                return value
+        raise BitstreamError(f"frame header has a number of more than {VARINT_MAX_BYTES} bytes")
+
+
+def _read_quantizer(name: str, reader: _Reader) -> Quantizer:
+    if name == "float32":
+        return Float32()
+    if name == "bfloat16":
+        return BFloat16()
+    (number,) = struct.unpack("<f", reader.take(4))
+    try:
+        if not math.isfinite(number):
+            raise UsageError(f"{name} step or scale is {number}, want a finite number")
+        return Uniform(number) if name == "uniform" else Minifloat(FORMATS[name], number)
+    except UsageError as error:
+        raise BitstreamError(f"frame: {error}") from error
