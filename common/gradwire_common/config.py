@@ -1,12 +1,13 @@
 """Every setting of gradwire, in one model: from a TOML file, GRADWIRE_* variables and flags, the later winning."""
 
+import json
+import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.method import FLOAT32, Allocation, Method, QuantizerName, TransformName
@@ -15,7 +16,7 @@ from gradwire_common.units import parse_rate, parse_size
 ENV_PREFIX = "GRADWIRE_"
 
 
-def _checked(parse: Any) -> AfterValidator:
+def _checked(parse: Callable[[str], object]) -> AfterValidator:
     def check(text: str) -> str:
         try:
             parse(text)
@@ -26,27 +27,39 @@ def _checked(parse: Any) -> AfterValidator:
     return AfterValidator(check)
 
 
-Rate = Annotated[str, _checked(lambda text: text == "none" or parse_rate(text))]
-Size = Annotated[str, _checked(parse_size)]
+def _json(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except json.JSONDecodeError:
+        raise ValueError('a JSON object such as {"momentum": 0.9}') from None
+
+
 Unlimited = "none"
+Rate = Annotated[str, _checked(lambda text: text == Unlimited or parse_rate(text))]
+Size = Annotated[str, _checked(parse_size)]
+Options = Annotated[dict[str, Any], BeforeValidator(_json)]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-class Config(BaseSettings):
-    """The settings of a run. A command reads those that concern it; all may stand in one file."""
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, extra="forbid", frozen=True, validate_default=True, env_ignore_empty=True
-    )
 
-    # the run
+class RunSettings(_Section):
+    """What the run is."""
+
     name: str = Field("run", description="name of the run; its results go to RUNS/NAME", pattern=r"^[A-Za-z0-9._-]+$")
     runs: Path = Field(Path("runs"), description="folder of the runs' results")
     seed: int = Field(0, ge=0, description="seed of initial weights, shards and batches")
     rounds: int = Field(200, ge=0, description="rounds to train; 0 for no end")
     workers: int = Field(2, ge=1, description="workers that the run starts with; the number of shards")
     evaluate_every: int = Field(10, ge=0, description="rounds between evaluations; 0 for none")
+    log_level: LogLevel = Field("info", description="what the processes log")
 
-    # how updates are coded
+
+class CodingSettings(_Section):
+    """How updates are coded."""
+
     quantizer: QuantizerName = Field("uniform", description="quantiser of the gradients")
     bits: float = Field(2.0, ge=0.01, le=8.0, description="bits per gradient entry (uniform)")
     bits_down: float | None = Field(
@@ -56,15 +69,16 @@ class Config(BaseSettings):
     gamma: float = Field(1.0, ge=0.0, le=1.0, description="decay of the residual memory; 0 switches it off")
     transform: TransformName = Field("none", description="orthonormal transform of the gradients before quantising")
 
-    # the server
+
+class ServerSettings(_Section):
+    """How the parameter server works."""
+
     listen: str = Field("127.0.0.1:50051", description="address to serve on; port 0 takes a free one")
     optimizer: str = Field("SGD", description="any optimizer of torch.optim, by name")
     lr: float = Field(0.1, gt=0, description="learning rate")
-    optimizer_options: dict[str, Any] = Field(
-        {"momentum": 0.9}, description="the optimizer's other parameters, as JSON"
-    )
+    optimizer_options: Options = Field({"momentum": 0.9}, description="the optimizer's other parameters, as JSON")
     schedule: str = Field("none", description="any scheduler of torch.optim.lr_scheduler, by name")
-    schedule_options: dict[str, Any] = Field({}, description="the scheduler's parameters, as JSON")
+    schedule_options: Options = Field({}, description="the scheduler's parameters, as JSON")
     buffers_every: int = Field(1, ge=0, description="rounds between averages of the buffers; 0 for never")
     rate_up: Rate = Field(Unlimited, description="most a worker may send, such as '20 Mbit/s'")
     rate_down: Rate = Field(Unlimited, description="most a worker is sent, such as '20 Mbit/s'")
@@ -72,7 +86,10 @@ class Config(BaseSettings):
     heartbeat: float = Field(2.0, gt=0, description="seconds between heartbeats; a worker is dead after three missed")
     reflection: bool = Field(False, description="offer gRPC reflection")
 
-    # the worker
+
+class WorkerSettings(_Section):
+    """How a worker works."""
+
     server: str = Field("127.0.0.1:50051", description="address of the parameter server")
     worker_id: str | None = Field(None, description="id of this worker; the same id takes the old place again")
     slot: int | None = Field(None, ge=0, description="shard of this worker; the lowest free one when not given")
@@ -80,7 +97,10 @@ class Config(BaseSettings):
     threads: int = Field(0, ge=0, description="torch threads of a worker; 0 shares the cores among local workers")
     patience: float = Field(60.0, gt=0, description="seconds to go on trying to reach a server that does not answer")
 
-    # the task
+
+class TaskSettings(_Section):
+    """What is trained, on which data."""
+
     task: str = Field("digits", description="digits, cifar10, synthetic, or MODULE:FUNCTION of your own")
     model: str = Field("auto", description="model of a built-in task; auto takes the task's own")
     data: Path | None = Field(None, description="folder or file of the data, for tasks that read any")
@@ -88,7 +108,10 @@ class Config(BaseSettings):
     split: Literal["iid", "dirichlet"] = Field("iid", description="how the data are divided among workers")
     dirichlet_alpha: float = Field(0.5, gt=0, description="concentration of classes; smaller is more uneven")
     parameters: int = Field(1_000_000, ge=1, description="parameters of the synthetic task's model")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what the processes log")
+
+
+class Config(TaskSettings, WorkerSettings, ServerSettings, CodingSettings, RunSettings):
+    """The settings of a run. A command reads those that concern it; all may stand in one file."""
 
     @classmethod
     def load(cls, file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Self:
@@ -103,22 +126,10 @@ class Config(BaseSettings):
             raise ConfigError(
                 f"{file}: unknown setting {unknown[0]!r}; want one of {', '.join(sorted(cls.model_fields))}"
             )
-        environment = cls._from_environment()
         try:
-            return cls(**{**from_file, **environment, **(flags or {})})
+            return cls(**{**from_file, **_environment(cls.model_fields), **(flags or {})})
         except ValidationError as error:
             raise ConfigError(_one_line(error)) from None
-
-    @classmethod
-    def _from_environment(cls) -> dict[str, Any]:
-        """Return what GRADWIRE_* variables set."""
-        from pydantic_settings import EnvSettingsSource
-        from pydantic_settings.exceptions import SettingsError
-
-        try:
-            return dict(EnvSettingsSource(cls)())
-        except SettingsError as error:
-            raise ConfigError(f"environment: {error}; want JSON") from None
 
     @property
     def uplink(self) -> Method:
@@ -137,7 +148,7 @@ class Config(BaseSettings):
         if self.quantizer == "float32":
             return FLOAT32
         bits = self.bits if self.bits_down is None else self.bits_down
-        return Method(quantizer=self.quantizer, bits=bits, allocation=self.allocation)
+        return Method(quantizer=self.quantizer, bits=bits, allocation=self.allocation, gamma=1.0, transform="none")
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -149,11 +160,19 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: bad TOML: {error}") from None
 
 
+def _environment(names: Mapping[str, Any]) -> dict[str, str]:
+    """Return what GRADWIRE_* variables set; an empty one sets nothing."""
+    found = {name: os.environ.get(ENV_PREFIX + name.upper(), "") for name in names}
+    return {name: text for name, text in found.items() if text}
+
+
 def _one_line(error: ValidationError) -> str:
     """Say what the first wrong setting is, what it got and what it wants."""
     first = error.errors(include_url=False)[0]
     name = ".".join(map(str, first["loc"])) or "settings"
     if first["type"] == "extra_forbidden":
         return f"{name}: unknown setting"
-    want = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").split(", want ")[-1]
+    want = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    want = want.replace("String should match pattern", "a text that matches").split(", want ")[-1]
+    want = want.split(", unable to parse")[0]
     return f"{name}: got {first['input']!r}, want {want}"
