@@ -1,6 +1,7 @@
 """Rates and sizes as people write them: "20 Mbit/s", "256 KiB"."""
 
 import re
+from collections.abc import Mapping
 
 from gradwire_common.errors import ConfigError
 
@@ -47,9 +48,9 @@ def format_rate(bytes_per_second: float) -> str:
     return f"{bits:.4g} bit/s"
 
 
-def _parse(text: str | int | float, factors: "dict[str, int] | dict[str, float]", want: str) -> float:
+def _parse(text: str | int | float, factors: Mapping[str, float], want: str) -> float:
     match = _QUANTITY.fullmatch(str(text))
-    unit = match[2].lower() if match else None
-    if match is None or unit not in factors:
+    factor = factors.get(match[2].lower()) if match else None
+    if match is None or factor is None:
         raise ConfigError(f"got {text!r}, want {want}")
-    return float(match[1]) * factors[unit]
+    return float(match[1]) * factor

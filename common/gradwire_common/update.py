@@ -69,9 +69,8 @@ class UpdateEncoder:
         began = time.perf_counter()
         quantizers = self._quantizers(values, report)
         report.fit_seconds = time.perf_counter() - began
-        for unit, quantizer, model in zip(
-            self.layout.parameters, quantizers, report.fits or [None] * len(quantizers), strict=True
-        ):
+        models: list[GenNorm | None] = [*report.fits] or [None] * len(quantizers)
+        for unit, quantizer, model in zip(self.layout.parameters, quantizers, models, strict=True):
             began = time.perf_counter()
             lost = None if residual is None else residual[unit.place]
             frame = encode_frame(values[unit.place], quantizer, model, residual=lost)

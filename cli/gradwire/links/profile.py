@@ -1,0 +1,78 @@
+"""A link as people describe it: "20 Mbit/s, 50 ms", "adsl", or a wireless channel."""
+
+import re
+from dataclasses import dataclass
+
+from gradwire.links.wireless import WirelessChannel
+from gradwire_common.errors import ConfigError
+from gradwire_common.units import format_rate, parse_rate
+
+_DELAY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One worker's way to the server.
+
+    Attributes:
+        rate_up, rate_down: bytes per second from worker to server and back; 0 for no limit.
+        delay: seconds that a byte travels one way.
+    """
+
+    rate_up: float = 0.0
+    rate_down: float = 0.0
+    delay: float = 0.0
+
+    def __str__(self) -> str:
+        up, down = (format_rate(rate) if rate else "no limit" for rate in (self.rate_up, self.rate_down))
+        rates = up if up == down else f"{up} up, {down} down"
+        return f"{rates}, {self.delay * 1000:g} ms"
+
+
+PRESETS = {
+    "adsl": Link(rate_up=1e6 / 8, rate_down=16e6 / 8, delay=0.015),
+    "4g": Link(rate_up=10e6 / 8, rate_down=30e6 / 8, delay=0.025),
+    "satellite": Link(rate_up=5e6 / 8, rate_down=50e6 / 8, delay=0.3),
+    "datacentre": Link(rate_up=10e9 / 8, rate_down=10e9 / 8, delay=0.0001),
+}
+
+WANT = (
+    "rates and a delay such as '20 Mbit/s, 50 ms' or '5 Mbit/s up, 50 Mbit/s down, 20 ms', one of "
+    f"{', '.join(PRESETS)}, or 'wireless: snr 10 dB, ...'"
+)
+
+
+def parse_link(text: str) -> Link:
+    """Return the link that `text` describes.
+
+    Args:
+        text: a preset's name; a wireless channel ("wireless: snr 10 dB, n 500, error 1e-3, uses 1e6,
+            eavesdropper 0 dB, leakage 1e-3"); or parts separated by commas: a rate for both directions or one with
+            "up" or "down" after it, and a one-way delay in ms.
+
+    Raises:
+        ConfigError: if it describes none.
+    """
+    text = text.strip()
+    if text in PRESETS:
+        return PRESETS[text]
+    if text.startswith("wireless:"):
+        rate = WirelessChannel.parse(text.removeprefix("wireless:")).rate() / 8
+        if rate == 0:
+            raise ConfigError(f"link: {text!r} carries no bits: its rate is 0 bit/s")
+        return Link(rate, rate)
+    rates: dict[str, float] = {}
+    delay = 0.0
+    for part in map(str.strip, text.split(",")):
+        if match := _DELAY.fullmatch(part):
+            delay = float(match[1]) / 1000
+            continue
+        amount, _, direction = part.rpartition(" ")
+        if direction not in ("up", "down"):
+            amount, direction = part, "both"
+        try:
+            rates[direction] = parse_rate(amount)
+        except ConfigError:
+            raise ConfigError(f"link: got {part!r} in {text!r}, want {WANT}") from None
+    both = rates.get("both", 0.0)
+    return Link(rates.get("up", both), rates.get("down", both), delay)
