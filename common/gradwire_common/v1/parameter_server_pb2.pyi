@@ -32,6 +32,7 @@ class UpdateKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UPDATE_KIND_UNSPECIFIED: _ClassVar[UpdateKind]
     UPDATE_KIND_SNAPSHOT: _ClassVar[UpdateKind]
     UPDATE_KIND_CHANGE: _ClassVar[UpdateKind]
+    UPDATE_KIND_WEIGHTS: _ClassVar[UpdateKind]
 ROLE_UNSPECIFIED: Role
 ROLE_PARAMETER: Role
 ROLE_BUFFER: Role
@@ -46,6 +47,7 @@ VERDICT_LATE: Verdict
 UPDATE_KIND_UNSPECIFIED: UpdateKind
 UPDATE_KIND_SNAPSHOT: UpdateKind
 UPDATE_KIND_CHANGE: UpdateKind
+UPDATE_KIND_WEIGHTS: UpdateKind
 
 class TensorSpec(_message.Message):
     __slots__ = ("name", "shape", "dtype", "role", "group")
