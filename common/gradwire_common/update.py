@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gradwire_common.codec.fit import fit_gennorm
 from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame, read_header
 from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import Float32, Quantizer, make_quantizer
+from gradwire_common.codec.quantizers import Float32, Quantizer, build_quantizer
 from gradwire_common.codec.rate_model import common_step, ratio_for_bits
 from gradwire_common.errors import BitstreamError, NonFiniteError
 from gradwire_common.manifest import Layout, Unit
@@ -85,7 +85,7 @@ class UpdateEncoder:
         if name in ("float32", "bfloat16"):
             for unit in units:
                 check_finite(values, unit)
-            return [make_quantizer(name)] * len(units)
+            return [build_quantizer(name)] * len(units)
         for unit in units:
             try:
                 report.fits.append(fit_gennorm(values[unit.place]))
@@ -93,12 +93,12 @@ class UpdateEncoder:
                 check_finite(values, unit)
                 raise
         if name != "uniform":
-            return [make_quantizer(name, model=model) for model in report.fits]
+            return [build_quantizer(name, model=model) for model in report.fits]
         if self.method.allocation == "per-tensor":
             steps = [float(ratio_for_bits(model.beta, self.method.bits)) * model.alpha for model in report.fits]
-            return [make_quantizer(name, step=step) for step in steps]
+            return [build_quantizer(name, step=step) for step in steps]
         report.step = common_step(report.fits, [len(unit) for unit in units], self.method.bits)
-        return [make_quantizer(name, step=report.step)] * len(units)
+        return [build_quantizer(name, step=report.step)] * len(units)
 
 
 def encode_exact(values: F32, units: Sequence[Unit]) -> Iterator[bytes]:
