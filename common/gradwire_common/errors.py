@@ -53,5 +53,9 @@ class UnavailableError(WeatherError):
     """A server that cannot be reached, or no longer answers."""
 
 
+class SessionError(WeatherError):
+    """A session that the server does not know, or no longer knows; joining again gives a new one."""
+
+
 class RunEndedError(WeatherError):
     """The run is over; no further push can count."""
