@@ -131,6 +131,11 @@ class Config(TaskSettings, WorkerSettings, ServerSettings, CodingSettings, RunSe
         except ValidationError as error:
             raise ConfigError(_one_line(error)) from None
 
+    def to_toml(self) -> str:
+        """Return a TOML document that `load` reads back as these settings; what is not set is left out."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
+
     @property
     def uplink(self) -> Method:
         """How pushes are coded."""
@@ -158,6 +163,15 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: {error.strerror}; want a readable TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: bad TOML: {error}") from None
+
+
+def _toml(value: Any) -> str:
+    """Return a value of JSON as TOML writes it; entries without a value are left out, since TOML has no null."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items() if v is not None) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
 
 
 def _environment(names: Mapping[str, Any]) -> dict[str, str]:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from gradwire_common.config import Config
@@ -59,3 +61,17 @@ def test_the_broadcast_takes_the_bits_of_the_pushes_when_it_has_none_of_its_own(
     assert Config.load(None, {"bits": 0.5}).downlink.bits == 0.5
     assert Config.load(None, {"bits": 0.5, "bits_down": 1.5}).downlink.bits == 1.5
     assert Config.load(None, {"quantizer": "float32"}).downlink.exact
+
+
+def test_settings_written_as_toml_are_read_back(tmp_path):
+    file = tmp_path / "config.toml"
+    settings = Config(
+        model="é",
+        lr=1e-05,
+        patience=float("inf"),
+        optimizer_options={"betas": [0.9, 0.99], "fused": True},
+        bits_down=0.5,
+        data=Path('a "b"'),
+    )
+    file.write_text(settings.to_toml())
+    assert Config.load(file) == settings
