@@ -1,9 +1,9 @@
 """The generalized normal distribution (GenNorm): the model of a gradient's entries.
 
-Density: beta / (2 alpha Gamma(1/beta)) exp(-(abs(x) / alpha)**beta). Shape beta 2 is normal, 1 is Laplace; scale alpha is in
-gradient units. With a = 1/beta and z = (abs(x) / alpha)**beta, the mass inside (-abs(x), abs(x)) is the regularized lower
-incomplete gamma function P(a, z), and the mass outside is Q(a, z) = 1 - P(a, z). Every function below takes the one of the
-two that is small, so both the centre and the tails keep their relative accuracy.
+Density: beta / (2 alpha Gamma(1/beta)) exp(-(abs(x) / alpha)**beta). Shape beta 2 is normal, 1 is Laplace; scale
+alpha is in gradient units. With a = 1/beta and z = (abs(x) / alpha)**beta, the mass inside (-abs(x), abs(x)) is the
+regularized lower incomplete gamma function P(a, z), and the mass outside is Q(a, z) = 1 - P(a, z). Every function below
+takes the one of the two that is small, so both the centre and the tails keep their relative accuracy.
 
 Source: Nadarajah, "A generalized normal distribution", J. Appl. Stat. 32(7), 2005.
 """
@@ -61,7 +61,7 @@ class GenNorm:
     def survival(self, x: npt.ArrayLike) -> F64:
         """Return the probability of a value above `x`, float64; relatively exact in the upper tail."""
         outside = special.gammaincc(1 / self.beta, self._exponent(x)) / 2
-        return np.where(np.asarray(x) >= 0, outside, 1 - outside)
+        return np.asarray(np.where(np.asarray(x) >= 0, outside, 1 - outside))
 
     def inside(self, x: npt.ArrayLike) -> F64:
         """Return the probability of a magnitude below abs(x), float64; relatively exact near zero."""
@@ -103,7 +103,7 @@ class GenNorm:
         magnitudes = self.alpha * rng.standard_gamma(1 / self.beta, n) ** (1 / self.beta)
         signs = rng.integers(0, 2, n, dtype=np.int8) * 2 - 1
         with np.errstate(over="ignore", under="ignore"):
-            return (signs * magnitudes).astype(np.float32)
+            return np.asarray(signs * magnitudes, np.float32)
 
     def _exponent(self, x: npt.ArrayLike) -> F64:
         """(abs(x) / alpha)**beta, saturating at inf."""

@@ -2,8 +2,8 @@
 
     x (float32) -> quantize -> symbols -> dequantize -> levels (float32)
 
-`quantize` and `dequantize` are written for clearness; the fused kernels of the codec produce the same symbols and levels, bit
-for bit, and the tests hold them against these. All rounding is to nearest, ties to even, as IEEE 754 has it.
+`quantize` and `dequantize` are written for clearness; the fused kernels of the codec produce the same symbols and
+levels, bit for bit, and the tests hold them against these. All rounding is to nearest, ties to even, as in IEEE 754.
 """
 
 from gradwire_common.codec.quantizers.exact import BFloat16, Float32

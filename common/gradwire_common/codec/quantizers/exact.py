@@ -46,8 +46,8 @@ class BFloat16:
         magnitude = bits & np.uint32(0x7FFFFFFF)
         rounded = (magnitude + np.uint32(0x7FFF) + ((magnitude >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
         sign = (bits >> np.uint32(16)) & np.uint32(0x8000)
-        return (np.minimum(rounded, BFLOAT16_MAX_BITS) | sign).astype(np.uint16)
+        return np.asarray(np.minimum(rounded, BFLOAT16_MAX_BITS) | sign, np.uint16)
 
     def dequantize(self, symbols: npt.NDArray[np.uint16]) -> F32:
         """Return the bfloat16 values whose bits are `symbols`, float32."""
-        return (np.asarray(symbols, np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+        return (np.asarray(symbols, np.uint32) << np.uint32(16)).view(np.float32)

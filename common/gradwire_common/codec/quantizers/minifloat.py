@@ -1,7 +1,7 @@
 """Scaled small floating-point grids: float8 1-5-2, float8 1-4-3 and float4 1-2-1, without infinities and without -0.
 
-Source of the formats: Chen, Hernandez, Huang, Rini, ICC 2022 (arXiv 2111.07599), section IV; scaled by the mean square error's
-optimum under the fit as in CO3 (arXiv 2204.08211), section III.
+Source of the formats: Chen, Hernandez, Huang, Rini, ICC 2022 (arXiv 2111.07599), section IV; the scale that minimises
+the mean square error under the fit: CO3 (arXiv 2204.08211), section III.
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class MinifloatFormat:
         exponent, fraction = np.divmod(np.arange(self.n_positive + 1), 1 << self.mantissa_bits)
         normal = exponent > 0
         significand = normal + fraction / (1 << self.mantissa_bits)
-        return np.ldexp(significand, np.maximum(exponent, 1) - self.bias)
+        return np.asarray(np.ldexp(significand, np.maximum(exponent, 1) - self.bias))
 
     @property
     def borders(self) -> F64:
@@ -63,7 +63,7 @@ FORMATS = {form.name: form for form in (FLOAT8_1_5_2, FLOAT8_1_4_3, FLOAT4_1_2_1
 
 @dataclass(frozen=True, slots=True)
 class Minifloat:
-    """The levels of `form` divided by `scale`. A symbol is the index of a level, ascending; zero is symbol `n_positive`.
+    """The levels of `form` divided by `scale`. A symbol is the index of a level, ascending; level 0 is `n_positive`.
 
     Rounding is float32 arithmetic, then exact:
 
@@ -111,7 +111,7 @@ class Minifloat:
         index = np.searchsorted(borders, magnitudes, side="left")  # a tie goes down ...
         tied = borders[np.minimum(index, borders.size - 1)] == magnitudes
         index += tied & (index % 2 == 1)  # ... or up, where that is even
-        return (self.form.n_positive + np.where(scaled < 0, -index, index)).astype(np.uint8)
+        return np.asarray(self.form.n_positive + np.where(scaled < 0, -index, index), np.uint8)
 
     def dequantize(self, symbols: npt.NDArray[np.uint8]) -> F32:
         """Return the level of each symbol, float32."""
@@ -121,7 +121,7 @@ class Minifloat:
         """Return the probability of each symbol under `model`, float64 of shape (L,); symmetric, sums to 1."""
         borders = self.form.borders / self.scale
         inside, outside = model.inside(borders), 2 * model.survival(borders)
-        rings = np.where(inside[:-1] < 0.5, np.diff(inside), -np.diff(outside)) / 2
+        rings = np.where(inside[:-1] < 0.5, inside[1:] - inside[:-1], outside[:-1] - outside[1:]) / 2
         half = np.append(rings, outside[-1] / 2)
         return np.concatenate([half[::-1], inside[:1], half])
 

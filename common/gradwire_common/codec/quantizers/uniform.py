@@ -60,7 +60,7 @@ class Uniform:
         limit = np.float32(self.k_max)
         with np.errstate(over="ignore", under="ignore"):
             steps = np.asarray(x, np.float32) * self.inverse_step
-        return np.rint(np.clip(steps, -limit, limit)).astype(np.int32)
+        return np.asarray(np.rint(np.clip(steps, -limit, limit)), np.int32)
 
     def dequantize(self, symbols: npt.NDArray[np.int32]) -> F32:
         """Return the level of each symbol, float32."""
@@ -78,7 +78,7 @@ class Uniform:
         """
         borders = (np.arange(k_last + 1) + 0.5) * self.step
         inside, outside = model.inside(borders), 2 * model.survival(borders)
-        rings = np.where(inside[:-1] < 0.5, np.diff(inside), -np.diff(outside)) / 2
+        rings = np.where(inside[:-1] < 0.5, inside[1:] - inside[:-1], outside[:-1] - outside[1:]) / 2
         return np.concatenate([rings[::-1], inside[:1], rings])
 
     def tail_probability(self, model: GenNorm, k_last: int) -> float:
