@@ -1,1 +1,30 @@
-"""The public door of gradwire."""
+"""The public door of gradwire: `RemoteOptimizer` for a training loop of your own, `Config`, and the command line.
+
+Nothing heavy is imported until it is asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from gradwire_common import __version__
+
+if TYPE_CHECKING:
+    from gradwire_common.config import Config
+    from gradwire_worker.remote_optimizer import RemoteOptimizer
+
+__all__ = ["Config", "RemoteOptimizer", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "RemoteOptimizer":
+        from gradwire_worker.remote_optimizer import RemoteOptimizer
+
+        return RemoteOptimizer
+    if name == "Config":
+        from gradwire_common.config import Config
+
+        return Config
+    raise AttributeError(f"module 'gradwire' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

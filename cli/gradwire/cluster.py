@@ -1,0 +1,195 @@
+"""A parameter server and its workers as processes of this machine."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gradwire.lifeline import VARIABLE as PARENT
+from gradwire_common.config import ENV_PREFIX, Config
+from gradwire_common.errors import GradwireError
+
+START_SECONDS = 120.0  # for a server to listen; importing torch from a cold disk takes half a minute
+STOP_SECONDS = 10.0  # for a process to end after SIGTERM, before SIGKILL
+POLL_SECONDS = 0.05
+LAST_LINES = 12  # of a log that are shown when its process ended without an error line
+
+_LISTENING = re.compile(r"^listening on (\S+)$", re.MULTILINE)
+
+
+class ClusterError(GradwireError):
+    """A process of the local cluster that failed."""
+
+
+class Child:
+    """One process of the cluster; everything that it says goes to its log."""
+
+    def __init__(self, name: str, arguments: list[str], log: Path, environment: Mapping[str, str]):
+        self.name = name
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-m", "gradwire", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its children in order
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether the process has not ended yet."""
+        return self.process.poll() is None
+
+    def said(self) -> str:
+        """Return the log so far."""
+        return self.log.read_text(errors="replace")
+
+    def check(self) -> None:
+        """Raise ClusterError if the process has failed; its message is the process' own error line."""
+        code = self.process.poll()
+        if not code:
+            return
+        lines = self.said().splitlines()
+        errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        if errors:
+            raise ClusterError(f"{self.name}: {errors[-1]} (log: {self.log})")
+        print("\n".join(lines[-LAST_LINES:]), file=sys.stderr)
+        ending = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        raise ClusterError(f"{self.name} {ending} (log: {self.log})")
+
+    def stop(self, deadline: float) -> None:
+        """End the process: politely until `deadline` (of time.monotonic), then by force."""
+        try:
+            self.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Cluster:
+    """One server and `config.workers` workers, from `start` until `stop`; a context does both.
+
+    Attributes:
+        address: where the server listens, once started.
+    """
+
+    def __init__(self, config: Config, folder: Path):
+        self._config = config
+        self._folder = folder
+        self._environment = _environment(config)
+        self._settings = tempfile.TemporaryDirectory(prefix="gradwire-")
+        self.address = ""
+        self.server: Child | None = None
+        self.workers: list[Child] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server, wait until it listens, start the workers.
+
+        Raises:
+            ClusterError: if the server fails, or does not listen in time.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.server = self._child("server", {"listen": "127.0.0.1:0"})
+        self.address = self._wait_for_address(self.server)
+        for slot in range(self._config.workers):
+            changes = {"server": self.address, "worker_id": f"worker-{slot}", "slot": slot}
+            self.workers.append(self._child(f"worker-{slot}", changes))
+
+    def check(self) -> None:
+        """Raise ClusterError if a process has failed."""
+        for child in self.workers:
+            child.check()
+        if self.server:
+            self.server.check()
+
+    @property
+    def running(self) -> bool:
+        """Whether the server has not ended yet."""
+        return self.server is not None and self.server.running
+
+    @property
+    def working(self) -> bool:
+        """Whether any worker has not ended yet."""
+        return any(child.running for child in self.workers)
+
+    def join(self) -> None:
+        """Wait for the workers, whose run has ended, to end too.
+
+        Raises:
+            ClusterError: if one of them fails, or is still there after STOP_SECONDS.
+        """
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.working:
+            if time.monotonic() > deadline:
+                late = next(child for child in self.workers if child.running)
+                raise ClusterError(f"{late.name} did not end with its run (log: {late.log})")
+            time.sleep(POLL_SECONDS)
+        self.check()
+
+    def interrupt(self) -> None:
+        """Let the server end the run in order: it drains, writes its results and sends the workers home."""
+        if self.server and self.server.running:
+            self.server.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.server.process.wait(STOP_SECONDS)
+
+    def stop(self) -> None:
+        """End every process, the workers first."""
+        children = [*self.workers, self.server] if self.server else self.workers
+        for child in children:
+            if child.running:
+                child.process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for child in children:
+            child.stop(deadline)
+        self._settings.cleanup()
+
+    def _child(self, name: str, changes: dict[str, Any]) -> Child:
+        """Start a process with the run's settings in a file of its own."""
+        command = name.partition("-")[0]
+        file = Path(self._settings.name) / f"{name}.toml"
+        file.write_text(self._config.model_copy(update=changes).to_toml())
+        return Child(name, [command, "--config", str(file)], self._folder / f"{name}.log", self._environment)
+
+    def _wait_for_address(self, server: Child) -> str:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            server.check()
+            if found := _LISTENING.search(server.said()):
+                return found[1]
+            if not server.running:
+                raise ClusterError(f"server ended before it listened (log: {server.log})")
+            time.sleep(POLL_SECONDS)
+        raise ClusterError(f"server did not listen within {START_SECONDS:.0f} s (log: {server.log})")
+
+
+def _environment(config: Config) -> dict[str, str]:
+    """Return the environment of the children: no settings but those of their files, cores shared among workers."""
+    settings = {ENV_PREFIX + name.upper() for name in Config.model_fields}
+    kept = {name: value for name, value in os.environ.items() if name not in settings}
+    threads = str(config.threads or max(1, len(os.sched_getaffinity(0)) // config.workers))
+    shared = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
+    return kept | shared | {PARENT: str(os.getpid()), "PYTHONUNBUFFERED": "1"}

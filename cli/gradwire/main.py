@@ -1,0 +1,136 @@
+"""The command line: parses, loads settings, calls one function, and turns errors into one line."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from gradwire.options import with_settings
+from gradwire_common import __version__, logs
+from gradwire_common.errors import GradwireError, UsageError
+
+if TYPE_CHECKING:
+    from gradwire_common.config import Config
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit codes
+
+app = typer.Typer(
+    help="Train one PyTorch model on many machines with thin links.",
+    epilog="Every setting may also stand in a TOML file (--config FILE) or in a variable such as GRADWIRE_BITS.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.command()
+@with_settings(
+    "Run",
+    "Coding",
+    "Server",
+    "Worker",
+    "Task",
+    without=("listen", "reflection", "server", "worker_id", "slot"),
+)
+def train(
+    config: "Config",
+    compare: Annotated[
+        bool, typer.Option("--compare", help="train the float32 baseline of the same seed too, set both side by side")
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="write the final figures to this file")
+    ] = None,
+) -> None:
+    """Train on this machine: one server and some worker processes, over real gRPC."""
+    from gradwire.train import run_train
+
+    run_train(config, compare=compare, json_file=json_file)
+
+
+@app.command()
+@with_settings("Run", "Coding", "Server")
+def server(config: "Config") -> None:
+    """Serve a run: hold the weights, gather gradients, broadcast updates."""
+    from gradwire_server.app import serve
+
+    logs.configure(config.log_level, "server")
+    host = config.listen.rpartition(":")[0]
+    serve(config, ready=lambda port: print(f"listening on {host}:{port}", flush=True))
+
+
+@app.command()
+@with_settings("Run", "Worker", "Task", without=("name", "runs", "rounds", "workers", "evaluate_every"))
+def worker(config: "Config") -> None:
+    """Work for a server: compute gradients on a shard of the data and push them."""
+    from gradwire_worker.runner import run_worker
+
+    logs.configure(config.log_level, f"worker {config.worker_id}" if config.worker_id else "worker")
+    run_worker(config)
+
+
+@app.command()
+def status(
+    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="address of a parameter server")],
+    worker_id: Annotated[
+        str | None, typer.Option("--worker", metavar="ID", help="succeed only if this worker is alive in the run")
+    ] = None,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="how long to wait for an answer")] = 5.0,
+) -> None:
+    """Show a run: its rounds, its workers, its bytes. Fails where no server answers."""
+    from gradwire.status import show_status
+
+    show_status(address, worker_id=worker_id, timeout=timeout)
+
+
+@app.command()
+@with_settings("Coding", only=("quantizer", "bits", "allocation", "transform"))
+def inspect(
+    config: "Config",
+    file: Annotated[Path, typer.Argument(metavar="FILE.safetensors", help="file of tensors")],
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="where the picture goes; beside the file when not given")
+    ] = None,
+) -> None:
+    """Fit every tensor of a file: shape, scale, bits and distortion, predicted and achieved."""
+    from gradwire.inspect import inspect_file
+
+    inspect_file(file, config.uplink, plot or file.with_suffix(".png"))
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    print(f"gradwire {__version__}")
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: 0 done, 1 failed, 2 misused, 130 interrupted; an error is one line."""
+    from gradwire.lifeline import die_with_parent
+
+    die_with_parent()
+    try:
+        code = app(standalone_mode=False)
+    except KeyboardInterrupt:
+        code = _fail("interrupted", INTERRUPTED)
+    except GradwireError as error:
+        if _debugging():
+            raise
+        code = _fail(str(error), MISUSED if isinstance(error, UsageError) else FAILED)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's own errors have one, whatever its version calls them
+            raise
+        code = _fail(error.format_message(), MISUSED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> int:
+    if message:
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _debugging() -> bool:
+    return os.environ.get("GRADWIRE_LOG_LEVEL") == "debug" or logging.getLogger().level == logging.DEBUG

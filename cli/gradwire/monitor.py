@@ -1,0 +1,41 @@
+"""Asks a parameter server how its run goes."""
+
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from gradwire_common import channel
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
+
+
+class Monitor:
+    """A channel to a server that asks for its status; a context closes it."""
+
+    def __init__(self, address: str, timeout: float):
+        """Take the server's `address` (HOST:PORT) and the seconds that one answer may take."""
+        self._address = address
+        self._timeout = timeout
+        self._channel = grpc.insecure_channel(address, options=channel.CLIENT_OPTIONS)
+        self._stub = ParameterServerStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._channel.close()
+
+    def poll(self, after_round: int = 0) -> pb.StatusReply:
+        """Return the server's status with the records of the rounds after `after_round`.
+
+        Raises:
+            UnavailableError: if the server cannot be reached, or does not answer in time.
+        """
+        try:
+            reply: pb.StatusReply = self._stub.Status(pb.StatusRequest(after_round=after_round), timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise channel.error_of(error, self._address) from None
+        return reply

@@ -1,0 +1,134 @@
+"""Flags made from the fields of `Config`, so that no setting is described twice.
+
+Every value travels as text to `Config`, which checks files, environment and flags alike and answers in the same words.
+"""
+
+import inspect
+import json
+import sys
+import types
+from collections.abc import Callable, Collection
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+Command = Callable[..., None]
+
+_METAVARS = {int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH", dict: "JSON"}
+
+
+def with_settings(
+    *sections: str, without: Collection[str] = (), only: Collection[str] = ()
+) -> Callable[[Command], Command]:
+    """Give a command a flag for each field of some sections of `Config`, and the `Config` that they make as `config`.
+
+    Flags are made for the command that was called alone: importing the settings takes longer than listing the commands.
+
+    Args:
+        sections: names of sections, such as "Coding" for `CodingSettings`; each is a panel of the help.
+        without: fields that this command sets itself.
+        only: the fields wanted, where they are few; empty for all.
+    """
+
+    def decorate(command: Command) -> Command:
+        if command.__name__ not in sys.argv:
+            return _listed(command)
+        from gradwire_common import config as settings
+
+        flags = [
+            _flag(name, field, panel)
+            for panel in sections
+            for name, field in getattr(settings, f"{panel}Settings").model_fields.items()
+            if name not in without and (not only or name in only)
+        ]
+        names = {flag.name for flag in flags}
+        signature = inspect.signature(command)
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, parameter in signature.parameters.items()
+            if name != "config"
+        ]
+
+        @wraps(command)
+        def run(config: Path | None, **given: Any) -> None:
+            chosen = {name: value for name, value in given.items() if name in names and value is not None}
+            rest = {name: value for name, value in given.items() if name not in names}
+            command(config=settings.Config.load(config, chosen), **rest)
+
+        return _signed(run, [*own, _file_flag(), *flags])
+
+    return decorate
+
+
+def _listed(command: Command) -> Command:
+    """Return a stand-in with the name and help of `command`."""
+
+    @wraps(command)
+    def stand_in() -> None:
+        raise NotImplementedError
+
+    return _signed(stand_in, [])
+
+
+def _signed(command: Command, parameters: list[inspect.Parameter]) -> Command:
+    """Give `command` the signature that typer makes flags from."""
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _file_flag() -> inspect.Parameter:
+    option = typer.Option("--config", metavar="FILE", help="TOML file of settings; GRADWIRE_* and flags win over it")
+    return _parameter("config", Annotated[Path | None, option])
+
+
+def _flag(name: str, field: "FieldInfo", panel: str) -> inspect.Parameter:
+    flag = "--" + name.replace("_", "-")
+    kind = _bare(field.annotation)
+    option = typer.Option(
+        f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
+        metavar=None if kind is bool else _metavar(kind),
+        help=f"{field.description}{_range(field)}{_default(field.default)}",
+        show_default=False,
+        rich_help_panel=panel,
+    )
+    return _parameter(name, Annotated[(bool if kind is bool else str) | None, option])
+
+
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _bare(annotation: Any) -> Any:
+    """Return the type without "or None" and annotations."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        annotation = next(each for each in get_args(annotation) if each is not types.NoneType)
+    return annotation
+
+
+def _metavar(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "|".join(get_args(kind))
+    return _METAVARS[get_origin(kind) or kind]
+
+
+def _range(field: "FieldInfo") -> str:
+    """Return ", LOW to HIGH" where both ends are set."""
+    limits = {type(each).__name__.lower(): each for each in field.metadata}
+    return f", {limits['ge'].ge:g} to {limits['le'].le:g}" if {"ge", "le"} <= limits.keys() else ""
+
+
+def _default(default: Any) -> str:
+    """Return the default as rich markup, where there is one to show."""
+    if default is None or default == {}:
+        return ""
+    if isinstance(default, bool):
+        text = "on" if default else "off"
+    else:
+        text = json.dumps(default) if isinstance(default, dict) else str(default)
+    return rf" [dim]\[{text}][/dim]"

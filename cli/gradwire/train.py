@@ -1,0 +1,113 @@
+"""`gradwire train`: a local cluster, shown while it runs, set beside its float32 baseline when it is over."""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from gradwire.cluster import Cluster, ClusterError
+from gradwire.display import open_display
+from gradwire.history import History
+from gradwire.monitor import Monitor
+from gradwire.report import draw_curves, figures, summary_table, write_json
+from gradwire.run_folder import METRICS, new_run_folder, read_metrics
+from gradwire_common.config import Config
+from gradwire_common.errors import UsageError, WeatherError
+
+POLL_SECONDS = 0.2
+ANSWER_SECONDS = 5.0  # that the server may take to answer a poll
+IDLE_SECONDS = 15.0  # that a server without any worker process may take to end the run
+SLOW_WARM_UP = 2.0  # seconds; kernels that took longer were compiled, not loaded
+
+
+def run_train(config: Config, *, compare: bool = False, json_file: Path | None = None) -> None:
+    """Train on a local cluster and leave config, logs, metrics, weights and curves in RUNS/NAME.
+
+    Args:
+        config: the settings of the run.
+        compare: whether the float32 baseline of the same seed runs afterwards, in RUNS/NAME/baseline.
+        json_file: where the final figures go, as `report.figures` has them.
+
+    Raises:
+        GradwireError: if a process of the cluster fails, or RUNS/NAME cannot be used.
+    """
+    console = Console()
+    folder = config.runs / config.name
+    if compare and config.quantizer == "float32":
+        raise UsageError("compare: got quantizer float32, the baseline itself; want another quantizer, or no --compare")
+    if json_file:
+        _check_writable(json_file)
+    with new_run_folder(folder) as kept:
+        if kept:
+            console.print(f"an older run was in {folder}; it is in {kept} now", highlight=False)
+        _warm_up(console)
+        run = _follow(config, folder, console)
+        baseline = None
+        if compare:
+            console.print("now the float32 baseline of the same seed", highlight=False)
+            baseline = _follow(_baseline(config, folder), folder / "baseline", console)
+        draw_curves(folder / "curves.png", [run, baseline] if baseline else [run])
+        if json_file:
+            write_json(json_file, figures(run, baseline))
+        console.print(summary_table(run, baseline))
+        console.print(f"left in {folder}: config.toml, {METRICS}, weights.safetensors, curves.png", highlight=False)
+
+
+def label(config: Config) -> str:
+    """Return how people call the coding of a run: "2 bits", "float8-1-5-2"."""
+    return f"{config.bits:g} bits" if config.quantizer == "uniform" else config.quantizer
+
+
+def _baseline(config: Config, folder: Path) -> Config:
+    changes = {"quantizer": "float32", "transform": "none", "runs": folder, "name": "baseline"}
+    return config.model_copy(update=changes)
+
+
+def _warm_up(console: Console) -> None:
+    """Compile the codec's kernels once, so that no process does it while others wait."""
+    with console.status("loading the codec's kernels; the first time they are compiled, which takes half a minute"):
+        from gradwire_common.codec import warm_up
+
+        seconds = warm_up()
+    if seconds > SLOW_WARM_UP:
+        console.print(f"compiled the codec's kernels in {seconds:.0f} s", highlight=False)
+
+
+def _follow(config: Config, folder: Path, console: Console) -> History:
+    """Run a cluster to the end of its rounds and return what it did."""
+    history = History(label(config), total=config.rounds)
+    with Cluster(config, folder) as cluster:
+        try:
+            with Monitor(cluster.address, ANSWER_SECONDS) as monitor, open_display(console) as display:
+                idle_since = None
+                while cluster.running:
+                    cluster.check()
+                    with suppress(WeatherError):  # it is just ending, or has failed, which check() tells
+                        history.add(monitor.poll(history.last_round))
+                    display.show(history)
+                    idle_since = None if cluster.working else idle_since or time.monotonic()
+                    if idle_since and time.monotonic() - idle_since > IDLE_SECONDS:
+                        raise ClusterError(f"all workers have left after round {history.last_round} of {config.rounds}")
+                    time.sleep(POLL_SECONDS)
+                cluster.join()
+                read_metrics(folder / METRICS, history)
+                display.show(history)
+        except KeyboardInterrupt:
+            cluster.interrupt()
+            console.print(f"stopped after round {history.last_round}; what there is is in {folder}", highlight=False)
+            raise
+    if history.last_round < config.rounds:
+        raise ClusterError(
+            f"server ended after round {history.last_round} of {config.rounds} (log: {folder}/server.log)"
+        )
+    return history
+
+
+def _check_writable(file: Path) -> None:
+    """Fail now rather than after the run."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("a").close()
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}; want a file that can be written") from None
