@@ -1,0 +1,230 @@
+"""The worker's calls to the server: typed, repeated while the weather is bad, under one session at a time."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version as package_version
+from typing import Any, TypeVar
+
+import grpc
+
+from gradwire_common.channel import CLIENT_OPTIONS, PROTOCOL_VERSION, error_of
+from gradwire_common.chunks import Joiner, chunk_size
+from gradwire_common.codec.frames import FRAME_VERSION
+from gradwire_common.errors import DataError, GradwireError, SessionError, UnavailableError
+from gradwire_common.manifest import Manifest
+from gradwire_common.update import largest_update
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
+from gradwire_common.wire import manifest_to_message
+from gradwire_worker.patience import Patience
+from gradwire_worker.pending import PendingPush
+from gradwire_worker.replica import Update, UpdateKind
+
+CALL_TIMEOUT = 10.0  # seconds for a call that carries no frames; those that do never time out while bytes move
+LEAVE_TIMEOUT = 2.0  # seconds; politeness must not hold up the end of a process
+
+T = TypeVar("T")
+
+_KINDS = {
+    pb.UPDATE_KIND_SNAPSHOT: UpdateKind.SNAPSHOT,
+    pb.UPDATE_KIND_CHANGE: UpdateKind.CHANGE,
+    pb.UPDATE_KIND_WEIGHTS: UpdateKind.WEIGHTS,
+}
+
+
+class Client:
+    """One worker's connection to the server: a channel for life, and the session that the last join gave.
+
+    Every method may be called from any thread. A call that fails because of the weather is repeated for `patience`
+    seconds; when the server has forgotten the session, the worker joins again under the same id and goes on.
+
+    Attributes:
+        reply: the answer to the last join.
+        on_rejoin: called with the answer to every later join; raises if the worker cannot go on with it.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        worker_id: str,
+        manifest: Manifest,
+        *,
+        settings: Mapping[str, str] | None = None,
+        slot: int | None = None,
+        patience: float = 60.0,
+    ):
+        self.server = server
+        self.manifest = manifest
+        self.reply = pb.JoinReply()
+        self.on_rejoin: Callable[[pb.JoinReply], None] = lambda _: None
+        self._request = pb.JoinRequest(
+            worker_id=worker_id,
+            package_version=package_version("gradwire"),
+            protocol_version=PROTOCOL_VERSION,
+            frame_version=FRAME_VERSION,
+            manifest=manifest_to_message(manifest),
+            settings=dict(settings or {}),
+            slot=slot,
+        )
+        self._patience = patience
+        self._closing = threading.Event()
+        self._joining = threading.Lock()
+        self._channel = grpc.insecure_channel(server, options=CLIENT_OPTIONS)
+        self._stub: Any = ParameterServerStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def join(self) -> pb.JoinReply:
+        """Become a worker of the run.
+
+        Raises:
+            JoinError, ModelMismatchError: if the server will not have this worker; says why.
+            UnavailableError: if it could not be reached.
+        """
+        with self._joining:
+            self._join()
+        return self.reply
+
+    def push(self, push: PendingPush) -> "Sending":
+        """Begin to send a push, whose frames may still be appended."""
+        return Sending(self, push)
+
+    def watch(self, have_version: int | None, *, on_open: Callable[[grpc.Call], None]) -> Iterator[Update | pb.RunEnd]:
+        """Yield what one stream of updates brings, until it breaks or the run ends; `on_open` gets the call, to cancel.
+
+        Raises:
+            GradwireError: what broke it; UnavailableError if it just ended.
+        """
+        session = self.reply.session
+        call = self._stub.Watch(pb.WatchRequest(session=session, have_version=have_version))
+        on_open(call)
+        limit = largest_update(self.manifest.layout.units)
+        try:
+            for message in call:
+                part = message.WhichOneof("part")
+                if part == "header":
+                    header, joiner = message.header, Joiner(limit)
+                    if header.kind not in _KINDS:
+                        raise DataError(f"update of version {header.version} has kind {header.kind}, want 1, 2 or 3")
+                elif part == "chunk":
+                    joiner.add(message.chunk.offset, message.chunk.data)
+                elif part == "end":
+                    frames = joiner.join(message.end.length)
+                    kind = _KINDS[header.kind]
+                    yield Update(header.version, kind, header.with_buffers, frames, message.end.digest)
+                elif part == "run_end":
+                    yield message.run_end
+                    return
+        except grpc.RpcError as failed:
+            error = error_of(failed, self.server)
+            if isinstance(error, SessionError):
+                self._rejoin(session)
+            raise error from None
+        raise UnavailableError(f"server {self.server} closed the stream of updates")
+
+    def heartbeat(self) -> pb.HeartbeatReply:
+        """Say that this worker is alive."""
+        reply: pb.HeartbeatReply = self._patiently(
+            lambda session: self._stub.Heartbeat(pb.HeartbeatRequest(session=session), timeout=CALL_TIMEOUT)
+        )
+        return reply
+
+    def report(self, version: int, count: int, correct: int, loss_sum: float) -> None:
+        """Report an evaluation of the weights of `version` on `count` test samples."""
+        self._patiently(
+            lambda session: self._stub.Report(
+                pb.EvaluationReport(session=session, version=version, count=count, correct=correct, loss_sum=loss_sum),
+                timeout=CALL_TIMEOUT,
+            )
+        )
+
+    def leave(self, reason: str) -> None:
+        """End the session politely; a server that cannot be reached will notice by itself."""
+        self._closing.set()
+        try:
+            self._stub.Leave(pb.LeaveRequest(session=self.reply.session, reason=reason), timeout=LEAVE_TIMEOUT)
+        except grpc.RpcError:
+            return
+
+    def close(self) -> None:
+        """Close the channel and end every wait between attempts."""
+        self._closing.set()
+        self._channel.close()
+
+    def patience(self) -> Patience:
+        """Return the patience for a chain of attempts."""
+        return Patience(self._patience, self._closing)
+
+    def _join(self) -> None:
+        patience = self.patience()
+        while True:
+            try:
+                self.reply = self._stub.Join(self._request, timeout=CALL_TIMEOUT)
+            except grpc.RpcError as failed:
+                patience.endure(error_of(failed, self.server))
+            else:
+                self._request.slot = self.reply.slot
+                return
+
+    def _rejoin(self, lost: str) -> None:
+        """Join again, unless another thread has done so since session `lost` was in use."""
+        with self._joining:
+            if self.reply.session == lost:
+                self._join()
+                self.on_rejoin(self.reply)
+
+    def _patiently(self, call: Callable[[str], T]) -> T:
+        """Return what `call(session)` does, repeating it while that may help."""
+        patience = self.patience()
+        while True:
+            session = self.reply.session
+            try:
+                return call(session)
+            except grpc.RpcError as failed:
+                self.recover(error_of(failed, self.server), session, patience)
+
+    def recover(self, error: GradwireError, session: str, patience: Patience) -> None:
+        """Do what makes another attempt worth while after `error`, or raise it."""
+        patience.endure(error)
+        if isinstance(error, SessionError):
+            self._rejoin(session)
+
+
+class Sending:
+    """A push on its way; `receipt` waits for its end and repeats it where need be.
+
+    Attributes:
+        repeated: whether it was sent more than once, so that a duplicate may be of itself.
+    """
+
+    def __init__(self, client: Client, push: PendingPush):
+        self.repeated = False
+        self._client = client
+        self._push = push
+        self._start()
+
+    def _start(self) -> None:
+        reply = self._client.reply
+        self._session = reply.session
+        size = reply.limits.chunk_bytes or chunk_size(reply.limits.rate_up)
+        self._call = self._client._stub.Push.future(self._push.messages(reply.session, size))
+
+    def receipt(self) -> pb.Receipt:
+        """Return the server's answer once all frames have been appended and the push is closed.
+
+        Raises:
+            GradwireError: what the server refused the push with.
+            UnavailableError: if it could not be reached for too long.
+        """
+        patience = self._client.patience()
+        while True:
+            try:
+                receipt: pb.Receipt = self._call.result()
+                return receipt
+            except grpc.RpcError as failed:
+                self._client.recover(error_of(failed, self._client.server), self._session, patience)
+                self.repeated = True
+                self._start()
+
+    def cancel(self) -> None:
+        """Give the push up; it does not count."""
+        self._push.abandon()
+        self._call.cancel()

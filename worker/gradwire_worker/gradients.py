@@ -1,0 +1,250 @@
+"""A torch model as one flat float32 vector: which tensors it has, how they are read, how they are loaded.
+
+model -> manifest (names, shapes, roles) -> layout (places) -> flat vector, and back.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from gradwire_common.errors import ModelMismatchError, UsageError
+from gradwire_common.manifest import Manifest, Role, TensorSpec
+from gradwire_common.method import TransformName
+from gradwire_common.update import check_finite
+
+F32 = npt.NDArray[np.float32]
+Group = Mapping[str, Any]  # {"params": parameters, option: value, ...}, as torch.optim takes them
+
+LARGEST_INTEGER = 2**24  # float32 holds every integer up to this one; buffers of integers travel as float32
+
+
+def manifest_of(model: nn.Module, groups: Sequence[Group] | None = None) -> Manifest:
+    """Return the names, shapes and roles of a model's tensors.
+
+    A shared parameter appears once, under its first name. A parameter that needs no gradient, or that `groups` leave
+    out, is frozen. Buffers that are not persistent stay the worker's own and do not appear.
+
+    Args:
+        model: any module whose parameters and persistent buffers are real numbers.
+        groups: optimizer parameter groups; None for one group of all parameters.
+
+    Raises:
+        ModelMismatchError: if a tensor cannot travel, nothing is trainable, or the groups are not of this model.
+    """
+    parameters = dict(model.named_parameters())
+    group_of = _group_of(parameters, groups)
+    specs = [
+        _spec(name, parameter, Role.PARAMETER if trained else Role.FROZEN, group_of.get(id(parameter), 0))
+        for name, parameter in parameters.items()
+        for trained in [parameter.requires_grad and id(parameter) in group_of]
+    ]
+    persistent = model.state_dict(keep_vars=True)
+    specs += [_spec(name, buffer, Role.BUFFER, 0) for name, buffer in model.named_buffers() if name in persistent]
+    options = tuple(_options(group, index) for index, group in enumerate(groups)) if groups is not None else ({},)
+    return Manifest(tuple(specs), options)
+
+
+class FlatModel:
+    """The tensors of a model as parts of one flat float32 vector in layout order.
+
+    Parameters are remembered as objects, so that `model.to(device)` may come later; buffers are looked up by name each
+    time, since modules may put new tensors in their place.
+    """
+
+    def __init__(self, model: nn.Module, manifest: Manifest):
+        parameters = dict(model.named_parameters())
+        layout = manifest.layout
+        self.model = model
+        self.layout = layout
+        self._by_role = {role: [spec for spec in layout.order if spec.role is role] for role in Role}
+        self._parameters = {spec.name: parameters[spec.name] for spec in layout.order if spec.name in parameters}
+        self._never_trained = [
+            spec for spec in self._by_role[Role.FROZEN] if not self._parameters[spec.name].requires_grad
+        ]
+        self._staging: dict[torch.device, torch.Tensor] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the first trained parameter lives now."""
+        return self._parameters[self._by_role[Role.PARAMETER][0].name].device
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def new_vector(self, size: int) -> F32:
+        """Return `size` zeros of host memory, pinned where a GPU copies from it."""
+        zeros = torch.zeros(size, dtype=torch.float32, pin_memory=self.device.type == "cuda")
+        return zeros.numpy()
+
+    def read_gradients(self, out: F32) -> None:
+        """Write every gradient to its place in `out`, (n_parameters,) or longer; a gradient that is None is zero.
+
+        Raises:
+            UsageError: if a parameter that was frozen when the run was joined has a gradient now.
+        """
+        for spec in self._never_trained:
+            if self._parameters[spec.name].grad is not None:
+                raise UsageError(
+                    f"{spec.name}: got a gradient, but it was frozen (requires_grad=False) when the run was joined, "
+                    "want the parameters that are trained to stay the same"
+                )
+        specs = self._by_role[Role.PARAMETER]
+        self._read([_dense(self._parameters[spec.name].grad) for spec in specs], specs, out[: self.layout.n_parameters])
+
+    def read_buffers(self, out: F32) -> None:
+        """Write every buffer to its place in `out`, (n_parameters + n_buffers,) or longer.
+
+        Raises:
+            NonFiniteError: if one is not finite, and so has no mean; names it.
+            ModelMismatchError: if one holds integers that float32 does not hold exactly.
+        """
+        start, stop = self.layout.n_parameters, self.layout.n_parameters + self.layout.n_buffers
+        specs = self._by_role[Role.BUFFER]
+        buffers = [self._tensor(spec) for spec in specs]
+        for spec, buffer in zip(specs, buffers, strict=True):
+            _check_integers(spec, buffer)
+        self._read(list(buffers), specs, out[start:stop])
+        for unit in self.layout.buffers:
+            check_finite(out, unit)
+
+    def read_weights(self) -> F32:
+        """Return all tensors, (size,), new.
+
+        Raises:
+            NonFiniteError: if one is not finite; names it.
+            ModelMismatchError: if one holds integers that float32 does not hold exactly.
+        """
+        out = np.zeros(self.layout.size, np.float32)
+        self._read([self._tensor(spec) for spec in self.layout.order], self.layout.order, out)
+        for spec in self.layout.order:
+            _check_integers(spec, self._tensor(spec))
+        for unit in self.layout.units:
+            check_finite(out, unit)
+        return out
+
+    def load(self, values: F32, roles: Iterable[Role] = tuple(Role)) -> None:
+        """Set the tensors of `roles` to their places in `values`, (size,); integers are rounded to the nearest."""
+        specs = [spec for role in roles for spec in self._by_role[role]]
+        if not specs:
+            return
+        start = self.layout.slots[specs[0].name].start
+        stop = self.layout.slots[specs[-1].name].stop
+        flat = self._to_device(values[start:stop])
+        with torch.no_grad():
+            for spec in specs:
+                slot = self.layout.slots[spec.name]
+                tensor = self._tensor(spec)
+                part = flat[slot.start - start : slot.stop - start].view(spec.shape)
+                tensor.copy_(part if tensor.is_floating_point() else part.round())
+
+    def _tensor(self, spec: TensorSpec) -> torch.Tensor:
+        return self.model.get_buffer(spec.name) if spec.role is Role.BUFFER else self._parameters[spec.name].detach()
+
+    def _read(self, tensors: Sequence[torch.Tensor | None], specs: Sequence[TensorSpec], out: F32) -> None:
+        """Gather `tensors` on their device and copy them to `out` at once."""
+        if not specs:
+            return
+        device = self.device
+        host = torch.from_numpy(out)
+        flat = host if device.type == "cpu" else self._staged(out.size, device)
+        zero = torch.zeros(1, device=device)
+        with torch.no_grad():
+            pieces = [
+                zero.expand(spec.size) if tensor is None else tensor.detach().to(device).reshape(-1)
+                for tensor, spec in zip(tensors, specs, strict=True)
+            ]
+            torch.cat([piece.float() for piece in pieces], out=flat)
+        if flat is not host:
+            host.copy_(flat)
+
+    def _to_device(self, values: F32) -> torch.Tensor:
+        host = torch.from_numpy(values)
+        device = self.device
+        if device.type == "cpu":
+            return host
+        return self._staged(values.size, device).copy_(host)
+
+    def _staged(self, size: int, device: torch.device) -> torch.Tensor:
+        """Return a part of the flat vector that is kept on `device`."""
+        held = self._staging.get(device)
+        if held is None or held.numel() < size:
+            held = self._staging[device] = torch.empty(max(size, self.layout.n_parameters), device=device)
+        return held[:size]
+
+
+def transform_gradients(values: F32, flat: FlatModel, name: TransformName) -> None:
+    """Take the gradients in `values` through the transform called `name`, tensor by tensor, in place."""
+    if name == "none":
+        return
+    from gradwire_common.codec.transforms import forward
+
+    for unit in flat.layout.parameters:
+        for spec in unit.tensors:
+            slot = flat.layout.slots[spec.name]
+            values[slot] = forward(values[slot].reshape(spec.shape), name).reshape(-1)
+
+
+def _group_of(parameters: Mapping[str, nn.Parameter], groups: Sequence[Group] | None) -> dict[int, int]:
+    """Return the index of the group of each parameter, by id."""
+    if groups is None:
+        return {id(parameter): 0 for parameter in parameters.values()}
+    known = {id(parameter) for parameter in parameters.values()}
+    group_of: dict[int, int] = {}
+    for index, group in enumerate(groups):
+        for parameter in group["params"]:
+            if id(parameter) not in known:
+                raise ModelMismatchError(
+                    f"param_groups[{index}]: got a tensor of shape {list(parameter.shape)} that is no parameter of the "
+                    "model, want the model's own"
+                )
+            if id(parameter) in group_of:
+                raise ModelMismatchError(
+                    f"param_groups[{index}]: got a tensor of shape {list(parameter.shape)} that is in group "
+                    f"{group_of[id(parameter)]} already, want each once"
+                )
+            group_of[id(parameter)] = index
+    return group_of
+
+
+def _options(group: Group, index: int) -> dict[str, float]:
+    """Return the options of a group as numbers."""
+    options = {}
+    for name, value in group.items():
+        if name == "params":
+            continue
+        if not isinstance(value, bool | int | float):
+            raise UsageError(f"param_groups[{index}][{name!r}]: got {value!r}, want a number")
+        options[name] = float(value)
+    return options
+
+
+def _spec(name: str, tensor: torch.Tensor, role: Role, group: int) -> TensorSpec:
+    if nn.parameter.is_lazy(tensor):
+        raise ModelMismatchError(
+            f"{name}: got a lazy tensor without a shape, want one batch run through the model first"
+        )
+    if tensor.is_complex() or tensor.is_quantized:
+        raise ModelMismatchError(f"{name}: got dtype {tensor.dtype}, want real numbers")
+    return TensorSpec(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), role, group)
+
+
+def _dense(gradient: torch.Tensor | None) -> torch.Tensor | None:
+    """Return a gradient with all its entries, those of a sparse one included."""
+    return gradient.to_dense() if gradient is not None and gradient.is_sparse else gradient
+
+
+def _check_integers(spec: TensorSpec, tensor: torch.Tensor) -> None:
+    if tensor.is_floating_point() or tensor.dtype is torch.bool or not tensor.numel():
+        return
+    largest = int(tensor.abs().max())
+    if largest > LARGEST_INTEGER:
+        raise ModelMismatchError(
+            f"{spec.name}: holds the integer {largest}, want at most {LARGEST_INTEGER}, which float32 holds exactly; "
+            "a buffer with persistent=False stays the worker's own"
+        )

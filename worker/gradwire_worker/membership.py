@@ -1,0 +1,191 @@
+"""A worker's place in a run: joined, its replica kept up to date and its heart beating by two threads of their own."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+
+from gradwire_common.errors import DataError, GradwireError, JoinError, RunEndedError
+from gradwire_common.update import encode_exact
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_worker.client import Client
+from gradwire_worker.pending import PendingPush
+from gradwire_worker.replica import NO_VERSION, Replica, Update
+
+F32 = npt.NDArray[np.float32]
+
+
+class Membership:
+    """Joins, gives or takes the first weights, follows the versions, and leaves.
+
+    Attributes:
+        replica: written by the watching thread; read it under `held`.
+        end: why the run ended; None while it goes on.
+    """
+
+    def __init__(self, client: Client):
+        self.client = client
+        self.replica = Replica(client.manifest.layout)
+        self.end: str | None = None
+        self._failure: BaseException | None = None
+        self._weights_wanted = False
+        self._left = threading.Event()
+        self._changed = threading.Condition()
+        self._watch_call: grpc.Call | None = None
+        self._threads: list[threading.Thread] = []
+        client.on_rejoin = self._check_rejoin
+
+    def enter(self, initial_weights: Callable[[], F32]) -> pb.JoinReply:
+        """Join and wait for the first weights, or upload `initial_weights()` where the server has none.
+
+        Raises:
+            GradwireError: why the worker cannot take part.
+        """
+        reply = self.client.join()
+        self._weights_wanted = reply.weights_wanted
+        try:
+            self._start_thread("gradwire-heartbeat", self._beat)
+            if self._weights_wanted:
+                self._upload(initial_weights())
+            self._start_thread("gradwire-watch", self._follow)
+            self._wait(lambda: self.replica.version != NO_VERSION or self._weights_wanted)
+            if self.replica.version == NO_VERSION and self.end is None:
+                self._upload(initial_weights())
+                self._wait(lambda: self.replica.version != NO_VERSION)
+            if self.replica.version == NO_VERSION:
+                raise self.run_ended()
+        except BaseException as error:
+            self.leave(f"could not begin: {error}")
+            raise
+        return reply
+
+    def wait_for(self, version: int) -> None:
+        """Wait until the replica holds `version` or a later one, or the run has ended.
+
+        Raises:
+            GradwireError: what keeps further updates from coming.
+        """
+        self._wait(lambda: self.replica.version >= version)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Replica]:
+        """Keep the replica as it is while the caller reads it."""
+        with self._changed:
+            yield self.replica
+
+    @property
+    def ended(self) -> bool:
+        """Whether no further push can count."""
+        rounds = self.client.reply.rounds
+        return self.end is not None or 0 < rounds <= self.replica.version
+
+    def run_ended(self) -> RunEndedError:
+        """Return the error for whoever wants to go on all the same."""
+        reason = f" ({self.end})" if self.end else ""
+        return RunEndedError(
+            f"run {self.client.reply.run!r} ended at version {self.replica.version}{reason}; "
+            "want no further step once optimizer.ended is true"
+        )
+
+    def leave(self, reason: str) -> None:
+        """Leave the run and stop both threads; nothing happens the second time."""
+        if self._left.is_set():
+            return
+        self._left.set()
+        self.client.leave(reason)
+        if self._watch_call is not None:
+            self._watch_call.cancel()
+        for thread in self._threads:
+            thread.join()
+        self.client.close()
+
+    def _upload(self, weights: F32) -> None:
+        """Push the first weights; where another worker's count already, the snapshot brings those."""
+        self._weights_wanted = False
+        push = PendingPush(pb.PUSH_KIND_WEIGHTS, round=0, base_version=0, samples=0, with_buffers=True)
+        sending = self.client.push(push)
+        for frame in encode_exact(weights, self.client.manifest.layout.units):
+            push.append(frame)
+        push.close()
+        if sending.receipt().verdict == pb.VERDICT_COUNTED:
+            with self._changed:
+                if self.replica.version == NO_VERSION:
+                    self.replica.set(weights, 0)
+
+    def _follow(self) -> None:
+        """Apply update after update, opening the stream again when it breaks."""
+        patience = self.client.patience()
+        wrong: DataError | None = None
+        while not self.ended:
+            have = self.replica.version
+            try:
+                for event in self.client.watch(None if have == NO_VERSION else have, on_open=self._opened):
+                    self._take(event)
+                    wrong = None
+                    patience.progress()
+            except DataError as error:
+                if wrong is not None:
+                    raise
+                wrong = error
+            except GradwireError as error:
+                patience.endure(error)
+
+    def _take(self, event: Update | pb.RunEnd) -> None:
+        with self._changed:
+            try:
+                if isinstance(event, Update):
+                    self.replica.apply(event)
+                else:
+                    self.end = event.reason or "the run is complete"
+            finally:
+                self._changed.notify_all()
+
+    def _beat(self) -> None:
+        """Say that the worker lives, at the interval that the server told."""
+        while not self._left.wait(self.client.reply.heartbeat_ms / 1000):
+            reply = self.client.heartbeat()
+            if reply.weights_wanted:
+                with self._changed:
+                    self._weights_wanted = True
+                    self._changed.notify_all()
+
+    def _opened(self, call: grpc.Call) -> None:
+        self._watch_call = call
+        if self._left.is_set():
+            call.cancel()
+
+    def _check_rejoin(self, reply: pb.JoinReply) -> None:
+        if reply.version < self.replica.version:
+            raise JoinError(
+                f"server {self.client.server} came back with version {reply.version} of run {reply.run!r}, want at "
+                f"least {self.replica.version}, which this worker holds: it seems to have begun anew"
+            )
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: condition() or self._failure is not None or self.end is not None)
+            if self._failure is not None and not condition():
+                raise self._failure
+
+    def _start_thread(self, name: str, work: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                work()
+            except RunEndedError as error:
+                self._finish(end=str(error))
+            except BaseException as error:  # handed to the thread that trains
+                if not self._left.is_set():
+                    self._finish(failure=error)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _finish(self, *, end: str | None = None, failure: BaseException | None = None) -> None:
+        with self._changed:
+            self.end = self.end or end
+            self._failure = self._failure or failure
+            self._changed.notify_all()

@@ -1,0 +1,89 @@
+"""A push on its way: frames that are still being made, and that are kept until the receipt has come."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from gradwire_common.channel import CALL_BYTES, wire_bytes
+from gradwire_common.chunks import split
+from gradwire_common.v1 import parameter_server_pb2 as pb
+
+
+@dataclass
+class PendingPush:
+    """One push: what its header says, and its frames, appended by one thread while others send them.
+
+    A push that must be repeated repeats the same bytes, so nothing is dropped before the receipt.
+
+    Attributes:
+        wire_bytes: bytes that sending took so far, framing and repetitions included.
+    """
+
+    kind: pb.PushKind
+    round: int
+    base_version: int
+    samples: int
+    with_buffers: bool = False
+    transform: str = "none"
+    wire_bytes: int = 0
+    n_bytes: int = 0
+    _frames: list[bytes] = field(default_factory=list)
+    _end: pb.PushEnd | None = None
+    _abandoned: bool = False
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def append(self, frame: bytes) -> None:
+        """Add the next frame; whoever sends may send it from now on."""
+        with self._changed:
+            self._frames.append(frame)
+            self.n_bytes += len(frame)
+            self._changed.notify_all()
+
+    def close(self, loss: float = float("nan"), times: pb.StepTimes | None = None) -> None:
+        """Say that there are no further frames."""
+        with self._changed:
+            self._end = pb.PushEnd(length=self.n_bytes, loss=loss, times=times)
+            self._changed.notify_all()
+
+    def abandon(self) -> None:
+        """Let senders stop without an end, so that the push cannot count."""
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
+
+    def messages(self, session: str, chunk_bytes: int) -> Iterator[pb.PushMessage]:
+        """Yield the messages of the push from its start, each as soon as it can be made."""
+        header = pb.PushHeader(
+            session=session,
+            kind=self.kind,
+            round=self.round,
+            base_version=self.base_version,
+            samples=self.samples,
+            with_buffers=self.with_buffers,
+            transform=self.transform,
+        )
+        self.wire_bytes += CALL_BYTES
+        yield self._counted(pb.PushMessage(header=header))
+        offset = 0
+        for piece in split(self._all_frames(), chunk_bytes):
+            yield self._counted(pb.PushMessage(chunk=pb.Chunk(offset=offset, data=piece)))
+            offset += len(piece)
+        if self._end is not None:
+            yield self._counted(pb.PushMessage(end=self._end))
+
+    def _all_frames(self) -> Iterator[bytes]:
+        """Yield every frame, waiting for those that are not made yet."""
+        n_given = 0
+        while True:
+            with self._changed:
+                while not (self._end or self._abandoned or len(self._frames) > n_given):
+                    self._changed.wait()
+                if self._abandoned or len(self._frames) <= n_given:
+                    return
+                frame = self._frames[n_given]
+            n_given += 1
+            yield frame
+
+    def _counted(self, message: pb.PushMessage) -> pb.PushMessage:
+        self.wire_bytes += wire_bytes(message.ByteSize())
+        return message

@@ -1,0 +1,363 @@
+"""RemoteOptimizer: a torch optimizer whose step() is a round of a parameter server."""
+
+import logging
+import os
+import socket
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from gradwire_common.errors import ConfigError, RunEndedError, UsageError
+from gradwire_common.manifest import Role
+from gradwire_common.method import Allocation, Method, QuantizerName, TransformName
+from gradwire_common.update import EncodeReport, UpdateEncoder
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.wire import method_from_message
+from gradwire_worker.client import Client
+from gradwire_worker.gradients import FlatModel, Group, manifest_of, transform_gradients
+from gradwire_worker.membership import Membership
+from gradwire_worker.pending import PendingPush
+from gradwire_worker.residual import ResidualMemory
+from gradwire_worker.step_report import StepReport, step_times
+
+log = logging.getLogger("gradwire")
+
+
+class RemoteOptimizer(torch.optim.Optimizer):
+    """Pushes the model's gradients, waits for the round, loads the new weights.
+
+        with RemoteOptimizer(model, server="host:50051", bits=2.0) as optimizer:
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss(model(x), y).backward()
+                optimizer.step(samples=len(x))
+
+    The learning rate, its schedule and the optimizer's state belong to the server. Clipping, unscaling and accumulation
+    happen before step(), as ever. docs/training.md says what every case means.
+
+    When the run ends, `ended` becomes true. A further step() raises RunEndedError, which ends the `with` block quietly.
+
+    Attributes:
+        version: of the weights that the model holds.
+        slot, slots: this worker's shard, and how many there are.
+        rounds: the run ends at this version; 0 for a run without end.
+        evaluate_every: rounds between evaluations that the server asks for; 0 for none.
+        ended: whether the run is over.
+        method: how pushes are coded.
+        last_step: what the last step did; None before the first.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        server: str = "127.0.0.1:50051",
+        *,
+        param_groups: Sequence[Group] | None = None,
+        bits: float | None = None,
+        quantizer: QuantizerName | None = None,
+        gamma: float | None = None,
+        transform: TransformName | None = None,
+        allocation: Allocation | None = None,
+        worker_id: str | None = None,
+        slot: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        patience: float = 60.0,
+    ):
+        """Join the run; upload the model's weights if the server has none, load the server's otherwise.
+
+        Args:
+            model: what is trained; on any device.
+            server: "host:port".
+            param_groups: as for torch.optim: dicts of "params" and options that differ from the server's, such as
+                weight_decay=0. Parameters in none of them are frozen.
+            bits: bits per entry; implies the uniform quantiser.
+            quantizer: as in the settings; None for what the server says, here and in the next three.
+            gamma: decay of the residual memory.
+            transform: orthonormal transform before quantising.
+            allocation: "common" or "per-tensor".
+            worker_id: the same id takes the old place again; made up when None.
+            slot: the shard wanted; the lowest free one when None.
+            settings: what all workers of the run must share; the first worker's count.
+            patience: seconds to go on trying to reach a server that does not answer.
+
+        Raises:
+            UsageError: a model, option or setting that cannot be; JoinError where the server refuses it.
+            UnavailableError: the server could not be reached.
+        """
+        if not isinstance(model, nn.Module):
+            raise UsageError(
+                f"model: got {type(model).__name__}, want the torch.nn.Module itself, whose names and buffers matter"
+            )
+        overrides = _overrides(bits=bits, quantizer=quantizer, gamma=gamma, transform=transform, allocation=allocation)
+        if param_groups is not None:
+            param_groups = [{**group, "params": list(group["params"])} for group in param_groups]
+        manifest = manifest_of(model, param_groups)
+        trained = {spec.name for spec in manifest.tensors if spec.role is Role.PARAMETER}
+        groups = param_groups or [{"params": [p for name, p in model.named_parameters() if name in trained]}]
+        super().__init__([_Group(group) for group in groups], {})
+        self._options = [_options(group) for group in self.param_groups]
+
+        client = Client(
+            server, worker_id or _new_worker_id(), manifest, settings=settings, slot=slot, patience=patience
+        )
+        self._flat = FlatModel(model, manifest)
+        self._member = Membership(client)
+        self._finalizer = weakref.finalize(self, self._member.leave, "its process ended")
+        reply = self._member.enter(self._flat.read_weights)
+        try:
+            self.method = _method(method_from_message(reply.method), overrides)
+            self._encoder = UpdateEncoder(manifest.layout, self.method)
+            layout = manifest.layout
+            self._u = self._flat.new_vector(layout.n_parameters + layout.n_buffers)
+            self._memory = ResidualMemory(self._flat.new_vector(layout.n_parameters), self.method.gamma)
+            self._loaded = dict.fromkeys(Role, -1)
+            self.version = -1
+            self._load()
+        except BaseException:
+            self.leave("could not begin")
+            raise
+        self.slot, self.slots, self.rounds = reply.slot, reply.slots, reply.rounds
+        self.evaluate_every = reply.evaluate_every
+        self._buffers_every = reply.buffers_every
+        self.last_step: StepReport | None = None
+        self._stepped = time.perf_counter()
+        log.info(
+            "joined run %r at %s as slot %d of %d, at version %d",
+            reply.run,
+            server,
+            self.slot,
+            self.slots,
+            self.version,
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over: no further step can count."""
+        return self._member.ended
+
+    @torch.no_grad()
+    def step(
+        self,
+        closure: Callable[[], Any] | None = None,
+        *,
+        samples: int = 1,
+        loss: float | torch.Tensor | None = None,
+    ) -> Any:
+        """Push the gradients, wait for the round to close, load the new weights.
+
+        Args:
+            closure: computes gradients and returns the loss, as for torch.optim.
+            samples: how many samples the gradients are the mean of: their weight in the round, at least 1.
+            loss: mean training loss for the server's records; the closure's where there is one.
+
+        Returns:
+            What the closure returned.
+
+        Raises:
+            NonFiniteError: a gradient or buffer is not finite; names it. Nothing was pushed.
+            RunEndedError: the run is over.
+            UsageError: samples, parameter groups or frozen parameters are not what they must be.
+            UnavailableError: the server could not be reached for too long.
+        """
+        returned = None
+        if closure is not None:
+            with torch.enable_grad():
+                returned = closure()
+            loss = returned if loss is None else loss
+        if isinstance(samples, bool) or int(samples) != samples or samples < 1:
+            raise UsageError(f"samples: got {samples!r}, want a whole number of at least 1")
+        self._check_groups()
+        if self.ended:
+            raise self._member.run_ended()
+        self._flat.synchronize()
+        began = time.perf_counter()
+        self._round(int(samples), _number(loss), began - self._stepped, began)
+        self._stepped = time.perf_counter()
+        return returned
+
+    def report(self, count: int, correct: int, loss_sum: float) -> None:
+        """Report an evaluation of the weights held on this worker's part of the test data.
+
+        Args:
+            count: test samples looked at.
+            correct: how many of them were right.
+            loss_sum: sum of their losses.
+        """
+        self._member.client.report(self.version, count, correct, loss_sum)
+
+    def leave(self, reason: str = "done") -> None:
+        """Leave the run; no round waits for this worker any more. `with` does it."""
+        self._finalizer.detach()
+        self._member.leave(reason)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        """Leave the run, also where the block failed. The end of the run ends the block quietly."""
+        if isinstance(error, RunEndedError):
+            self.leave("the run ended")
+            log.warning("%s; the with block ended there", error)
+            return True
+        self.leave("done" if error is None else f"{type(error).__name__}: {error}")
+        return False
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Refuse: what a run trains is settled when the first worker joins."""
+        if hasattr(self, "_member"):
+            raise UsageError(
+                "add_param_group: the run's tensors are settled at joining; give param_groups at construction"
+            )
+        super().add_param_group(param_group)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return torch's state, the version held and the residual memory."""
+        residual = torch.from_numpy(self._memory.values).clone()
+        return {**super().state_dict(), "version": self.version, "residual": residual}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the residual memory of an earlier process of this worker; weights and version are the server's.
+
+        Raises:
+            UsageError: the residual is not of this model.
+        """
+        residual = state_dict.get("residual")
+        want = [self._memory.values.size]
+        if residual is not None:
+            if list(residual.shape) != want:
+                raise UsageError(f"state_dict: residual has shape {list(residual.shape)}, want {want}")
+            self._memory.values[:] = residual.cpu().numpy()
+
+    def _round(self, samples: int, loss: float, compute: float, began: float) -> None:
+        """Push for the next round and load what becomes of it."""
+        layout, n = self._flat.layout, self._flat.layout.n_parameters
+        round_ = self.version + 1
+        with_buffers = bool(layout.buffers) and self._buffers_every > 0 and round_ % self._buffers_every == 0
+        self._flat.read_gradients(self._u)
+        if with_buffers:
+            self._flat.read_buffers(self._u)
+        copied = time.perf_counter()
+        transform_gradients(self._u, self._flat, self.method.transform)
+        self._memory.add_to(self._u[:n])
+        report = EncodeReport()
+        frames = self._encoder.encode(self._u, self._memory.values, with_buffers=with_buffers, report=report)
+        first = next(frames)  # what cannot be pushed is refused here, with nothing sent or lost
+
+        push = PendingPush(pb.PUSH_KIND_GRADIENT, round_, self.version, samples, with_buffers, self.method.transform)
+        sending = self._member.client.push(push)
+        counted = False
+        try:
+            push.append(first)
+            for frame in frames:
+                push.append(frame)
+            times = step_times(
+                compute=compute,
+                copy=copied - began,
+                fit=report.fit_seconds,
+                encode=report.encode_seconds,
+                last=self.last_step,
+            )
+            push.close(loss, times)
+            encoded = time.perf_counter()
+            verdict = sending.receipt().verdict
+            counted = verdict == pb.VERDICT_COUNTED or (verdict == pb.VERDICT_DUPLICATE and sending.repeated)
+        finally:
+            if not counted:
+                sending.cancel()
+                self._memory.keep(self._u[:n])
+        received = time.perf_counter()
+        self._member.wait_for(round_)
+        self._load()
+        if self.version < round_:
+            raise self._member.run_ended()
+        self.last_step = StepReport(
+            round=round_,
+            version=self.version,
+            counted=counted,
+            samples=samples,
+            loss=loss,
+            compute=compute,
+            copy=copied - began,
+            fit=report.fit_seconds,
+            encode=report.encode_seconds,
+            send=received - encoded,
+            wait=time.perf_counter() - received,
+            n_bytes=report.n_bytes,
+            wire_bytes=push.wire_bytes,
+            bits_per_entry=8 * push.wire_bytes / n,
+            step_size=report.step,
+        )
+
+    def _load(self) -> None:
+        """Bring the replica's newest tensors into the model."""
+        with self._member.held() as replica:
+            newest = {
+                Role.PARAMETER: replica.version,
+                Role.BUFFER: replica.buffers_version,
+                Role.FROZEN: replica.snapshot_version,
+            }
+            for role, version in newest.items():
+                if version > self._loaded[role]:
+                    self._flat.load(replica.values, [role])
+                    self._loaded[role] = version
+            self._flat.synchronize()
+            self.version = replica.version
+
+    def _check_groups(self) -> None:
+        for index, (group, before) in enumerate(zip(self.param_groups, self._options, strict=True)):
+            now = _options(group)
+            if now != before:
+                raise UsageError(
+                    f"param_groups[{index}]: options changed from {before} to {now} after joining, want the schedule "
+                    "to be the server's"
+                )
+
+
+class _Group(dict[str, Any]):
+    """A parameter group that says where the options are that it lacks."""
+
+    def __missing__(self, key: str) -> Any:
+        raise UsageError(
+            f"param_groups have no {key!r}: the optimizer and its schedule belong to the server (its settings "
+            "optimizer, lr, schedule); give param_groups with the option to override it"
+        )
+
+
+def _options(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name != "params"}
+
+
+def _overrides(**given: Any) -> dict[str, Any]:
+    """Return the settings of the method that are given, checked."""
+    overrides = {name: value for name, value in given.items() if value is not None}
+    if "bits" in overrides:
+        overrides.setdefault("quantizer", "uniform")
+    _method(Method(), overrides)
+    return overrides
+
+
+def _method(base: Method, overrides: Mapping[str, Any]) -> Method:
+    try:
+        return Method.model_validate({**base.model_dump(), **overrides})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        want = first["msg"].removeprefix("Input should be ")
+        raise ConfigError(f"{'.'.join(map(str, first['loc']))}: got {first['input']!r}, want {want}") from None
+
+
+def _number(loss: float | torch.Tensor | None) -> float:
+    if loss is None:
+        return float("nan")
+    return float(loss.item() if isinstance(loss, torch.Tensor) else loss)
+
+
+def _new_worker_id() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{os.urandom(2).hex()}"

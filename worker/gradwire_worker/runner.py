@@ -1,0 +1,145 @@
+"""A worker process: joins, trains a task until the run ends, evaluates its part of the test samples."""
+
+import logging
+import os
+import time
+
+import torch
+from torch import nn
+
+from gradwire_common.codec.frames import warm_up
+from gradwire_common.config import Config
+from gradwire_common.errors import ConfigError, RunEndedError, TaskError
+from gradwire_worker.evaluation import evaluate, to_device
+from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.tasks import Indices, Task, load_task
+from gradwire_worker.tasks.shards import dirichlet_shards, evaluation_part, iid_shards, round_batch, round_rng
+
+LOG_EVERY = 10.0  # seconds between lines about the training
+SHARED_SETTINGS = ("task", "model", "seed", "split", "dirichlet_alpha")  # what all workers of a run must agree on
+
+log = logging.getLogger("gradwire")
+
+
+def run_worker(config: Config) -> None:
+    """Train `config.task` at `config.server` until the run ends.
+
+    Everything slow comes before joining, so that no round waits for a kernel to compile or data to load.
+
+    Raises:
+        GradwireError: why the worker could not begin or go on.
+    """
+    log.info("kernels are ready after %.1f s", warm_up())
+    device = choose_device(config.device)
+    settle_torch(config, device)
+    task = load_task(config)
+    torch.manual_seed(config.seed)
+    model = task.model().to(device)
+    log.info("%s: %s; %s parameters on %s", task.name, task.description, f"{_size(model):,}", device)
+    with RemoteOptimizer(
+        model,
+        config.server,
+        worker_id=config.worker_id,
+        slot=config.slot,
+        settings=shared_settings(config),
+        patience=config.patience,
+    ) as optimizer:
+        shard = shard_of(task, config, optimizer.slot, optimizer.slots)
+        try:
+            train(task, model, optimizer, shard, config, device)
+        except RunEndedError as error:
+            log.info("%s", error)
+
+
+def train(
+    task: Task,
+    model: nn.Module,
+    optimizer: RemoteOptimizer,
+    shard: Indices,
+    config: Config,
+    device: torch.device,
+) -> None:
+    """Step until the run ends; report an evaluation at every version that asks for one.
+
+    Which samples a round takes is a function of the seed, the slot and the round alone.
+    """
+    part = evaluation_part(task.n_test, optimizer.slot, optimizer.slots)
+    logged = time.monotonic()
+    if optimizer.version == 0:
+        report_if_due(task, model, optimizer, part, device)
+    while not optimizer.ended:
+        round_ = optimizer.version + 1
+        indices = round_batch(shard, config.batch_size, config.seed, optimizer.slot, round_)
+        rng = round_rng(config.seed, optimizer.slot, round_)
+        batch = to_device(task.train_batch(indices, rng), device)
+        torch.manual_seed(int(rng.integers(2**63)))  # of dropout
+        optimizer.zero_grad()
+        loss = task.loss(model, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step(samples=len(indices), loss=loss)
+        report_if_due(task, model, optimizer, part, device)
+        if time.monotonic() - logged >= LOG_EVERY:
+            logged = time.monotonic()
+            log.info("%s", optimizer.last_step)
+
+
+def report_if_due(
+    task: Task, model: nn.Module, optimizer: RemoteOptimizer, part: Indices, device: torch.device
+) -> None:
+    """Evaluate and report, where the version held is one that the server wants evaluated."""
+    every, version = optimizer.evaluate_every, optimizer.version
+    if not len(part) or not every or not (version % every == 0 or version == optimizer.rounds):
+        return
+    score = evaluate(task, model, part, device)
+    optimizer.report(score.count, score.correct, score.loss_sum)
+    log.debug("version %d: %d of %d right", version, score.correct, score.count)
+
+
+def shard_of(task: Task, config: Config, slot: int, slots: int) -> Indices:
+    """Return the training samples of the worker at `slot`; one beyond the run's slots shares another's.
+
+    Raises:
+        TaskError: if the samples cannot be divided as the settings say.
+    """
+    if config.split == "iid":
+        return iid_shards(task.n_train, slots, config.seed)[slot % slots]
+    if task.labels is None:
+        raise TaskError(f"split dirichlet: task {task.name} has no labels, want split iid")
+    return dirichlet_shards(task.labels, slots, config.dirichlet_alpha, config.seed)[slot % slots]
+
+
+def shared_settings(config: Config) -> dict[str, str]:
+    """Return the settings that all workers of a run must agree on."""
+    names = SHARED_SETTINGS + (("parameters",) if config.task == "synthetic" else ())
+    return {name: str(getattr(config, name)) for name in names}
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that `name` says: auto is a GPU where there is one.
+
+    Raises:
+        ConfigError: if it is no device, or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device: got {name!r}, want auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device: got {name!r}, want one of the {torch.cuda.device_count()} CUDA devices, or cpu")
+    return device
+
+
+def settle_torch(config: Config, device: torch.device) -> None:
+    """Fix the number of threads and ask for the same bits in every run."""
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(config.threads or max(1, cores // config.workers))
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def _size(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,71 @@
+"""Tasks by name: the built-in ones, and MODULE:FUNCTION of the user's own."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from gradwire_common.config import Config
+from gradwire_common.errors import GradwireError, TaskError
+from gradwire_worker.tasks.cifar10 import cifar10
+from gradwire_worker.tasks.digits import digits
+from gradwire_worker.tasks.synthetic import synthetic
+from gradwire_worker.tasks.task import Task
+
+BUILT_IN: dict[str, Callable[[Config], Task]] = {"digits": digits, "cifar10": cifar10, "synthetic": synthetic}
+_MEMBERS = (
+    "name",
+    "description",
+    "n_train",
+    "n_test",
+    "labels",
+    "model",
+    "train_batch",
+    "test_batch",
+    "loss",
+    "score",
+)  # of Task
+
+
+def load_task(config: Config) -> Task:
+    """Return the task that `config.task` names: a built-in one, or what MODULE:FUNCTION returns for `config`.
+
+    Modules are looked for on Python's path and in the working folder.
+
+    Raises:
+        TaskError: if there is no such task, its data cannot be used, or what the function returns is no Task.
+    """
+    if ":" in config.task:
+        return _checked(_user_function(config.task)(config), config.task)
+    if config.task not in BUILT_IN:
+        raise TaskError(f"task: got {config.task!r}, want {', '.join(BUILT_IN)} or MODULE:FUNCTION")
+    return BUILT_IN[config.task](config)
+
+
+def _user_function(name: str) -> Callable[[Config], object]:
+    module_name, _, function_name = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except GradwireError:
+        raise
+    except ModuleNotFoundError as error:
+        raise TaskError(f"task {name}: {error}, want a module on Python's path or in {here}") from None
+    except Exception as error:
+        raise TaskError(f"task {name}: importing {module_name} failed: {type(error).__name__}: {error}") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise TaskError(
+            f"task {name}: module {module_name} has no function {function_name!r}, want one of {', '.join(names)}"
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def _checked(task: object, name: str) -> Task:
+    missing = [member for member in _MEMBERS if not hasattr(task, member)]
+    if missing or not isinstance(task, Task):
+        raise TaskError(f"task {name}: got {type(task).__name__} without {', '.join(missing)}, want a Task")
+    return task
