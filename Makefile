@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint stubs format clean
+.PHONY: help demo test test-long lint stubs format bench-codec fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,12 @@ format: $(VENV)/.installed-test  ## format the code and mend what lint can mend
 stubs: $(VENV)/.installed-test  ## write the stubs of proto/ anew
 	$(BIN)/python -m grpc_tools.protoc -Igradwire_common/v1=proto --python_out=common --pyi_out=common \
 		--grpc_python_out=common gradwire_common/v1/parameter_server.proto
+
+bench-codec: $(VENV)/.installed-bench  ## measure the codec beside others; ARGS="--entries 1000000 --json FILE"
+	$(BIN)/python benchmarks/bench_codec.py $(ARGS)
+
+fuzz: $(VENV)/.installed  ## damage frames for an hour, or ARGS="--seconds S --frames N --seed N"
+	$(BIN)/python benchmarks/fuzz_codec.py $(ARGS)
 
 clean:  ## remove what the other targets made, the runs excepted
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
