@@ -1,0 +1,34 @@
+"""How a method of the servicer answers when it fails: the one place where errors become gRPC statuses."""
+
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from gradwire_common.channel import ERROR_KEY, status_of
+from gradwire_common.errors import GradwireError
+
+log = logging.getLogger("gradwire.server")
+
+Method = Callable[[Any, Any, Any], Awaitable[Any]]
+
+
+def answers_errors(method: Method) -> Method:
+    """Let `method` raise GradwireErrors, which the caller gets as a status, its one line, and the kind of the error."""
+
+    @functools.wraps(method)
+    async def answering(servicer: Any, request: Any, context: Any) -> Any:
+        try:
+            return await method(servicer, request, context)
+        except GradwireError as error:
+            kind = ((ERROR_KEY, type(error).__name__),)
+            await context.abort(status_of(error), " ".join(str(error).split()), kind)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            log.exception("%s failed", method.__name__)
+            await context.abort(grpc.StatusCode.INTERNAL, f"{method.__name__} failed: {type(error).__name__}", ())
+
+    return answering

@@ -1,0 +1,174 @@
+"""The server process: ports, health, signals, and the run's beginning and end."""
+
+import asyncio
+import logging
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from gradwire_common.channel import LIMITED, SERVER_OPTIONS
+from gradwire_common.codec.frames import warm_up
+from gradwire_common.config import Config
+from gradwire_common.errors import ConfigError
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
+from gradwire_server.records import Records
+from gradwire_server.run import Run
+from gradwire_server.servicer import ParameterServer
+from gradwire_server.settings import Settings
+
+log = logging.getLogger("gradwire.server")
+
+GRACE_SECONDS = 120.0  # after the run's end, for workers to evaluate its last version and to leave
+DRAIN_SECONDS = 5.0  # after a signal, for workers to leave, and then for calls to end by themselves
+SERVICE = pb.DESCRIPTOR.services_by_name["ParameterServer"].full_name
+
+
+def serve(config: Config, *, ready: Callable[[int], None] | None = None) -> None:
+    """Serve one run until it ends and its workers have left, or until SIGTERM or SIGINT.
+
+    Leaves config.json, metrics.jsonl and weights.safetensors in the folder of the run.
+
+    Args:
+        config: The settings.
+        ready: Called with the port, once calls are answered.
+
+    Raises:
+        ConfigError: settings that cannot work, or an address that cannot be listened on.
+        GradwireError: the run failed.
+    """
+
+    async def until_signal() -> None:
+        stopped = asyncio.Event()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        await serve_run(config, ready=ready, stopped=stopped)
+
+    asyncio.run(until_signal())
+
+
+async def serve_run(
+    config: Config,
+    *,
+    ready: Callable[[int], None] | None = None,
+    stopped: asyncio.Event,
+    grace: float = GRACE_SECONDS,
+) -> None:
+    """Serve one run until it ends and its workers have left, or until `stopped`; as `serve` does."""
+    settings = Settings.from_config(config)
+    check_address(config.listen)
+    await asyncio.to_thread(warm_up)
+    folder = config.runs / config.name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(config.model_dump_json(indent=2) + "\n")
+    records = Records(folder / "metrics.jsonl")
+    try:
+        run = Run(settings, records)
+        async with _listening(config, run) as port:
+            if ready is not None:
+                ready(port)
+            async with _tasks(run.keep_rounds_going(), _bury_the_dead(run)):
+                await _until_over(run, stopped, grace)
+        await run.finish()
+    finally:
+        records.close()
+    if run.training is not None and run.rounds.version is not None:
+        await asyncio.to_thread(run.training.weights.save, folder / "weights.safetensors", run.training.manifest)
+    if run.failure is not None:
+        raise run.failure
+
+
+async def _until_over(run: Run, stopped: asyncio.Event, grace: float) -> None:
+    """Wait for the end of the run and for its workers to leave; less long after the signal."""
+    await _first_of(None, stopped, run.over)
+    if not run.over.is_set():
+        log.info("stopping at version %s", run.rounds.version)
+        await run.stop("the server was stopped")
+    elif not stopped.is_set():
+        await _first_of(grace, stopped, run.everyone_gone)
+    await _first_of(DRAIN_SECONDS, run.everyone_gone)
+
+
+async def _first_of(seconds: float | None, *events: asyncio.Event) -> None:
+    """Wait until one of `events` is set, for so many seconds at the most."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
+@asynccontextmanager
+async def _listening(config: Config, run: Run) -> AsyncIterator[int]:
+    """Answer calls while the body runs; afterwards let those in progress end, for a while."""
+    limited = list(LIMITED) if run.settings.limits.limited else []
+    server = grpc.aio.server(options=[*SERVER_OPTIONS, *limited])
+    rpc.add_ParameterServerServicer_to_server(ParameterServer(run), server)  # type: ignore[no-untyped-call]
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    for name in ("", SERVICE):
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    if config.reflection:
+        _reflect(server)
+    try:
+        port = server.add_insecure_port(config.listen)
+    except RuntimeError as error:
+        raise ConfigError(f"listen: cannot listen on {config.listen}: {error}") from error
+    await server.start()
+    log.info("listening on %s:%d", config.listen.rpartition(":")[0], port)
+    try:
+        yield port
+    finally:
+        await healthy.enter_graceful_shutdown()
+        await server.stop(DRAIN_SECONDS)
+
+
+@asynccontextmanager
+async def _tasks(*coroutines: Any) -> AsyncIterator[None]:
+    """Run tasks that never end beside the body."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _bury_the_dead(run: Run) -> None:
+    while True:
+        await asyncio.sleep(run.settings.heartbeat / 4)
+        run.bury_the_dead()
+
+
+def _reflect(server: Any) -> None:
+    from grpc_reflection.v1alpha import reflection
+
+    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+
+
+def check_address(listen: str) -> None:
+    """Raise ConfigError unless `listen` is HOST:PORT, its host is this machine's and its port free."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"listen: got {listen!r}, want HOST:PORT with a port of 0 to 65535")
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        raise ConfigError(
+            f"listen: cannot listen on {listen}: {error.strerror}; want a free port of this machine (0 takes any)"
+        ) from None

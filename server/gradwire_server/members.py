@@ -1,0 +1,143 @@
+"""Members: sessions, slots, and who is alive. Time is an argument, in seconds of any monotonic clock."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from gradwire_common.errors import GradwireError, JoinError, SessionError
+
+MISSED_HEARTBEATS = 3  # a worker that misses as many is dead
+AFTER_A_BREAK = 1.5  # heartbeats that a worker has to speak again after its connection broke
+
+
+@dataclass
+class Member:
+    """A worker of the run.
+
+    Attributes:
+        slot: its place in the order of sums.
+        session: names its newest membership.
+        deadline: it is dead unless heard of by then.
+        alive: neither left nor dead.
+        sent: the newest version that it has been sent; -1 for none.
+        last_round: the newest round that a push of it counted in.
+    """
+
+    worker_id: str
+    slot: int
+    session: str
+    deadline: float
+    alive: bool = True
+    sent: int = -1
+    last_round: int = 0
+
+
+class Members:
+    """All workers that ever joined, by id.
+
+    A member is alive until it leaves or has not been heard of for three heartbeats. A connection that breaks shortens
+    that to one and a half. Anything it says brings it back to life, as long as its slot is its own.
+
+    Args:
+        slots: shards of the data; slots below are given out first.
+        heartbeat: seconds between heartbeats.
+        new_session: makes names of sessions that cannot be guessed.
+    """
+
+    def __init__(self, slots: int, heartbeat: float, new_session: Callable[[], str]):
+        self.slots = slots
+        self.heartbeat = heartbeat
+        self._new_session = new_session
+        self._by_id: dict[str, Member] = {}
+        self._by_session: dict[str, Member] = {}
+        self._ended: dict[str, GradwireError] = {}  # session -> what its later calls are answered
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(sorted(self._by_id.values(), key=lambda member: member.slot))
+
+    @property
+    def alive(self) -> list[Member]:
+        """Members that have neither left nor died, by slot."""
+        return [member for member in self if member.alive]
+
+    def join(self, worker_id: str, slot: int | None, now: float) -> Member:
+        """Make a worker a member, at the slot it wants, its old one, or the lowest free one.
+
+        Raises:
+            JoinError: the wanted slot is another's, or the id is empty.
+        """
+        if not worker_id:
+            raise JoinError("worker id: got none, want one")
+        old = self._by_id.get(worker_id)
+        holder = self._holder(slot) if slot is not None else None
+        if holder is not None and holder is not old and holder.alive:
+            raise JoinError(f"slot {slot} is held by worker {holder.worker_id}; want another")
+        if slot is None:
+            slot = old.slot if old is not None else self._free_slot()
+        if old is not None:
+            self._end(old, JoinError(f"session ended: worker {worker_id} joined again"))
+        holder = self._holder(slot)
+        if holder is not None and holder is not old:
+            self._end(holder, SessionError(f"session ended: slot {slot} was taken by worker {worker_id}"))
+            del self._by_id[holder.worker_id]
+        member = Member(worker_id, slot, self._new_session(), now + self._patience)
+        if old is not None:
+            member.last_round = old.last_round
+        self._by_id[worker_id] = self._by_session[member.session] = member
+        return member
+
+    def hear(self, session: str, now: float) -> Member:
+        """Return the member that speaks, which is alive by that.
+
+        Raises:
+            SessionError: no such session, or its slot is another's by now: joining again helps.
+            JoinError: it ended because its worker left or joined again.
+        """
+        if session in self._ended:
+            raise self._ended[session]
+        member = self._by_session.get(session)
+        if member is None:
+            raise SessionError(f"session {session!r} is unknown to this server; joining again gives a new one")
+        member.alive, member.deadline = True, now + self._patience
+        return member
+
+    def is_current(self, member: Member) -> bool:
+        """Whether the session of `member` has not ended."""
+        return member.session in self._by_session
+
+    def leave(self, member: Member) -> None:
+        """End a membership politely."""
+        member.alive = False
+        self._end(member, JoinError(f"session ended: worker {member.worker_id} left"))
+
+    def suspect(self, member: Member, now: float) -> None:
+        """Take note that a connection of `member` broke: it is dead unless heard of soon."""
+        member.deadline = min(member.deadline, now + AFTER_A_BREAK * self.heartbeat)
+
+    def bury(self, now: float) -> list[Member]:
+        """Return the members that are dead as of now, each of them once."""
+        dead = [member for member in self if member.alive and member.deadline < now]
+        for member in dead:
+            member.alive = False
+        return dead
+
+    def _end(self, member: Member, answer: GradwireError) -> None:
+        if self._by_session.pop(member.session, None) is not None:
+            self._ended[member.session] = answer
+
+    @property
+    def _patience(self) -> float:
+        return MISSED_HEARTBEATS * self.heartbeat
+
+    def _holder(self, slot: int) -> Member | None:
+        return next((member for member in self._by_id.values() if member.slot == slot), None)
+
+    def _free_slot(self) -> int:
+        """Return the lowest slot that nobody held, else the lowest whose worker is gone, else the next one above."""
+        held = {member.slot: member.alive for member in self._by_id.values()}
+        for candidates in (
+            (slot for slot in range(self.slots) if slot not in held),
+            (slot for slot in sorted(held) if not held[slot]),
+        ):
+            for slot in candidates:
+                return slot
+        return max(held) + 1

@@ -1,0 +1,64 @@
+"""Reading a push at the pace of its worker's token bucket."""
+
+from typing import Any
+
+import grpc
+
+from gradwire_common.channel import wire_bytes
+from gradwire_common.errors import BitstreamError, UsageError
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.members import Member
+from gradwire_server.pacing import Gate
+from gradwire_server.run import Run
+from gradwire_server.staging import Staging
+
+MESSAGE_FIELDS = 64  # bytes of a chunk message beside its data, at the most
+
+
+async def read_header(context: Any) -> pb.PushHeader:
+    """Read the first message of a push.
+
+    Raises:
+        UsageError: it is no header.
+    """
+    message = await context.read()
+    part = "nothing" if message is grpc.aio.EOF else message.WhichOneof("part")
+    if part != "header":
+        raise UsageError(f"push begins with {part}, want a header")
+    header: pb.PushHeader = message.header
+    return header
+
+
+async def read_frames(context: Any, run: Run, member: Member, header: pb.PushHeader, staging: Staging) -> pb.PushEnd:
+    """Read the chunks of a push into `staging`, none sooner than the worker's bucket allows; return its end.
+
+    Raises:
+        BitstreamError: chunks that cannot be right, or no end.
+        JoinError: the session ended meanwhile.
+    """
+    gate = run.gates_of(member).up
+    most = wire_bytes(run.settings.limits.chunk_bytes + MESSAGE_FIELDS)
+    while True:
+        message, n_bytes = await _read(context, gate, most)
+        run.records.sent_up(header.round, n_bytes)
+        run.hear(header.session)
+        match message.WhichOneof("part") if message is not grpc.aio.EOF else None:
+            case "chunk":
+                staging.add(message.chunk.offset, message.chunk.data)
+            case "end":
+                end: pb.PushEnd = message.end
+                return end
+            case part:
+                raise BitstreamError(f"push stops with {part} after {staging.length} bytes, want chunks and an end")
+
+
+async def _read(context: Any, gate: Gate, most: int) -> tuple[Any, int]:
+    """Take tokens for the largest message, read one, give back what it did not need."""
+    await gate.take(most)
+    used = 0
+    try:
+        message = await context.read()
+        used = 0 if message is grpc.aio.EOF else wire_bytes(message.ByteSize())
+    finally:
+        gate.refund(most - used)
+    return message, used

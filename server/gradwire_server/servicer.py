@@ -1,0 +1,134 @@
+"""The rpcs: each reads its request, calls the run, charges the bytes, and answers."""
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+from gradwire_common.channel import CALL_BYTES, wire_bytes
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
+from gradwire_server.answers import answers_errors
+from gradwire_server.broadcast import Update
+from gradwire_server.members import Member
+from gradwire_server.receiving import read_frames, read_header
+from gradwire_server.rounds import Verdict
+from gradwire_server.run import Run
+from gradwire_server.staging import Staging
+from gradwire_server.status import join_reply, status_reply
+
+_VERDICTS = {
+    Verdict.COUNTED: pb.VERDICT_COUNTED,
+    Verdict.DUPLICATE: pb.VERDICT_DUPLICATE,
+    Verdict.LATE: pb.VERDICT_LATE,
+}
+
+
+class ParameterServer(rpc.ParameterServerServicer):
+    """Serves one run."""
+
+    def __init__(self, run: Run):
+        self._run = run
+
+    @answers_errors
+    async def Join(self, request: pb.JoinRequest, context: Any) -> pb.JoinReply:  # noqa: ARG002, N802
+        """Make the caller a worker of the run."""
+        member = await self._run.join(request)
+        reply = join_reply(self._run, member)
+        self._charge(member, request, reply, round_=0)
+        return reply
+
+    @answers_errors
+    async def Push(self, requests: Any, context: Any) -> pb.Receipt:  # noqa: ARG002, N802
+        """Take one update, wholly or not at all."""
+        run = self._run
+        header = await read_header(context)
+        member = run.hear(header.session)
+        units, verdict = run.expected_units(member, header)
+        self._charge_up(member, header, header.round)
+        length = 0
+        if verdict is Verdict.COUNTED:
+            staging = Staging(units, run.settings.limits.chunk_bytes)
+            try:
+                end = await read_frames(context, run, member, header, staging)
+            except asyncio.CancelledError:
+                run.connection_broke(member)
+                raise
+            verdict = await run.take(member, header, staging.finish(end.length), end)
+            length = end.length
+        receipt = pb.Receipt(verdict=_VERDICTS[verdict], round=header.round, length=length)
+        self._charge_down(member, receipt, header.round)
+        return receipt
+
+    @answers_errors
+    async def Watch(self, request: pb.WatchRequest, context: Any) -> None:  # noqa: N802
+        """Send every version from now on, and at last why there are no more."""
+        run = self._run
+        member = run.hear(request.session)
+        self._charge_up(member, request, run.rounds.open_round)
+        have = request.have_version if request.HasField("have_version") else None
+        try:
+            async with aclosing(run.updates(member, have)) as updates:
+                async for update in updates:
+                    await self._send(member, update, context)
+                    run.has(member, update.version)
+            await context.write(pb.WatchMessage(run_end=run.broadcast.run_end))
+        except asyncio.CancelledError:
+            run.connection_broke(member)
+            raise
+
+    @answers_errors
+    async def Heartbeat(self, request: pb.HeartbeatRequest, context: Any) -> pb.HeartbeatReply:  # noqa: ARG002, N802
+        """Note that a worker is alive."""
+        run = self._run
+        member = run.hear(request.session)
+        reply = pb.HeartbeatReply(weights_wanted=run.weights_wanted(member), version=run.rounds.version or 0)
+        self._charge(member, request, reply, run.rounds.open_round)
+        return reply
+
+    @answers_errors
+    async def Report(self, request: pb.EvaluationReport, context: Any) -> pb.ReportReply:  # noqa: ARG002, N802
+        """Take a worker's evaluation."""
+        member = self._run.hear(request.session)
+        self._run.report(member, request)
+        reply = pb.ReportReply()
+        self._charge(member, request, reply, self._run.rounds.open_round)
+        return reply
+
+    @answers_errors
+    async def Status(self, request: pb.StatusRequest, context: Any) -> pb.StatusReply:  # noqa: ARG002, N802
+        """Describe the run."""
+        return status_reply(self._run, request.after_round)
+
+    @answers_errors
+    async def Leave(self, request: pb.LeaveRequest, context: Any) -> pb.LeaveReply:  # noqa: ARG002, N802
+        """Let a worker go."""
+        member = self._run.hear(request.session)
+        reply = pb.LeaveReply()
+        self._charge(member, request, reply, self._run.rounds.open_round)
+        self._run.leave(member, request.reason)
+        return reply
+
+    async def _send(self, member: Member, update: Update, context: Any) -> None:
+        """Send one update, no faster than the worker's bucket allows."""
+        gate = self._run.gates_of(member).down
+        version = 0 if update.kind == pb.UPDATE_KIND_SNAPSHOT else update.version
+        for message in update.messages(self._run.settings.limits.chunk_bytes):
+            n_bytes = wire_bytes(message.ByteSize())
+            await gate.take(n_bytes)
+            await context.write(message)
+            self._run.records.sent_down(version, member.slot, n_bytes)
+
+    def _charge(self, member: Member, request: Any, reply: Any, round_: int) -> None:
+        """Charge a small call that has passed already."""
+        self._charge_up(member, request, round_)
+        self._charge_down(member, reply, round_)
+
+    def _charge_up(self, member: Member, request: Any, round_: int) -> None:
+        n_bytes = wire_bytes(request.ByteSize()) + CALL_BYTES
+        self._run.gates_of(member).up.charge(n_bytes)
+        self._run.records.sent_up(round_, n_bytes)
+
+    def _charge_down(self, member: Member, reply: Any, round_: int) -> None:
+        n_bytes = wire_bytes(reply.ByteSize())
+        self._run.gates_of(member).down.charge(n_bytes)
+        self._run.records.sent_reply(round_, n_bytes)

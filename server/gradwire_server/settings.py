@@ -1,0 +1,65 @@
+"""What of the configuration concerns the server, checked before it serves."""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from gradwire_common.config import Config, Unlimited
+from gradwire_common.method import Method
+from gradwire_common.units import parse_rate, parse_size
+from gradwire_server.optimizer import OptimizerSettings
+from gradwire_server.pacing import Limits
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one run, in the units that the server computes with.
+
+    Attributes:
+        workers: slots that the run begins with.
+        rounds: the version that it ends at; 0 for no end.
+        heartbeat: seconds.
+    """
+
+    name: str = "run"
+    workers: int = 2
+    rounds: int = 0
+    evaluate_every: int = 0
+    buffers_every: int = 1
+    heartbeat: float = 2.0
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    uplink: Method = field(default_factory=Method)
+    downlink: Method = field(default_factory=Method)
+    limits: Limits = field(default_factory=Limits)
+
+    @classmethod
+    def from_config(cls, config: Config) -> Self:
+        """Return the server's part of `config`.
+
+        Raises:
+            ConfigError: a name or an option is unknown, or a value cannot work.
+        """
+        optimizer = OptimizerSettings(
+            config.optimizer,
+            config.lr,
+            config.optimizer_options,
+            config.schedule,
+            config.schedule_options,
+            config.rounds,
+        )
+        optimizer.check()
+        return cls(
+            name=config.name,
+            workers=config.workers,
+            rounds=config.rounds,
+            evaluate_every=config.evaluate_every,
+            buffers_every=config.buffers_every,
+            heartbeat=config.heartbeat,
+            optimizer=optimizer,
+            uplink=config.uplink,
+            downlink=config.downlink,
+            limits=Limits(_rate(config.rate_up), _rate(config.rate_down), parse_size(config.burst)),
+        )
+
+
+def _rate(text: str) -> int:
+    return 0 if text == Unlimited else round(parse_rate(text))

@@ -1,0 +1,105 @@
+"""A push while it arrives: encoded frames, checked chunk by chunk, which count wholly or not at all.
+
+offset and bound of the chunk -> header of each frame as soon as it is there -> length -> checksum, codebook, entries
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gradwire_common.codec.frames import HEADER_MAX, decode_frame, read_header
+from gradwire_common.errors import BitstreamError, UsageError
+from gradwire_common.manifest import Unit
+from gradwire_common.update import largest_update, split_frames
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A whole push, every frame of which decodes to finite numbers.
+
+    Attributes:
+        data: the frames, one a unit, one after the other.
+        samples: weight in the round's mean.
+        with_buffers: whether the frames of the buffers follow those of the parameters.
+    """
+
+    data: bytes
+    samples: int
+    with_buffers: bool
+
+
+class Staging:
+    """The frames of one update of `units` as they arrive.
+
+    Args:
+        units: what the frames must be of, in order.
+        chunk_bytes: most bytes in one chunk.
+    """
+
+    def __init__(self, units: Sequence[Unit], chunk_bytes: int):
+        self._units = units
+        self._chunk_bytes = chunk_bytes
+        self._limit = largest_update(units)
+        self._data = bytearray()
+        self._n_headers = 0  # frames whose headers have been looked at
+        self._next_frame = 0  # where the frame after those begins
+
+    @property
+    def length(self) -> int:
+        """Bytes that have arrived."""
+        return len(self._data)
+
+    def add(self, offset: int, data: bytes) -> None:
+        """Append the chunk that begins at byte `offset`.
+
+        Raises:
+            UsageError: it is larger than agreed.
+            BitstreamError: it does not begin where the last one ended, there is too much of it, or a frame that begins
+                in it is not of its unit.
+        """
+        if len(data) > self._chunk_bytes:
+            raise UsageError(f"got a chunk of {len(data)} bytes, want at most {self._chunk_bytes}")
+        if offset != self.length:
+            raise BitstreamError(f"chunk begins at byte {offset}, want {self.length}")
+        if self.length + len(data) > self._limit:
+            raise BitstreamError(f"got more than {self._limit} bytes, the most that this model's frames can take")
+        self._data += data
+        while self._n_headers < len(self._units) and self.length >= self._next_frame + HEADER_MAX:
+            self._look_at_header()
+
+    def finish(self, length: int) -> bytes:
+        """Return the frames, all `length` bytes of them, every header looked at.
+
+        Raises:
+            BitstreamError: something is missing, or too much.
+        """
+        if length != self.length:
+            raise BitstreamError(f"push ends after {self.length} bytes, want {length}")
+        while self._n_headers < len(self._units):
+            self._look_at_header()
+        if self._next_frame != length:
+            raise BitstreamError(f"got {length} bytes, want the {self._next_frame} of {self._n_headers} frames")
+        return bytes(self._data)
+
+    def _look_at_header(self) -> None:
+        unit = self._units[self._n_headers]
+        try:
+            header = read_header(bytes(self._data[self._next_frame : self._next_frame + HEADER_MAX]))
+        except BitstreamError as error:
+            raise BitstreamError(f"frame of {unit}: {error}") from error
+        if header.n_entries != len(unit):
+            raise BitstreamError(f"frame of {unit} holds {header.n_entries} entries, want {len(unit)}")
+        self._n_headers += 1
+        self._next_frame += header.frame_length
+
+
+def check_frames(data: bytes, units: Sequence[Unit]) -> None:
+    """Decode every frame once, one at a time, so that nothing of a damaged push ever counts.
+
+    Raises:
+        BitstreamError: a frame is damaged or holds a NaN or infinity; names the tensor.
+    """
+    for unit, frame in zip(units, split_frames(data, units), strict=True):
+        try:
+            decode_frame(frame)
+        except BitstreamError as error:
+            raise type(error)(f"frame of {unit}: {error}") from error

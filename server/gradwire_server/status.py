@@ -1,0 +1,69 @@
+"""What Join and Status say of a run."""
+
+from gradwire_common import __version__
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.wire import method_to_message
+from gradwire_server.members import Member
+from gradwire_server.run import Run
+
+
+def join_reply(run: Run, member: Member) -> pb.JoinReply:
+    """Return all that a worker needs to know to take part."""
+    settings = run.settings
+    return pb.JoinReply(
+        session=member.session,
+        slot=member.slot,
+        slots=settings.workers,
+        version=run.rounds.version or 0,
+        rounds=settings.rounds,
+        weights_wanted=run.weights_wanted(member),
+        heartbeat_ms=max(1, round(settings.heartbeat * 1000)),
+        method=method_to_message(settings.uplink),
+        limits=limits(run),
+        buffers_every=settings.buffers_every,
+        evaluate_every=settings.evaluate_every,
+        run=settings.name,
+    )
+
+
+def limits(run: Run) -> pb.Limits:
+    """Return what the token buckets allow."""
+    allowed = run.settings.limits
+    return pb.Limits(
+        rate_up=allowed.rate_up,
+        rate_down=allowed.rate_down,
+        burst=allowed.burst if allowed.limited else 0,
+        chunk_bytes=allowed.chunk_bytes,
+    )
+
+
+def status_reply(run: Run, after_round: int) -> pb.StatusReply:
+    """Describe the run, with the records of the rounds after `after_round`."""
+    return pb.StatusReply(
+        run=run.settings.name,
+        package_version=__version__,
+        phase=run.rounds.phase.value,
+        version=run.rounds.version or 0,
+        rounds=run.settings.rounds,
+        slots=run.settings.workers,
+        parameters=run.records.n_parameters,
+        workers=[_worker(run, member) for member in run.members],
+        records=run.records.after(after_round),
+        evaluations=run.records.evaluations,
+        bytes_setup=run.records.bytes_setup,
+        seconds=run.seconds,
+    )
+
+
+def _worker(run: Run, member: Member) -> pb.WorkerStatus:
+    gates = run.gates_of(member)
+    return pb.WorkerStatus(
+        worker_id=member.worker_id,
+        slot=member.slot,
+        alive=member.alive,
+        last_round=member.last_round,
+        bytes_up=gates.up.n_bytes,
+        bytes_down=gates.down.n_bytes,
+        limited_up=gates.up.waited,
+        limited_down=gates.down.waited,
+    )

@@ -1,0 +1,118 @@
+"""What a round does to the numbers: sum, mean, step, and the update that workers get of it.
+
+Everything here is plain, blocking arithmetic for a thread beside the event loop; one call at a time.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradwire_common.codec.frames import add_frame
+from gradwire_common.errors import NonFiniteError
+from gradwire_common.manifest import Manifest
+from gradwire_common.method import Method
+from gradwire_common.update import UpdateEncoder, encode_exact
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.aggregate import Accumulator
+from gradwire_server.broadcast import Update
+from gradwire_server.optimizer import OptimizerSettings, ServerOptimizer
+from gradwire_server.staging import Push, check_frames
+from gradwire_server.weights import Weights
+
+
+@dataclass
+class Times:
+    """Seconds spent since they were last taken."""
+
+    decode: float = 0.0
+    step: float = 0.0
+    encode: float = 0.0
+
+
+class Training:
+    """The weights of a run and everything that changes them.
+
+    Args:
+        manifest: the model.
+        settings: its optimizer and schedule.
+        downlink: how changes of the replica are coded.
+
+    Raises:
+        ConfigError: the optimizer does not take this model or its parameter groups.
+    """
+
+    def __init__(self, manifest: Manifest, settings: OptimizerSettings, downlink: Method):
+        self.manifest = manifest
+        self.layout = manifest.layout
+        self.weights = Weights(self.layout, exact=downlink.exact)
+        self.accumulator = Accumulator(self.layout)
+        self.optimizer = ServerOptimizer(manifest, self.weights.values, self.accumulator.entries, settings)
+        self._encoder = UpdateEncoder(self.layout, downlink)
+        self._times = Times()
+
+    def load(self, data: bytes) -> None:
+        """Take over initial weights. Raises as `Weights.load` does."""
+        self.weights.load(data)
+
+    def check(self, push: Push) -> None:
+        """Raise BitstreamError unless every frame of `push` decodes; may run beside the other methods."""
+        check_frames(push.data, self.layout.pushed(push.with_buffers))
+
+    def add(self, push: Push) -> None:
+        """Add a push to the sum of its round."""
+        with self._timed("decode"):
+            self.accumulator.add(push)
+
+    def commit(self, version: int, loss: float) -> Update:
+        """Step the optimizer by the mean of the round's pushes; return the update that makes `version`.
+
+        Raises:
+            NonFiniteError: the gradients' mean or the new weights are not finite; names the tensor.
+        """
+        with self._timed("step"):
+            with_buffers = self.accumulator.mean()
+            self.optimizer.step(loss)
+            n, buffers = self.layout.n_parameters, len(self.accumulator.entries)
+            if with_buffers:
+                self.weights.values[n:buffers] = self.accumulator.entries[n:]
+        with self._timed("encode"):
+            update = self._update(version, with_buffers)
+            self.accumulator.reset()
+        return update
+
+    def snapshot(self, version: int) -> Update:
+        """Return all weights as an update, for who joins or fell behind."""
+        frames = tuple(self.weights.snapshot())
+        return Update(version, pb.UPDATE_KIND_SNAPSHOT, frames, False, self.weights.digest())
+
+    def take_times(self) -> Times:
+        """Return the times since the last call, and begin anew."""
+        times, self._times = self._times, Times()
+        return times
+
+    def _update(self, version: int, with_buffers: bool) -> Update:
+        """Encode what workers lack, and let the replica have what they will."""
+        weights = self.weights
+        if weights.exact:
+            frames = list(encode_exact(weights.values, self.layout.pushed(with_buffers)))
+            return Update(version, pb.UPDATE_KIND_WEIGHTS, tuple(frames), with_buffers, weights.digest())
+        change = self.accumulator.entries  # its means have been used
+        n = self.layout.n_parameters
+        np.subtract(weights.values[:n], weights.replica, out=change[:n])
+        frames = []
+        try:
+            frames += self._encoder.encode(change, with_buffers=with_buffers)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"weights of version {version}: {error}; a lower lr may help") from error
+        for unit, frame in zip(self.layout.parameters, frames, strict=False):
+            add_frame(frame, 1.0, weights.replica[unit.place])
+        return Update(version, pb.UPDATE_KIND_CHANGE, tuple(frames), with_buffers, weights.digest())
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        setattr(self._times, phase, getattr(self._times, phase) + time.perf_counter() - began)

@@ -1,0 +1,76 @@
+"""Run a real parameter server inside of a test, and speak to it as plainly as the protocol allows."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from gradwire_common.config import Config
+from gradwire_server.app import serve_run
+
+START_SECONDS = 60.0  # kernels may have to be compiled first
+END_SECONDS = 30.0
+
+
+@dataclass
+class RunningServer:
+    """A server in a thread of its own.
+
+    Attributes:
+        address: HOST:PORT that it answers on.
+        error: what it ended with, if it failed.
+    """
+
+    config: Config
+    address: str = ""
+    error: BaseException | None = None
+    stop: Callable[[], None] = field(default=lambda: None)
+    _thread: threading.Thread | None = None
+
+    def join(self) -> None:
+        """Wait until the server has ended by itself; raise what it failed with."""
+        assert self._thread is not None
+        self._thread.join(END_SECONDS)
+        assert not self._thread.is_alive(), "the server did not end"
+        if self.error is not None:
+            raise self.error
+
+
+@contextmanager
+def running_server(config: Config, *, grace: float = 20.0) -> Iterator[RunningServer]:
+    """Serve `config` while the body runs, on the address of its `listen`: port 0 takes a free one.
+
+    Once the body is left, the server is stopped as SIGTERM would.
+    """
+    server = RunningServer(config)
+    ready = threading.Event()
+
+    def on_ready(port: int) -> None:
+        server.address = f"{config.listen.rpartition(':')[0]}:{port}"
+        ready.set()
+
+    async def main() -> None:
+        stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+        server.stop = lambda: loop.is_closed() or bool(loop.call_soon_threadsafe(stopped.set))
+        await serve_run(config, ready=on_ready, stopped=stopped, grace=grace)
+
+    def run() -> None:
+        try:
+            asyncio.run(main())
+        except BaseException as error:
+            server.error = error
+        finally:
+            ready.set()
+
+    server._thread = threading.Thread(target=run, name="server", daemon=True)
+    server._thread.start()
+    try:
+        assert ready.wait(START_SECONDS), "the server did not start"
+        if server.error is not None:
+            raise server.error
+        yield server
+    finally:
+        server.stop()
+        server._thread.join(END_SECONDS)
+    assert not server._thread.is_alive(), "the server did not stop"

@@ -1,0 +1,180 @@
+"""A worker reduced to the protocol: no torch, no threads, no retries."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+import numpy as np
+
+from gradwire_common import __version__, channel
+from gradwire_common.chunks import Joiner, split
+from gradwire_common.codec.frames import FRAME_VERSION
+from gradwire_common.manifest import Manifest, Role, TensorSpec
+from gradwire_common.method import FLOAT32, Method
+from gradwire_common.update import UpdateEncoder, add_update, decode_update, encode_exact, largest_update
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
+from gradwire_common.wire import manifest_to_message
+
+MANIFEST = Manifest(
+    (
+        TensorSpec("conv.weight", (8, 3, 3, 3)),
+        TensorSpec("conv.bias", (8,)),
+        TensorSpec("norm.mean", (8,), role=Role.BUFFER),
+        TensorSpec("norm.count", (), "int64", Role.BUFFER),
+        TensorSpec("fixed", (5, 5), role=Role.FROZEN),
+        TensorSpec("dense.weight", (96, 64)),
+        TensorSpec("dense.bias", (96,)),
+    )
+)
+SECONDS = 20.0  # most time that a call takes in a test
+
+
+class PlainWorker:
+    """One worker's session. `flat` is what it holds, in layout order."""
+
+    def __init__(self, address: str, worker_id: str, manifest: Manifest = MANIFEST, options: Any = ()):
+        self.channel = grpc.insecure_channel(address, options=[*channel.CLIENT_OPTIONS, *options])
+        self.stub = rpc.ParameterServerStub(self.channel)
+        self.worker_id = worker_id
+        self.manifest = manifest
+        self.layout = manifest.layout
+        self.flat = np.zeros(self.layout.size, np.float32)
+        self.version = -1
+        self.chunk_bytes = 1 << 20
+
+    def join(self, **changes: Any) -> pb.JoinReply:
+        request = pb.JoinRequest(
+            **{
+                "worker_id": self.worker_id,
+                "package_version": __version__,
+                "protocol_version": channel.PROTOCOL_VERSION,
+                "frame_version": FRAME_VERSION,
+                "manifest": manifest_to_message(self.manifest),
+                "settings": {"task": "test", "seed": "0"},
+                **changes,
+            }
+        )
+        self.joined = self.stub.Join(request, timeout=SECONDS)
+        self.session = self.joined.session
+        return self.joined
+
+    def watch(self, have_version: int | None = None) -> Any:
+        """Open the stream of updates; `receive` reads from it."""
+        request = pb.WatchRequest(session=self.session, have_version=have_version)
+        self.stream = self.stub.Watch(request, timeout=SECONDS)
+        return self.stream
+
+    def receive(self) -> pb.UpdateHeader | pb.RunEnd:
+        """Take the next update in, as the contract has it; return its header, or the end of the run."""
+        first = next(self.stream)
+        if first.WhichOneof("part") == "run_end":
+            return first.run_end
+        header = first.header
+        snapshot = header.kind == pb.UPDATE_KIND_SNAPSHOT
+        units = self.layout.units if snapshot else self.layout.pushed(header.with_buffers)
+        joiner = Joiner(largest_update(units))
+        for message in self.stream:
+            if message.WhichOneof("part") == "end":
+                break
+            joiner.add(message.chunk.offset, message.chunk.data)
+        data, n = joiner.join(message.end.length), self.layout.n_parameters
+        if header.kind == pb.UPDATE_KIND_CHANGE:
+            parameters = split_length(data, self.layout.parameters)
+            add_update(data[:parameters], self.layout.parameters, 1.0, self.flat)
+            decode_update(data[parameters:], units[len(self.layout.parameters) :], self.flat)
+        else:
+            decode_update(data, units, self.flat)
+        self.version = header.version
+        self.digest = message.end.digest
+        assert self.digest == digest(self.flat[:n])
+        return header
+
+    def push_weights(self, flat: np.ndarray) -> pb.Receipt:
+        header = pb.PushHeader(session=self.session, kind=pb.PUSH_KIND_WEIGHTS)
+        return self.send(self.messages(header, encode_exact(flat, self.layout.units)))
+
+    def push(self, gradient: np.ndarray, round_: int, samples: int = 1, **changes: Any) -> pb.Receipt:
+        """Push `gradient`, (n_parameters,) or with buffers, for a round."""
+        return self.send(self.gradient_messages(gradient, round_, samples, **changes))
+
+    def gradient_messages(
+        self, gradient: np.ndarray, round_: int, samples: int = 1, method: Method = FLOAT32, **changes: Any
+    ) -> Iterator[pb.PushMessage]:
+        with_buffers = len(gradient) > self.layout.n_parameters
+        header = pb.PushHeader(
+            session=self.session,
+            kind=pb.PUSH_KIND_GRADIENT,
+            round=round_,
+            base_version=round_ - 1,
+            samples=samples,
+            with_buffers=with_buffers,
+        )
+        header.MergeFrom(pb.PushHeader(**changes))
+        frames = UpdateEncoder(self.layout, method).encode(gradient, with_buffers=with_buffers)
+        return self.messages(header, frames)
+
+    def messages(self, header: pb.PushHeader, frames: Iterable[bytes], loss: float = 0.5) -> Iterator[pb.PushMessage]:
+        yield pb.PushMessage(header=header)
+        offset = 0
+        for data in split(frames, self.chunk_bytes):
+            yield pb.PushMessage(chunk=pb.Chunk(offset=offset, data=data))
+            offset += len(data)
+        yield pb.PushMessage(end=pb.PushEnd(length=offset, loss=loss))
+
+    def send(self, messages: Iterable[pb.PushMessage]) -> pb.Receipt:
+        return self.stub.Push(iter(messages), timeout=SECONDS)
+
+    def begin(self, flat: np.ndarray | None = None) -> "PlainWorker":
+        """Join, push initial weights if they are wanted, and take the snapshot in."""
+        if self.join().weights_wanted:
+            self.push_weights(initial_weights(self.layout.size) if flat is None else flat)
+        self.watch()
+        self.receive()
+        return self
+
+    def heartbeat(self) -> pb.HeartbeatReply:
+        return self.stub.Heartbeat(pb.HeartbeatRequest(session=self.session), timeout=SECONDS)
+
+    def leave(self) -> None:
+        self.stub.Leave(pb.LeaveRequest(session=self.session), timeout=SECONDS)
+
+    def status(self, after_round: int = 0) -> pb.StatusReply:
+        return self.stub.Status(pb.StatusRequest(after_round=after_round), timeout=SECONDS)
+
+
+@contextmanager
+def plain_workers(address: str, n: int, **options: Any) -> Iterator[list[PlainWorker]]:
+    """Make workers "a", "b", ... that have not joined yet; close their channels in the end."""
+    workers = [PlainWorker(address, name, **options) for name in itertools.islice("abcdefgh", n)]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.channel.close()
+
+
+def initial_weights(size: int = MANIFEST.layout.size) -> np.ndarray:
+    return np.random.default_rng(7).standard_normal(size).astype(np.float32)
+
+
+def gradient_of(seed: int, size: int = MANIFEST.layout.n_parameters) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(size).astype(np.float32)
+
+
+def digest(values: np.ndarray) -> int:
+    import zlib
+
+    return zlib.crc32(values.tobytes())
+
+
+def split_length(data: bytes, units: Any) -> int:
+    """Return how many bytes of `data` are the frames of `units`."""
+    from gradwire_common.codec.frames import read_header
+
+    place = 0
+    for _ in units:
+        place += read_header(data[place:]).frame_length
+    return place
