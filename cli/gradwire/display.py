@@ -100,7 +100,7 @@ def picture(history: History) -> RenderableType:
     figures.add_row("test accuracy", _accuracy(history))
     figures.add_row("up", _traffic(history, "up"))
     figures.add_row("down", _traffic(history, "down"))
-    figures.add_row("a round", _split(history))
+    figures.add_row("time", _split(history))
     return Group(head, figures)
 
 
@@ -162,7 +162,7 @@ def _split(history: History) -> str:
     }
     whole = sum(groups.values()) or 1.0
     shares = "  ".join(f"{name} {seconds / whole:.0%}" for name, seconds in groups.items())
-    return f"{1000 * sum(record.seconds for record in history.recent) / len(history.recent):.0f} ms/round: {shares}"
+    return f"{1000 * sum(record.seconds for record in history.recent) / len(history.recent):.0f} ms a round: {shares}"
 
 
 def _eta(history: History) -> str:

@@ -86,7 +86,7 @@ def status(
 
 
 @app.command()
-@with_settings("Coding", only=("quantizer", "bits", "allocation", "transform"))
+@with_settings("Coding", only=("quantizer", "bits", "allocation"))
 def inspect(
     config: "Config",
     file: Annotated[Path, typer.Argument(metavar="FILE.safetensors", help="file of tensors")],
@@ -95,7 +95,7 @@ def inspect(
     ] = None,
 ) -> None:
     """Fit every tensor of a file: shape, scale, bits and distortion, predicted and achieved."""
-    from gradwire.inspect import inspect_file
+    from gradwire.inspection import inspect_file
 
     inspect_file(file, config.uplink, plot or file.with_suffix(".png"))
 

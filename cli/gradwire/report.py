@@ -63,7 +63,7 @@ def draw_curves(path: Path, histories: Sequence[History]) -> None:
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
-    from matplotlib.ticker import FuncFormatter, PercentFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
     figure, (by_round, by_bytes) = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
     styles: list[dict[str, Any]] = [{"color": "#d1495b", "zorder": 3}, {"color": "#5b7083", "linestyle": "--"}]
@@ -78,8 +78,9 @@ def draw_curves(path: Path, histories: Sequence[History]) -> None:
     by_round.set(xlabel="round", ylabel="test accuracy")
     by_round.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     by_bytes.set(xlabel="bytes sent to the server, all workers", xscale="log")
+    by_bytes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     by_bytes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short_size(value)))
-    by_bytes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+    by_bytes.xaxis.set_minor_formatter(NullFormatter())
     for axes in (by_round, by_bytes):
         axes.grid(alpha=0.3, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)

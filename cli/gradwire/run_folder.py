@@ -29,7 +29,7 @@ def new_run_folder(folder: Path) -> Iterator[Path | None]:
     try:
         kept = _set_aside(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR)
+        lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}; want a folder that can be written") from None
     try:
@@ -45,9 +45,10 @@ def read_metrics(file: Path, history: History) -> None:
     rounds, evaluations = [], []
     for text in file.read_text().splitlines():
         line = json.loads(text)
-        if "round" in line:
+        kind = line.pop("kind")
+        if kind == "round":
             rounds.append(json_format.ParseDict(line, pb.RoundRecord(), ignore_unknown_fields=True))
-        elif "version" in line:
+        elif kind == "evaluation":
             evaluations.append(json_format.ParseDict(line, pb.Evaluation(), ignore_unknown_fields=True))
     history.include(rounds, evaluations)
 

@@ -67,7 +67,7 @@ def _baseline(config: Config, folder: Path) -> Config:
 def _warm_up(console: Console) -> None:
     """Compile the codec's kernels once, so that no process does it while others wait."""
     with console.status("loading the codec's kernels; the first time they are compiled, which takes half a minute"):
-        from gradwire_common.codec import warm_up
+        from gradwire_common.codec.frames import warm_up
 
         seconds = warm_up()
     if seconds > SLOW_WARM_UP:
