@@ -13,7 +13,6 @@ from torch import nn
 
 from gradwire_common.errors import ModelMismatchError, UsageError
 from gradwire_common.manifest import Manifest, Role, TensorSpec
-from gradwire_common.method import TransformName
 from gradwire_common.update import check_finite
 
 F32 = npt.NDArray[np.float32]
@@ -176,18 +175,6 @@ class FlatModel:
         if held is None or held.numel() < size:
             held = self._staging[device] = torch.empty(max(size, self.layout.n_parameters), device=device)
         return held[:size]
-
-
-def transform_gradients(values: F32, flat: FlatModel, name: TransformName) -> None:
-    """Take the gradients in `values` through the transform called `name`, tensor by tensor, in place."""
-    if name == "none":
-        return
-    from gradwire_common.codec.transforms import forward
-
-    for unit in flat.layout.parameters:
-        for spec in unit.tensors:
-            slot = flat.layout.slots[spec.name]
-            values[slot] = forward(values[slot].reshape(spec.shape), name).reshape(-1)
 
 
 def _group_of(parameters: Mapping[str, nn.Parameter], groups: Sequence[Group] | None) -> dict[int, int]:

@@ -13,6 +13,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from gradwire_common.coefficients import to_coefficients
 from gradwire_common.errors import ConfigError, RunEndedError, UsageError
 from gradwire_common.manifest import Role
 from gradwire_common.method import Allocation, Method, QuantizerName, TransformName
@@ -20,7 +21,7 @@ from gradwire_common.update import EncodeReport, UpdateEncoder
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.wire import method_from_message
 from gradwire_worker.client import Client
-from gradwire_worker.gradients import FlatModel, Group, manifest_of, transform_gradients
+from gradwire_worker.gradients import FlatModel, Group, manifest_of
 from gradwire_worker.membership import Membership
 from gradwire_worker.pending import PendingPush
 from gradwire_worker.residual import ResidualMemory
@@ -245,7 +246,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         if with_buffers:
             self._flat.read_buffers(self._u)
         copied = time.perf_counter()
-        transform_gradients(self._u, self._flat, self.method.transform)
+        to_coefficients(self._u, layout, self.method.transform)
         self._memory.add_to(self._u[:n])
         report = EncodeReport()
         frames = self._encoder.encode(self._u, self._memory.values, with_buffers=with_buffers, report=report)

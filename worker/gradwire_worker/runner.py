@@ -65,8 +65,6 @@ def train(
     """
     part = evaluation_part(task.n_test, optimizer.slot, optimizer.slots)
     logged = time.monotonic()
-    if optimizer.version == 0:
-        report_if_due(task, model, optimizer, part, device)
     while not optimizer.ended:
         round_ = optimizer.version + 1
         indices = round_batch(shard, config.batch_size, config.seed, optimizer.slot, round_)
