@@ -33,7 +33,7 @@ SERVICE = pb.DESCRIPTOR.services_by_name["ParameterServer"].full_name
 def serve(config: Config, *, ready: Callable[[int], None] | None = None) -> None:
     """Serve one run until it ends and its workers have left, or until SIGTERM or SIGINT.
 
-    Leaves config.json, metrics.jsonl and weights.safetensors in the folder of the run.
+    Leaves config.toml, metrics.jsonl and weights.safetensors in the folder of the run.
 
     Args:
         config: The settings.
@@ -67,7 +67,7 @@ async def serve_run(
     await asyncio.to_thread(warm_up)
     folder = config.runs / config.name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(config.model_dump_json(indent=2) + "\n")
+    (folder / "config.toml").write_text(config.to_toml())
     records = Records(folder / "metrics.jsonl")
     try:
         run = Run(settings, records)
