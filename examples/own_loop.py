@@ -15,6 +15,7 @@ from gradwire import RemoteOptimizer  # <-
 
 
 def main(server: str) -> None:
+    """Train until the server ends the run."""
     torch.manual_seed(0)
     images, classes = load_digits(return_X_y=True)
     x, y = torch.tensor(images / 16, dtype=torch.float32), torch.tensor(classes)

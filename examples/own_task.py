@@ -28,6 +28,7 @@ class Model(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits of two classes, (n, 2), for (n, n_inputs)."""
         x = x * self.scale
         return self.wide(x) + self.deep(x)
 

@@ -63,7 +63,7 @@ def draw_curves(path: Path, histories: Sequence[History]) -> None:
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
     figure, (by_round, by_bytes) = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
     styles: list[dict[str, Any]] = [{"color": "#d1495b", "zorder": 3}, {"color": "#5b7083", "linestyle": "--"}]
@@ -76,6 +76,7 @@ def draw_curves(path: Path, histories: Sequence[History]) -> None:
         moved = [(n_bytes, accuracy) for n_bytes, accuracy in zip(sent, accuracies, strict=True) if n_bytes]
         by_bytes.plot(*zip(*moved, strict=True) if moved else ((), ()), **look)
     by_round.set(xlabel="round", ylabel="test accuracy")
+    by_round.xaxis.set_major_locator(MaxNLocator(integer=True))
     by_round.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     by_bytes.set(xlabel="bytes sent to the server, all workers", xscale="log")
     by_bytes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
