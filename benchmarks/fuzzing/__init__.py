@@ -1,0 +1,1 @@
+"""Damaged frames, and what must hold of a decoder that is given them."""

@@ -1,0 +1,43 @@
+"""Undamaged frames of every quantiser and coding: what the mutations start from."""
+
+import numpy as np
+import numpy.typing as npt
+
+from gradwire_common.codec.frames import encode_frame
+from gradwire_common.codec.gennorm import GenNorm
+from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
+
+SIZES = (0, 1, 2, 9, 100, 1000, 5000)  # entries
+STEPS = (0.02, 0.5, 2.0, 6.0, 14.0)  # in alpha; from 7 bits an entry down to hundredths of one
+LARGE = 100_000  # entries; several segments
+
+
+def build_corpus(seed: int) -> list[bytes]:
+    """Return frames of every quantiser, at several sizes and rates, with derived and with explicit code lengths."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for n in SIZES:
+        for name in QUANTIZER_NAMES:
+            for beta in (0.5, 1.3):
+                frames += _encode_all(_draw(rng, beta, n), name, GenNorm(beta, 1.0))
+    frames += _encode_all(_draw(rng, 1.0, LARGE), "float4-1-2-1", GenNorm(1.0, 1.0))
+    frames += _encode_all(_draw(rng, 1.0, LARGE), "uniform", GenNorm(1.0, 1.0))
+    outliers = _draw(rng, 1.0, 3000)
+    outliers[::100] *= 1e4  # rare symbols far outside of what the model expects
+    frames += _encode_all(outliers, "uniform", GenNorm(1.0, 1.0))
+    frames += _encode_all(np.zeros(3000, np.float32), "uniform", GenNorm(1.0, 1.0))
+    return frames
+
+
+def _draw(rng: np.random.Generator, beta: float, n: int) -> npt.NDArray[np.float32]:
+    return GenNorm(beta, 1.0).sample(rng, n).astype(np.float32)
+
+
+def _encode_all(values: npt.NDArray[np.float32], name: str, model: GenNorm) -> list[bytes]:
+    steps = STEPS if name == "uniform" else (None,)
+    quantizers = [build_quantizer(name, model, step) for step in steps]
+    return [
+        encode_frame(values, quantizer, model, explicit_lengths=explicit)
+        for quantizer in quantizers
+        for explicit in (False, True)
+    ]
