@@ -38,10 +38,10 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(config: Config, *, grace: float = 20.0) -> Iterator[RunningServer]:
+def running_server(config: Config, *, grace: float = 20.0, drain: float = 0.1) -> Iterator[RunningServer]:
     """Serve `config` while the body runs, on the address of its `listen`: port 0 takes a free one.
 
-    Once the body is left, the server is stopped as SIGTERM would.
+    Once the body is left, the server is stopped as SIGTERM would; workers have `drain` seconds to leave then.
     """
     server = RunningServer(config)
     ready = threading.Event()
@@ -53,7 +53,7 @@ def running_server(config: Config, *, grace: float = 20.0) -> Iterator[RunningSe
     async def main() -> None:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
         server.stop = lambda: loop.is_closed() or bool(loop.call_soon_threadsafe(stopped.set))
-        await serve_run(config, ready=on_ready, stopped=stopped, grace=grace)
+        await serve_run(config, ready=on_ready, stopped=stopped, grace=grace, drain=drain)
 
     def run() -> None:
         try:

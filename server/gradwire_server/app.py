@@ -60,8 +60,17 @@ async def serve_run(
     ready: Callable[[int], None] | None = None,
     stopped: asyncio.Event,
     grace: float = GRACE_SECONDS,
+    drain: float = DRAIN_SECONDS,
 ) -> None:
-    """Serve one run until it ends and its workers have left, or until `stopped`; as `serve` does."""
+    """Serve one run until it ends and its workers have left, or until `stopped`; as `serve` does.
+
+    Args:
+        config: The settings.
+        ready: Called with the port, once calls are answered.
+        stopped: Set to stop it, as SIGTERM does.
+        grace: Seconds that workers have to leave after the run's end.
+        drain: Seconds that they have once it was stopped.
+    """
     settings = Settings.from_config(config)
     check_address(config.listen)
     await asyncio.to_thread(warm_up)
@@ -75,17 +84,17 @@ async def serve_run(
             if ready is not None:
                 ready(port)
             async with _tasks(run.keep_rounds_going(), _bury_the_dead(run)):
-                await _until_over(run, stopped, grace)
+                await _until_over(run, stopped, grace, drain)
         await run.finish()
     finally:
         records.close()
-    if run.training is not None and run.rounds.version is not None:
-        await asyncio.to_thread(run.training.weights.save, folder / "weights.safetensors", run.training.manifest)
     if run.failure is not None:
         raise run.failure
+    if run.training is not None and run.rounds.version is not None:
+        await asyncio.to_thread(run.training.weights.save, folder / "weights.safetensors", run.training.manifest)
 
 
-async def _until_over(run: Run, stopped: asyncio.Event, grace: float) -> None:
+async def _until_over(run: Run, stopped: asyncio.Event, grace: float, drain: float) -> None:
     """Wait for the end of the run and for its workers to leave; less long after the signal."""
     await _first_of(None, stopped, run.over)
     if not run.over.is_set():
@@ -93,7 +102,7 @@ async def _until_over(run: Run, stopped: asyncio.Event, grace: float) -> None:
         await run.stop("the server was stopped")
     elif not stopped.is_set():
         await _first_of(grace, stopped, run.everyone_gone)
-    await _first_of(DRAIN_SECONDS, run.everyone_gone)
+    await _first_of(drain, run.everyone_gone)
 
 
 async def _first_of(seconds: float | None, *events: asyncio.Event) -> None:

@@ -65,7 +65,7 @@ class Evaluations:
         total.correct += correct
         total.loss_sum += loss_sum
 
-    def take_complete(self, alive: frozenset[int], *, ended: bool = False) -> list[Evaluation]:
+    def take_complete(self, alive: set[int], *, ended: bool = False) -> list[Evaluation]:
         """Return, oldest first, the evaluations that are complete, each once; all that have reports where `ended`."""
         newest = max((version for version, total in self._sums.items() if total.reported), default=0)
         done = [

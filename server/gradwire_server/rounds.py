@@ -5,6 +5,7 @@ Pure and free of clocks and of gRPC: events come in as method calls, decisions a
     waiting for weights -> waiting for workers -> collecting <-> closing -> ended
 """
 
+import heapq
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
@@ -57,10 +58,12 @@ class Rounds:
         self.workers = workers
         self.rounds = rounds
         self.version: int | None = None  # None until the initial weights are there
-        self.waited_for: frozenset[int] = frozenset()
-        self._seen: frozenset[int] = frozenset()
+        self.waited_for: set[int] = set()
+        self.missing: set[int] = set()  # those of them whose pushes the open round lacks
+        self._seen: set[int] = set()
         self._pushers: dict[int, str] = {}  # slot -> worker whose push counts in the open round
-        self._order: tuple[int, ...] = ()  # slots whose pushes have been added, in that order
+        self._to_add: list[int] = []  # slots of pushes that count and have not been added, as a heap
+        self._order: list[int] = []  # slots whose pushes have been added, in that order
         self._closing = False
         self._ended = False
 
@@ -86,11 +89,6 @@ class Rounds:
         return frozenset(self._pushers)
 
     @property
-    def missing(self) -> frozenset[int]:
-        """Slots that the open round still waits for."""
-        return self.waited_for - self.contributors
-
-    @property
     def may_close(self) -> bool:
         """Whether the open round has all it waits for."""
         return self.phase is Phase.COLLECTING and bool(self._pushers) and not self.missing
@@ -98,9 +96,8 @@ class Rounds:
     @property
     def next_to_add(self) -> int | None:
         """The slot whose push is to be added to the sum now; None where a lower one is still to come."""
-        left = sorted(self.contributors.difference(self._order))
-        if left and all(slot > left[0] for slot in self.missing):
-            return left[0]
+        if self._to_add and not any(slot < self._to_add[0] for slot in self.missing):
+            return self._to_add[0]
         return None
 
     def begin(self, version: int = 0) -> None:
@@ -110,12 +107,15 @@ class Rounds:
 
     def admit(self, slot: int) -> None:
         """Wait for `slot` from now on: its worker holds the newest weights."""
-        self.waited_for |= {slot}
-        self._seen |= {slot}
+        self.waited_for.add(slot)
+        self._seen.add(slot)
+        if slot not in self._pushers:
+            self.missing.add(slot)
 
     def dismiss(self, slot: int) -> None:
         """Wait for `slot` no more: its worker has left or is dead. A push of it that counts goes on counting."""
-        self.waited_for -= {slot}
+        self.waited_for.discard(slot)
+        self.missing.discard(slot)
 
     def verdict(self, slot: int, worker: str, round_: int) -> Verdict:
         """Say what would become of a push of `worker` at `slot` for `round_`, changing nothing.
@@ -140,18 +140,22 @@ class Rounds:
         if verdict is Verdict.COUNTED:
             self.admit(slot)
             self._pushers[slot] = worker
+            self.missing.discard(slot)
+            heapq.heappush(self._to_add, slot)
         return verdict
 
     def added(self, slot: int) -> None:
         """Take note that the push of `slot` has been added to the sum."""
-        self._order += (slot,)
+        self._to_add.remove(slot)
+        heapq.heapify(self._to_add)
+        self._order.append(slot)
 
     def close(self) -> Closing:
         """Close the open round, all of whose pushes have been added; no further push can count in it."""
-        if not self.may_close or len(self._order) < len(self._pushers):
+        if not self.may_close or self._to_add:
             raise UsageError(f"round {self.open_round} cannot close: it waits for slots {sorted(self.missing)}")
         self._closing = True
-        return Closing(self.open_round, self._order)
+        return Closing(self.open_round, tuple(self._order))
 
     def commit(self) -> int:
         """Open the next round, or end the run at its last version; return the new version."""
@@ -159,7 +163,8 @@ class Rounds:
             raise UsageError(f"round {self.open_round} is not closing")
         self.version += 1
         self._closing = False
-        self._pushers, self._order = {}, ()
+        self._pushers, self._order = {}, []
+        self.missing = set(self.waited_for)
         self._ended = self._ended or self._is_last(self.version)
         return self.version
 

@@ -39,6 +39,7 @@ T = TypeVar("T")
 class Contribution:
     """What a push says beside its frames."""
 
+    samples: int
     loss: float
     times: pb.StepTimes
 
@@ -155,7 +156,9 @@ class Run:
         """Let the first worker's model and settings be the run's."""
         check_dtypes(manifest)
         try:
-            self.training = await self._in_thread(Training, manifest, self.settings.optimizer, self.settings.downlink)
+            self.training = await self._in_thread(
+                Training, manifest, self.settings.optimizer, self.settings.downlink, self.settings.uplink.transform
+            )
         except (MemoryError, ValueError) as error:
             raise ModelMismatchError(f"model of {manifest.layout.size} entries: {error}") from error
         self._shared_settings = shared
@@ -225,7 +228,7 @@ class Run:
         verdict = self.rounds.count(member.slot, member.worker_id, header.round)
         if verdict is Verdict.COUNTED:
             self._pushes[member.slot] = push
-            self._contributions[member.slot] = Contribution(end.loss, end.times)
+            self._contributions[member.slot] = Contribution(header.samples, end.loss, end.times)
             member.last_round = header.round
             self._stirred.set()
         return verdict
@@ -269,7 +272,7 @@ class Run:
         self.records.finish(closing.round - 1)
         self.records.commit(record)
         version = self.rounds.commit()
-        self.evaluations.expect(version, self.rounds.waited_for)
+        self.evaluations.expect(version, frozenset(self.rounds.waited_for))
         self.broadcast.publish(update)
         if self.rounds.phase is Phase.ENDED:
             self.end(f"all {version} rounds are done")
@@ -339,7 +342,7 @@ class Run:
         alive = self.members.alive
         if alive:
             self.records.finish(min(member.sent for member in alive))
-        for evaluation in self.evaluations.take_complete(frozenset(m.slot for m in alive), ended=ended):
+        for evaluation in self.evaluations.take_complete({member.slot for member in alive}, ended=ended):
             self.records.evaluated(evaluation)
 
     async def finish(self) -> None:
@@ -365,8 +368,9 @@ class Run:
 
 
 def _record(round_: int, training: Training, told: list[Contribution]) -> pb.RoundRecord:
-    """Return the record of a round, as far as its pushes tell; the means are over the contributors."""
-    losses = [each.loss for each in told if math.isfinite(each.loss)]
+    """Return the record of a round, as far as its pushes tell; the loss is a mean over samples, times over workers."""
+    known = [each for each in told if math.isfinite(each.loss)]
+    samples = sum(each.samples for each in known)
     times = {
         field.name: sum(getattr(each.times, field.name) for each in told) / len(told)
         for field in pb.StepTimes.DESCRIPTOR.fields
@@ -374,8 +378,8 @@ def _record(round_: int, training: Training, told: list[Contribution]) -> pb.Rou
     return pb.RoundRecord(
         round=round_,
         contributors=len(told),
-        samples=training.accumulator.samples,
-        loss=sum(losses) / len(losses) if losses else math.nan,
+        samples=sum(each.samples for each in told),
+        loss=sum(each.samples * each.loss for each in known) / samples if known else math.nan,
         worker_times=pb.StepTimes(**times),
         learning_rate=training.optimizer.learning_rate,
     )

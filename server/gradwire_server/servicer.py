@@ -71,7 +71,7 @@ class ParameterServer(rpc.ParameterServerServicer):
                 async for update in updates:
                     await self._send(member, update, context)
                     run.has(member, update.version)
-            await context.write(pb.WatchMessage(run_end=run.broadcast.run_end))
+            await self._write(member, pb.WatchMessage(run_end=run.broadcast.run_end), run.rounds.version or 0, context)
         except asyncio.CancelledError:
             run.connection_broke(member)
             raise
@@ -110,13 +110,15 @@ class ParameterServer(rpc.ParameterServerServicer):
 
     async def _send(self, member: Member, update: Update, context: Any) -> None:
         """Send one update, no faster than the worker's bucket allows."""
-        gate = self._run.gates_of(member).down
         version = 0 if update.kind == pb.UPDATE_KIND_SNAPSHOT else update.version
         for message in update.messages(self._run.settings.limits.chunk_bytes):
-            n_bytes = wire_bytes(message.ByteSize())
-            await gate.take(n_bytes)
-            await context.write(message)
-            self._run.records.sent_down(version, member.slot, n_bytes)
+            await self._write(member, message, version, context)
+
+    async def _write(self, member: Member, message: pb.WatchMessage, version: int, context: Any) -> None:
+        n_bytes = wire_bytes(message.ByteSize())
+        await self._run.gates_of(member).down.take(n_bytes)
+        await context.write(message)
+        self._run.records.sent_down(version, member.slot, n_bytes)
 
     def _charge(self, member: Member, request: Any, reply: Any, round_: int) -> None:
         """Charge a small call that has passed already."""

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradwire_common.codec.frames import add_frame
+from gradwire_common.codec.transforms import build_transform
 from gradwire_common.errors import NonFiniteError
-from gradwire_common.manifest import Manifest
+from gradwire_common.manifest import Manifest, Role
 from gradwire_common.method import Method
-from gradwire_common.update import UpdateEncoder, encode_exact
+from gradwire_common.update import UpdateEncoder, check_finite, encode_exact
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregate import Accumulator
 from gradwire_server.broadcast import Update
@@ -39,17 +40,19 @@ class Training:
         manifest: the model.
         settings: its optimizer and schedule.
         downlink: how changes of the replica are coded.
+        transform: what the pushes' entries went through; the mean is brought back.
 
     Raises:
         ConfigError: the optimizer does not take this model or its parameter groups.
     """
 
-    def __init__(self, manifest: Manifest, settings: OptimizerSettings, downlink: Method):
+    def __init__(self, manifest: Manifest, settings: OptimizerSettings, downlink: Method, transform: str = "none"):
         self.manifest = manifest
         self.layout = manifest.layout
         self.weights = Weights(self.layout, exact=downlink.exact)
         self.accumulator = Accumulator(self.layout)
         self.optimizer = ServerOptimizer(manifest, self.weights.values, self.accumulator.entries, settings)
+        self._transform = build_transform(transform)
         self._encoder = UpdateEncoder(self.layout, downlink)
         self._times = Times()
 
@@ -74,7 +77,9 @@ class Training:
         """
         with self._timed("step"):
             with_buffers = self.accumulator.mean()
+            self._invert_transform()
             self.optimizer.step(loss)
+            self._check_weights(version)
             n, buffers = self.layout.n_parameters, len(self.accumulator.entries)
             if with_buffers:
                 self.weights.values[n:buffers] = self.accumulator.entries[n:]
@@ -102,14 +107,25 @@ class Training:
         change = self.accumulator.entries  # its means have been used
         n = self.layout.n_parameters
         np.subtract(weights.values[:n], weights.replica, out=change[:n])
-        frames = []
-        try:
-            frames += self._encoder.encode(change, with_buffers=with_buffers)
-        except NonFiniteError as error:
-            raise NonFiniteError(f"weights of version {version}: {error}; a lower lr may help") from error
+        frames = list(self._encoder.encode(change, with_buffers=with_buffers))
         for unit, frame in zip(self.layout.parameters, frames, strict=False):
             add_frame(frame, 1.0, weights.replica[unit.place])
         return Update(version, pb.UPDATE_KIND_CHANGE, tuple(frames), with_buffers, weights.digest())
+
+    def _invert_transform(self) -> None:
+        """Turn the mean's coefficients into entries: once, whatever the number of workers."""
+        for spec in self.manifest.tensors:
+            if spec.role is Role.PARAMETER and self._transform.changes(spec.shape):
+                place = self.layout.slots[spec.name]
+                coefficients = self.accumulator.entries[place].reshape(spec.shape)
+                self.accumulator.entries[place] = self._transform.inverse(coefficients).ravel()
+
+    def _check_weights(self, version: int) -> None:
+        for unit in self.layout.parameters:
+            try:
+                check_finite(self.weights.values, unit)
+            except NonFiniteError as error:
+                raise NonFiniteError(f"weights of version {version}: {error}; a lower lr may help") from error
 
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:
