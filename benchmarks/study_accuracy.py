@@ -97,9 +97,9 @@ def row(arm: str, runs: list[dict], baseline: list[dict]) -> dict:
 
 
 def print_table(rows: list[dict]) -> None:
-    print(
-        f"{'arm':24} {'seeds':>5} {'accuracy':>9} {'difference':>16} {'bits up':>8} {'down':>6} {'up':>10} {'down':>10} {'s':>6}"
-    )
+    columns = ["seeds", "accuracy", "difference", "bits up", "down", "up", "down", "s"]
+    widths = [5, 9, 16, 8, 6, 10, 10, 6]
+    print(f"{'arm':24}", *(f"{column:>{width}}" for column, width in zip(columns, widths, strict=True)))
     for each in rows:
         error = each["standard_error_points"]
         difference = f"{each['difference_points']:+.2f}" + ("" if error is None else f" ± {error:.2f}")
