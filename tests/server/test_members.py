@@ -1,0 +1,85 @@
+import itertools
+
+import pytest
+
+from gradwire_common.errors import JoinError, SessionError
+from gradwire_server.members import Members
+
+
+def members(slots: int = 2) -> Members:
+    names = itertools.count()
+    return Members(slots, heartbeat=2.0, new_session=lambda: f"session {next(names)}")
+
+
+def test_slots_are_given_from_the_lowest() -> None:
+    them = members()
+    assert [them.join(name, None, 0.0).slot for name in "abc"] == [0, 1, 2]
+
+
+def test_a_worker_may_ask_for_a_slot_that_nobody_holds() -> None:
+    them = members()
+    assert them.join("a", 1, 0.0).slot == 1
+    assert them.join("b", None, 0.0).slot == 0
+    with pytest.raises(JoinError, match="slot 1 is held by worker a; want another"):
+        them.join("c", 1, 0.0)
+
+
+def test_joining_again_takes_the_old_slot_and_ends_the_old_session() -> None:
+    them = members()
+    old, _, new = them.join("a", None, 0.0), them.join("b", None, 0.0), them.join("a", None, 1.0)
+    assert new.slot == old.slot
+    assert them.hear(new.session, 1.0) is new
+    with pytest.raises(JoinError, match="session ended: worker a joined again"):
+        them.hear(old.session, 1.0)
+
+
+def test_a_worker_is_dead_after_three_heartbeats_of_silence() -> None:
+    them = members()
+    a, b = them.join("a", None, 0.0), them.join("b", None, 0.0)
+    them.hear(b.session, 3.0)
+    assert them.bury(6.0) == []
+    assert them.bury(6.1) == [a]
+    assert them.bury(6.2) == []
+    assert them.alive == [b]
+
+
+def test_a_broken_connection_shortens_the_wait_and_any_word_lengthens_it_again() -> None:
+    them = members()
+    a = them.join("a", None, 0.0)
+    them.suspect(a, 0.0)
+    assert them.bury(2.9) == []
+    them.hear(a.session, 2.9)
+    assert them.bury(8.0) == []
+    them.suspect(a, 8.0)
+    assert them.bury(9.0) == [a]
+
+
+def test_a_dead_worker_that_speaks_is_alive() -> None:
+    them = members()
+    a = them.join("a", None, 0.0)
+    assert them.bury(10.0) == [a]
+    assert them.hear(a.session, 11.0).alive
+
+
+def test_the_slot_of_the_dead_goes_to_a_new_worker_once_no_other_is_free() -> None:
+    them = members()
+    a, _ = them.join("a", None, 0.0), them.join("b", None, 5.0)
+    them.bury(7.0)
+    assert them.join("c", None, 7.0).slot == a.slot
+    with pytest.raises(SessionError, match="slot 0 was taken by worker c"):
+        them.hear(a.session, 8.0)
+    assert them.join("a", None, 9.0).slot == 2
+
+
+def test_a_worker_that_left_can_say_no_more() -> None:
+    them = members()
+    a = them.join("a", None, 0.0)
+    them.leave(a)
+    assert them.alive == []
+    with pytest.raises(JoinError, match="session ended: worker a left"):
+        them.hear(a.session, 1.0)
+
+
+def test_an_unknown_session_is_told_to_join_again() -> None:
+    with pytest.raises(SessionError, match="unknown to this server; joining again"):
+        members().hear("never given", 0.0)
