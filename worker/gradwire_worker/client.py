@@ -1,5 +1,6 @@
 """The worker's calls to the server: typed, repeated while the weather is bad, under one session at a time."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version as package_version
@@ -10,7 +11,7 @@ import grpc
 from gradwire_common.channel import CLIENT_OPTIONS, PROTOCOL_VERSION, error_of
 from gradwire_common.chunks import Joiner, chunk_size
 from gradwire_common.codec.frames import FRAME_VERSION
-from gradwire_common.errors import DataError, GradwireError, SessionError, UnavailableError
+from gradwire_common.errors import DataError, GradwireError, RunEndedError, SessionError, UnavailableError
 from gradwire_common.manifest import Manifest
 from gradwire_common.update import largest_update
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -40,6 +41,7 @@ class Client:
 
     Attributes:
         reply: the answer to the last join.
+        end: why the run ended, once somebody knows; pushes are not repeated then.
         on_rejoin: called with the answer to every later join; raises if the worker cannot go on with it.
     """
 
@@ -56,6 +58,7 @@ class Client:
         self.server = server
         self.manifest = manifest
         self.reply = pb.JoinReply()
+        self.end: str | None = None
         self.on_rejoin: Callable[[pb.JoinReply], None] = lambda _: None
         self._request = pb.JoinRequest(
             worker_id=worker_id,
@@ -80,7 +83,7 @@ class Client:
             UnavailableError: if it could not be reached.
         """
         with self._joining:
-            self._join()
+            self.reply = self._join()
         return self.reply
 
     def push(self, push: PendingPush) -> "Sending":
@@ -139,10 +142,7 @@ class Client:
     def leave(self, reason: str) -> None:
         """End the session politely; a server that cannot be reached will notice by itself."""
         self._closing.set()
-        try:
-            self._stub.Leave(pb.LeaveRequest(session=self.reply.session, reason=reason), timeout=LEAVE_TIMEOUT)
-        except grpc.RpcError:
-            return
+        self._leave(self.reply.session, reason)
 
     def close(self) -> None:
         """Close the channel and end every wait between attempts."""
@@ -153,23 +153,33 @@ class Client:
         """Return the patience for a chain of attempts."""
         return Patience(self._patience, self._closing)
 
-    def _join(self) -> None:
+    def _join(self) -> pb.JoinReply:
         patience = self.patience()
         while True:
             try:
-                self.reply = self._stub.Join(self._request, timeout=CALL_TIMEOUT)
+                reply: pb.JoinReply = self._stub.Join(self._request, timeout=CALL_TIMEOUT)
             except grpc.RpcError as failed:
                 patience.endure(error_of(failed, self.server))
             else:
-                self._request.slot = self.reply.slot
-                return
+                self._request.slot = reply.slot
+                return reply
 
     def _rejoin(self, lost: str) -> None:
         """Join again, unless another thread has done so since session `lost` was in use."""
         with self._joining:
-            if self.reply.session == lost:
-                self._join()
-                self.on_rejoin(self.reply)
+            if self.reply.session != lost:
+                return
+            reply = self._join()
+            try:
+                self.on_rejoin(reply)
+            except GradwireError as error:
+                self._leave(reply.session, str(error))
+                raise
+            self.reply = reply
+
+    def _leave(self, session: str, reason: str) -> None:
+        with contextlib.suppress(grpc.RpcError):
+            self._stub.Leave(pb.LeaveRequest(session=session, reason=reason), timeout=LEAVE_TIMEOUT)
 
     def _patiently(self, call: Callable[[str], T]) -> T:
         """Return what `call(session)` does, repeating it while that may help."""
@@ -212,6 +222,7 @@ class Sending:
 
         Raises:
             GradwireError: what the server refused the push with.
+            RunEndedError: the run ended meanwhile.
             UnavailableError: if it could not be reached for too long.
         """
         patience = self._client.patience()
@@ -220,7 +231,11 @@ class Sending:
                 receipt: pb.Receipt = self._call.result()
                 return receipt
             except grpc.RpcError as failed:
-                self._client.recover(error_of(failed, self._client.server), self._session, patience)
+                error = error_of(failed, self._client.server)
+                if self._client.end is None:
+                    self._client.recover(error, self._session, patience)
+                if self._client.end is not None:
+                    raise RunEndedError(f"the run ended during a push: {self._client.end}") from None
                 self.repeated = True
                 self._start()
 

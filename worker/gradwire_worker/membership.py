@@ -23,13 +23,11 @@ class Membership:
 
     Attributes:
         replica: written by the watching thread; read it under `held`.
-        end: why the run ended; None while it goes on.
     """
 
     def __init__(self, client: Client):
         self.client = client
         self.replica = Replica(client.manifest.layout)
-        self.end: str | None = None
         self._failure: BaseException | None = None
         self._weights_wanted = False
         self._left = threading.Event()
@@ -52,7 +50,7 @@ class Membership:
                 self._upload(initial_weights())
             self._start_thread("gradwire-watch", self._follow)
             self._wait(lambda: self.replica.version != NO_VERSION or self._weights_wanted)
-            if self.replica.version == NO_VERSION and self.end is None:
+            if self.replica.version == NO_VERSION and self.client.end is None:
                 self._upload(initial_weights())
                 self._wait(lambda: self.replica.version != NO_VERSION)
             if self.replica.version == NO_VERSION:
@@ -80,11 +78,11 @@ class Membership:
     def ended(self) -> bool:
         """Whether no further push can count."""
         rounds = self.client.reply.rounds
-        return self.end is not None or 0 < rounds <= self.replica.version
+        return self.client.end is not None or 0 < rounds <= self.replica.version
 
     def run_ended(self) -> RunEndedError:
         """Return the error for whoever wants to go on all the same."""
-        reason = f" ({self.end})" if self.end else ""
+        reason = f" ({self.client.end})" if self.client.end else ""
         return RunEndedError(
             f"run {self.client.reply.run!r} ended at version {self.replica.version}{reason}; "
             "want no further step once optimizer.ended is true"
@@ -139,7 +137,7 @@ class Membership:
                 if isinstance(event, Update):
                     self.replica.apply(event)
                 else:
-                    self.end = event.reason or "the run is complete"
+                    self.client.end = event.reason or "the run is complete"
             finally:
                 self._changed.notify_all()
 
@@ -158,15 +156,20 @@ class Membership:
             call.cancel()
 
     def _check_rejoin(self, reply: pb.JoinReply) -> None:
-        if reply.version < self.replica.version:
-            raise JoinError(
-                f"server {self.client.server} came back with version {reply.version} of run {reply.run!r}, want at "
-                f"least {self.replica.version}, which this worker holds: it seems to have begun anew"
-            )
+        """Go on with the server that answered a later join, if it still has what this worker has."""
+        with self._changed:
+            if self.replica.version == NO_VERSION:
+                self._weights_wanted = reply.weights_wanted
+                self._changed.notify_all()
+            elif reply.weights_wanted or reply.version < self.replica.version:
+                raise JoinError(
+                    f"server {self.client.server} came back with version {reply.version} of run {reply.run!r}, want at "
+                    f"least {self.replica.version}, which this worker holds: it seems to have begun anew"
+                )
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: condition() or self._failure is not None or self.end is not None)
+            self._changed.wait_for(lambda: condition() or self._failure is not None or self.client.end is not None)
             if self._failure is not None and not condition():
                 raise self._failure
 
@@ -186,6 +189,6 @@ class Membership:
 
     def _finish(self, *, end: str | None = None, failure: BaseException | None = None) -> None:
         with self._changed:
-            self.end = self.end or end
+            self.client.end = self.client.end or end
             self._failure = self._failure or failure
             self._changed.notify_all()

@@ -1,0 +1,107 @@
+"""The replica applies what the server sends, and notices when it differs."""
+
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from gradwire_common.errors import BitstreamError, DataError
+from gradwire_common.manifest import Layout, Role, TensorSpec
+from gradwire_common.method import Method
+from gradwire_common.update import UpdateEncoder, encode_exact
+from gradwire_worker.replica import NO_VERSION, DigestError, Replica, Update, UpdateKind
+
+LAYOUT = Layout(
+    [
+        TensorSpec("weight", (4200,)),
+        TensorSpec("bias", (3,)),
+        TensorSpec("mean", (3,), role=Role.BUFFER),
+        TensorSpec("fixed", (2,), role=Role.FROZEN),
+    ]
+)
+N = LAYOUT.n_parameters
+
+
+def weights(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=LAYOUT.size).astype(np.float32)
+
+
+def digest(values: np.ndarray) -> int:
+    return zlib.crc32(values[:N].tobytes())
+
+
+def snapshot(values: np.ndarray, version: int) -> Update:
+    return Update(version, UpdateKind.SNAPSHOT, True, b"".join(encode_exact(values, LAYOUT.units)), digest(values))
+
+
+def change(values: np.ndarray, version: int, seed: int) -> tuple[Update, np.ndarray]:
+    """A coded change of the parameters with new buffers, and what they make of `values`."""
+    step = weights(seed)
+    lost = np.zeros(N, np.float32)
+    frames = UpdateEncoder(LAYOUT, Method(bits=3)).encode(step, lost, with_buffers=True)
+    data = b"".join(frames)
+    expected = values.copy()
+    expected[:N] += step[:N] - lost
+    buffers = slice(N, N + LAYOUT.n_buffers)
+    expected[buffers] = step[buffers]
+    return Update(version, UpdateKind.CHANGE, True, data, digest(expected)), expected
+
+
+def test_a_snapshot_sets_everything():
+    replica, values = Replica(LAYOUT), weights()
+    replica.apply(snapshot(values, 7))
+    assert_array_equal(replica.values, values)
+    assert (replica.version, replica.buffers_version, replica.snapshot_version) == (7, 7, 7)
+
+
+def test_changes_add_to_the_parameters_and_replace_the_buffers():
+    replica, values = Replica(LAYOUT), weights()
+    replica.set(values, 0)
+    for version in (1, 2, 3):
+        update, values = change(values, version, seed=version)
+        replica.apply(update)
+        assert_array_equal(replica.values, values)
+    assert (replica.version, replica.buffers_version, replica.snapshot_version) == (3, 3, 0)
+
+
+def test_weights_replace_the_parameters():
+    replica, values = Replica(LAYOUT), weights(1)
+    replica.set(weights(0), 4)
+    frames = b"".join(encode_exact(values, LAYOUT.parameters))
+    replica.apply(Update(5, UpdateKind.WEIGHTS, False, frames, digest(values)))
+    assert_array_equal(replica.values[:N], values[:N])
+    assert_array_equal(replica.values[N:], weights(0)[N:])
+    assert (replica.version, replica.buffers_version) == (5, 4)
+
+
+@pytest.mark.parametrize("version", [0, 2, 5])
+def test_a_change_that_does_not_follow_is_refused(version):
+    replica = Replica(LAYOUT)
+    replica.set(weights(), 0)
+    with pytest.raises(DataError, match=f"got the change of version {version}, want version 1"):
+        replica.apply(change(weights(), version, 1)[0])
+    assert replica.version == 0
+
+
+def test_a_digest_that_differs_leaves_no_version_until_a_snapshot():
+    replica = Replica(LAYOUT)
+    replica.set(weights(), 0)
+    update, values = change(weights(), 1, 1)
+    with pytest.raises(DigestError, match="weights of version 1: got digest"):
+        replica.apply(replace(update, digest=update.digest ^ 1))
+    assert replica.version == NO_VERSION
+    replica.apply(snapshot(values, 1))
+    assert replica.version == 1
+
+
+def test_a_damaged_frame_leaves_no_version():
+    replica = Replica(LAYOUT)
+    replica.set(weights(), 0)
+    update, _ = change(weights(), 1, 1)
+    damaged = bytearray(update.frames)
+    damaged[len(damaged) // 2] ^= 1
+    with pytest.raises(BitstreamError):
+        replica.apply(replace(update, frames=bytes(damaged)))
+    assert replica.version == NO_VERSION

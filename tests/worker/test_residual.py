@@ -1,0 +1,48 @@
+"""The residual memory loses nothing."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from gradwire_common.manifest import Layout, TensorSpec
+from gradwire_common.method import QUANTIZER_NAMES, Method
+from gradwire_common.update import UpdateEncoder, decode_update
+from gradwire_worker.residual import BLOCK, ResidualMemory
+
+LAYOUT = Layout([TensorSpec("large", (5000,)), TensorSpec("small", (7,)), TensorSpec("other", (30, 3))])
+N = LAYOUT.n_parameters
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.9, 1.0])
+@pytest.mark.parametrize("quantizer", QUANTIZER_NAMES)
+def test_error_feedback_loses_nothing(quantizer, gamma):
+    rng = np.random.default_rng(3)
+    memory = ResidualMemory(np.zeros(N, np.float32), gamma)
+    encoder = UpdateEncoder(LAYOUT, Method(quantizer=quantizer, bits=1.5, gamma=gamma))
+    before = memory.values.copy()
+    for _ in range(3):
+        gradient = rng.laplace(size=N).astype(np.float32) * 1e-3
+        u = gradient.copy()
+        memory.add_to(u)
+        assert_array_equal(u, gradient + np.float32(gamma) * before)
+        data = b"".join(encoder.encode(u, memory.values))
+        decoded = np.empty(N, np.float32)
+        decode_update(data, LAYOUT.parameters, decoded)
+        assert_array_equal(decoded + memory.values, u)
+        before = memory.values.copy()
+
+
+def test_a_decay_is_applied_to_every_block_of_a_long_vector():
+    n = 2 * BLOCK + 5
+    values = np.arange(n, dtype=np.float32)
+    memory, u = ResidualMemory(values.copy(), 0.5), np.ones(n, np.float32)
+    memory.add_to(u)
+    assert_array_equal(u, np.float32(1) + np.float32(0.5) * values)
+
+
+def test_a_push_that_did_not_count_is_kept_whole():
+    memory, u = ResidualMemory(np.zeros(4, np.float32), 1.0), np.array([1, -2, 3, 0.5], np.float32)
+    memory.keep(u)
+    following = np.zeros(4, np.float32)
+    memory.add_to(following)
+    assert_array_equal(following, u)
