@@ -13,9 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from gradwire.exit_codes import MISUSED
 from gradwire.lifeline import VARIABLE as PARENT
 from gradwire_common.config import ENV_PREFIX, Config
-from gradwire_common.errors import GradwireError
+from gradwire_common.errors import GradwireError, UsageError
 
 START_SECONDS = 120.0  # for a server to listen; importing torch from a cold disk takes half a minute
 STOP_SECONDS = 10.0  # for a process to end after SIGTERM, before SIGKILL
@@ -38,7 +39,7 @@ class Child:
         with log.open("wb") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-m", "gradwire", *arguments],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
@@ -54,15 +55,22 @@ class Child:
         """Return the log so far."""
         return self.log.read_text(errors="replace")
 
+    def tell(self, line: str) -> None:
+        """Write a line to the process' standard input and close it."""
+        if self.process.stdin:
+            with suppress(BrokenPipeError), self.process.stdin as stdin:  # where it has ended, check() says why
+                stdin.write(f"{line}\n".encode())
+
     def check(self) -> None:
-        """Raise ClusterError if the process has failed; its message is the process' own error line."""
+        """Raise ClusterError, or UsageError where it was misused, if the process has failed, with its own error line."""
         code = self.process.poll()
         if not code:
             return
         lines = self.said().splitlines()
         errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         if errors:
-            raise ClusterError(f"{self.name}: {errors[-1]} (log: {self.log})")
+            kind = UsageError if code == MISUSED else ClusterError
+            raise kind(f"{self.name}: {errors[-1]} (log: {self.log})")
         print("\n".join(lines[-LAST_LINES:]), file=sys.stderr)
         ending = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         raise ClusterError(f"{self.name} {ending} (log: {self.log})")
@@ -113,10 +121,12 @@ class Cluster:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         self.server = self._child("server", {"listen": "127.0.0.1:0"})
-        self.address = self._wait_for_address(self.server)
-        for slot in range(self._config.workers):
-            changes = {"server": self.address, "worker_id": f"worker-{slot}", "slot": slot}
+        for slot in range(self._config.workers):  # they load while the server does, and wait for its address
+            changes = {"server": "-", "worker_id": f"worker-{slot}", "slot": slot}
             self.workers.append(self._child(f"worker-{slot}", changes))
+        self.address = self._wait_for_address(self.server)
+        for worker in self.workers:
+            worker.tell(self.address)
 
     def check(self) -> None:
         """Raise ClusterError if a process has failed."""
@@ -177,7 +187,7 @@ class Cluster:
     def _wait_for_address(self, server: Child) -> str:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            server.check()
+            self.check()
             if found := _LISTENING.search(server.said()):
                 return found[1]
             if not server.running:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from gradwire.exit_codes import FAILED, INTERRUPTED, MISUSED
 from gradwire.options import with_settings
 from gradwire_common import __version__, logs
 from gradwire_common.errors import GradwireError, UsageError
 
 if TYPE_CHECKING:
     from gradwire_common.config import Config
-
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit codes
 
 app = typer.Typer(
     help="Train one PyTorch model on many machines with thin links.",
@@ -67,7 +66,9 @@ def worker(config: "Config") -> None:
     """Work for a server: compute gradients on a shard of the data and push them."""
     from gradwire_worker.runner import run_worker
 
-    logs.configure(config.log_level, f"worker {config.worker_id}" if config.worker_id else "worker")
+    logs.configure(config.log_level, config.worker_id or "worker")
+    if config.server == "-":  # so that a local cluster's workers can get ready while its server does
+        config = config.model_copy(update={"server": sys.stdin.readline().strip()})
     run_worker(config)
 
 
@@ -113,8 +114,8 @@ def main() -> NoReturn:
     die_with_parent()
     try:
         code = app(standalone_mode=False)
-    except KeyboardInterrupt:
-        code = _fail("interrupted", INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except GradwireError as error:
         if _debugging():
             raise
@@ -123,6 +124,8 @@ def main() -> NoReturn:
         if not hasattr(error, "format_message"):  # typer's own errors have one, whatever its version calls them
             raise
         code = _fail(error.format_message(), MISUSED)
+    if code == INTERRUPTED:  # what typer returns after Ctrl-C
+        _fail("interrupted", code)
     sys.exit(code if isinstance(code, int) else 0)
 
 
