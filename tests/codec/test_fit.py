@@ -184,6 +184,15 @@ def test_unchecked_fits_still_refuse_what_they_happen_to_read():
         fit_gennorm(values, check_finite=False)
 
 
+@pytest.mark.parametrize("n", [5000, 100_001, 1 << 20])
+def test_the_fit_is_the_same_to_the_last_bit_wherever_the_tensor_lies(n: int):
+    values = GenNorm(1.1, 0.02).sample(np.random.default_rng(14), n)
+    room = np.empty(n + 16, np.float32)
+    for shift in range(0, 16, 3):
+        room[shift : shift + n] = values
+        assert fit_gennorm(room[shift : shift + n]) == fit_gennorm(values)
+
+
 def test_a_tensor_of_any_shape_and_order_is_fitted_like_its_entries():
     values = GenNorm(1.0, 1.0).sample(np.random.default_rng(9), 6000)
     cube = values.reshape(20, 30, 10).transpose(2, 0, 1)

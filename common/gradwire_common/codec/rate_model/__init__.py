@@ -13,6 +13,7 @@ from gradwire_common.codec.rate_model.table import (
     TABLE_BITS_MIN,
     distortion,
     entropy_bits,
+    rate_table,
     ratio_for_bits,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "distortion",
     "distortion_at_step",
     "entropy_bits",
+    "rate_table",
     "ratio_for_bits",
     "step_per_tensor",
 ]
