@@ -30,10 +30,13 @@ def step(model: torch.nn.Module, optimizer: RemoteOptimizer, seed: int = 0) -> N
 
 def test_the_first_workers_weights_count_and_later_ones_load_them(tmp_path):
     first, second = perceptron(seed=1), perceptron(seed=2)
-    with running_server(server_config(tmp_path)) as server:
-        with RemoteOptimizer(first, server.address), RemoteOptimizer(second, server.address) as optimizer:
-            assert_same_state(state_of(second), state_of(perceptron(seed=1)))
-            assert (optimizer.version, optimizer.slot, optimizer.slots) == (0, 1, 1)
+    with (
+        running_server(server_config(tmp_path)) as server,
+        RemoteOptimizer(first, server.address),
+        RemoteOptimizer(second, server.address) as optimizer,
+    ):
+        assert_same_state(state_of(second), state_of(perceptron(seed=1)))
+        assert (optimizer.version, optimizer.slot, optimizer.slots) == (0, 1, 1)
 
 
 def test_a_worker_that_joins_late_gets_the_newest_weights_and_takes_part(tmp_path):
@@ -94,31 +97,36 @@ def test_the_run_ends_quietly_and_further_steps_are_refused(tmp_path):
 
 def test_a_server_that_stops_ends_the_run_for_who_waits(tmp_path):
     model, other = perceptron(), perceptron()
-    with running_server(server_config(tmp_path, workers=2)) as server:
-        with RemoteOptimizer(model, server.address), RemoteOptimizer(other, server.address) as optimizer:
-            loss_of(other, batches(1)[0]).backward()
+    with (
+        running_server(server_config(tmp_path, workers=2)) as server,
+        RemoteOptimizer(model, server.address),
+        RemoteOptimizer(other, server.address) as optimizer,
+    ):
+        loss_of(other, batches(1)[0]).backward()
 
-            def push_and_wait() -> None:
-                with pytest.raises(RunEndedError, match="the server was stopped"):
-                    optimizer.step()
+        def push_and_wait() -> None:
+            with pytest.raises(RunEndedError, match="the server was stopped"):
+                optimizer.step()
 
-            server.stop()
-            run_together(push_and_wait)
+        server.stop()
+        run_together(push_and_wait)
 
 
 def test_nothing_is_pushed_of_a_gradient_that_is_not_finite(tmp_path):
     model = perceptron()
-    with running_server(server_config(tmp_path, quantizer="uniform")) as server:
-        with RemoteOptimizer(model, server.address) as optimizer:
-            step(model, optimizer)
-            held = optimizer.state_dict()["residual"]
-            loss_of(model, batches(1)[0]).backward()
-            model[2].bias.grad[3] = float("nan")
-            with pytest.raises(NonFiniteError, match=r"2\.bias: got nan at entry 3"):
-                optimizer.step()
-            assert torch.equal(optimizer.state_dict()["residual"], held)
-            step(model, optimizer)
-            assert optimizer.version == 2
+    with (
+        running_server(server_config(tmp_path, quantizer="uniform")) as server,
+        RemoteOptimizer(model, server.address) as optimizer,
+    ):
+        step(model, optimizer)
+        held = optimizer.state_dict()["residual"]
+        loss_of(model, batches(1)[0]).backward()
+        model[2].bias.grad[3] = float("nan")
+        with pytest.raises(NonFiniteError, match=r"2\.bias: got nan at entry 3"):
+            optimizer.step()
+        assert torch.equal(optimizer.state_dict()["residual"], held)
+        step(model, optimizer)
+        assert optimizer.version == 2
 
 
 def test_a_push_for_a_closed_round_is_kept_whole_for_the_next(tmp_path):
@@ -145,14 +153,14 @@ def test_a_push_for_a_closed_round_is_kept_whole_for_the_next(tmp_path):
 def test_a_link_cut_in_a_push_repeats_the_same_bytes(tmp_path):
     def train(runs: Path, cut_after: int | None) -> dict[str, torch.Tensor]:
         model = perceptron()
-        with running_server(server_config(runs, rounds=4)) as server:
-            with (
-                Forwarder(server.address, cut_after=cut_after) as link,
-                RemoteOptimizer(model, link.address, patience=20) as optimizer,
-            ):
-                for i in range(4):
-                    step(model, optimizer, seed=i)
-                assert len(link.connections) == 1 + (cut_after is not None)
+        with (
+            running_server(server_config(runs, rounds=4)) as server,
+            Forwarder(server.address, cut_after=cut_after) as link,
+            RemoteOptimizer(model, link.address, patience=20) as optimizer,
+        ):
+            for i in range(4):
+                step(model, optimizer, seed=i)
+            assert len(link.connections) == 1 + (cut_after is not None)
         return state_of(model)
 
     undisturbed = train(tmp_path / "whole", None)
@@ -185,16 +193,21 @@ def test_a_server_that_cannot_be_reached_is_one_line(tmp_path):
 
 def test_a_model_of_another_shape_is_refused_with_the_difference(tmp_path):
     wrong = torch.nn.Sequential(torch.nn.Linear(80, 64), torch.nn.ReLU(), torch.nn.Linear(64, 5))
-    with running_server(server_config(tmp_path)) as server, RemoteOptimizer(perceptron(), server.address):
-        with pytest.raises(ModelMismatchError, match=r"got 2\.weight \[5, 64\].*want 2\.weight \[4, 64\]"):
-            RemoteOptimizer(wrong, server.address)
+    with (
+        running_server(server_config(tmp_path)) as server,
+        RemoteOptimizer(perceptron(), server.address),
+        pytest.raises(ModelMismatchError, match=r"got 2\.weight \[5, 64\].*want 2\.weight \[4, 64\]"),
+    ):
+        RemoteOptimizer(wrong, server.address)
 
 
 def test_settings_that_differ_are_refused_by_name(tmp_path):
-    with running_server(server_config(tmp_path)) as server:
-        with RemoteOptimizer(perceptron(), server.address, settings={"seed": "0"}):
-            with pytest.raises(JoinError, match="seed: got 1, want 0"):
-                RemoteOptimizer(perceptron(), server.address, settings={"seed": "1"})
+    with (
+        running_server(server_config(tmp_path)) as server,
+        RemoteOptimizer(perceptron(), server.address, settings={"seed": "0"}),
+        pytest.raises(JoinError, match="seed: got 1, want 0"),
+    ):
+        RemoteOptimizer(perceptron(), server.address, settings={"seed": "1"})
 
 
 @pytest.mark.parametrize(
@@ -231,9 +244,12 @@ def test_it_is_a_torch_optimizer_whose_schedule_is_the_servers(tmp_path):
 @pytest.mark.parametrize("samples", [0, -1, 1.5, True])
 def test_a_weight_that_is_no_count_is_refused(tmp_path, samples):
     model = perceptron()
-    with running_server(server_config(tmp_path)) as server, RemoteOptimizer(model, server.address) as optimizer:
-        with pytest.raises(UsageError, match=f"samples: got {samples}, want a whole number of at least 1"):
-            optimizer.step(samples=samples)
+    with (
+        running_server(server_config(tmp_path)) as server,
+        RemoteOptimizer(model, server.address) as optimizer,
+        pytest.raises(UsageError, match=f"samples: got {samples}, want a whole number of at least 1"),
+    ):
+        optimizer.step(samples=samples)
 
 
 def test_the_residual_memory_travels_in_the_state(tmp_path):

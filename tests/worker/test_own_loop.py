@@ -26,9 +26,11 @@ Loop = Callable[[nn.Module, torch.optim.Optimizer], None]
 
 def remotely(runs: Path, model: nn.Module, loop: Loop, param_groups: object = None, **settings: object) -> None:
     """Train `model` by `loop` as the only worker of a server."""
-    with running_server(server_config(runs, **settings)) as server:
-        with RemoteOptimizer(model, server.address, param_groups=param_groups, patience=5) as optimizer:
-            loop(model, optimizer)
+    with (
+        running_server(server_config(runs, **settings)) as server,
+        RemoteOptimizer(model, server.address, param_groups=param_groups, patience=5) as optimizer,
+    ):
+        loop(model, optimizer)
 
 
 def assert_remote_is_local(runs: Path, build: Callable[[], nn.Module], loop: Loop, **settings: object) -> None:
