@@ -83,15 +83,16 @@ async def serve_run(
         async with _listening(config, run) as port:
             if ready is not None:
                 ready(port)
-            async with _tasks(run.keep_rounds_going(), _bury_the_dead(run)):
+            async with _tasks(run.collector.keep_going(run.fail), _bury_the_dead(run)):
                 await _until_over(run, stopped, grace, drain)
         await run.finish()
     finally:
         records.close()
     if run.failure is not None:
         raise run.failure
-    if run.training is not None and run.rounds.version is not None:
-        await asyncio.to_thread(run.training.weights.save, folder / "weights.safetensors", run.training.manifest)
+    if run.rounds.version is not None:
+        training = run.collector.training
+        await asyncio.to_thread(training.weights.save, folder / "weights.safetensors", training.manifest)
 
 
 async def _until_over(run: Run, stopped: asyncio.Event, grace: float, drain: float) -> None:

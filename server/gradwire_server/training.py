@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradwire_common.codec.frames import add_frame
-from gradwire_common.codec.transforms import build_transform
+from gradwire_common.coefficients import from_coefficients
 from gradwire_common.errors import NonFiniteError
-from gradwire_common.manifest import Manifest, Role
+from gradwire_common.manifest import Manifest
 from gradwire_common.method import Method
 from gradwire_common.update import UpdateEncoder, check_finite, encode_exact
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -52,7 +52,7 @@ class Training:
         self.weights = Weights(self.layout, exact=downlink.exact)
         self.accumulator = Accumulator(self.layout)
         self.optimizer = ServerOptimizer(manifest, self.weights.values, self.accumulator.entries, settings)
-        self._transform = build_transform(transform)
+        self._transform = transform
         self._encoder = UpdateEncoder(self.layout, downlink)
         self._times = Times()
 
@@ -77,7 +77,7 @@ class Training:
         """
         with self._timed("step"):
             with_buffers = self.accumulator.mean()
-            self._invert_transform()
+            from_coefficients(self.accumulator.entries, self.layout, self._transform)
             self.optimizer.step(loss)
             self._check_weights(version)
             n, buffers = self.layout.n_parameters, len(self.accumulator.entries)
@@ -111,14 +111,6 @@ class Training:
         for unit, frame in zip(self.layout.parameters, frames, strict=False):
             add_frame(frame, 1.0, weights.replica[unit.place])
         return Update(version, pb.UPDATE_KIND_CHANGE, tuple(frames), with_buffers, weights.digest())
-
-    def _invert_transform(self) -> None:
-        """Turn the mean's coefficients into entries: once, whatever the number of workers."""
-        for spec in self.manifest.tensors:
-            if spec.role is Role.PARAMETER and self._transform.changes(spec.shape):
-                place = self.layout.slots[spec.name]
-                coefficients = self.accumulator.entries[place].reshape(spec.shape)
-                self.accumulator.entries[place] = self._transform.inverse(coefficients).ravel()
 
     def _check_weights(self, version: int) -> None:
         for unit in self.layout.parameters:

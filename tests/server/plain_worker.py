@@ -1,16 +1,22 @@
 """A worker reduced to the protocol: no torch, no threads, no retries."""
 
 import itertools
+import re
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
+import pytest
 
 from gradwire_common import __version__, channel
 from gradwire_common.chunks import Joiner, split
-from gradwire_common.codec.frames import FRAME_VERSION
+from gradwire_common.codec.frames import FRAME_VERSION, read_header
+from gradwire_common.config import Config
+from gradwire_common.errors import GradwireError
 from gradwire_common.manifest import Manifest, Role, TensorSpec
 from gradwire_common.method import FLOAT32, Method
 from gradwire_common.update import UpdateEncoder, add_update, decode_update, encode_exact, largest_update
@@ -145,6 +151,22 @@ class PlainWorker:
         return self.stub.Status(pb.StatusRequest(after_round=after_round), timeout=SECONDS)
 
 
+def run_config(runs: Path, **changes: object) -> Config:
+    """Return the settings of a short run in float32, of plain SGD at lr 0.1."""
+    settings = {
+        "runs": runs,
+        "listen": "127.0.0.1:0",
+        "workers": 2,
+        "rounds": 3,
+        "quantizer": "float32",
+        "optimizer_options": {},
+        "buffers_every": 0,
+        "evaluate_every": 2,
+        "heartbeat": 20.0,  # plain workers have none of their own
+    }
+    return Config(**{**settings, **changes})
+
+
 @contextmanager
 def plain_workers(address: str, n: int, **options: Any) -> Iterator[list[PlainWorker]]:
     """Make workers "a", "b", ... that have not joined yet; close their channels in the end."""
@@ -165,15 +187,23 @@ def gradient_of(seed: int, size: int = MANIFEST.layout.n_parameters) -> np.ndarr
 
 
 def digest(values: np.ndarray) -> int:
-    import zlib
-
     return zlib.crc32(values.tobytes())
+
+
+@contextmanager
+def refused(kind: type[GradwireError], match: str) -> Iterator[None]:
+    """Expect a call to be refused with one line that says `match`, and with the status of its kind."""
+    with pytest.raises(grpc.RpcError) as caught:
+        yield
+    error = channel.error_of(caught.value, "the server")
+    assert type(error) is kind, error
+    assert re.search(match, str(error)), error
+    assert "\n" not in str(error)
+    assert caught.value.code() is channel.status_of(error)
 
 
 def split_length(data: bytes, units: Any) -> int:
     """Return how many bytes of `data` are the frames of `units`."""
-    from gradwire_common.codec.frames import read_header
-
     place = 0
     for _ in units:
         place += read_header(data[place:]).frame_length

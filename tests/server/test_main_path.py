@@ -9,30 +9,15 @@ import torch
 from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
 
-from gradwire_common.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from running import running_server
-from server.plain_worker import MANIFEST, gradient_of, initial_weights, plain_workers
+from server.plain_worker import MANIFEST, gradient_of, initial_weights, plain_workers, run_config
 
 N = MANIFEST.layout.n_parameters
 
 
-def config(runs: Path, **changes: object) -> Config:
-    settings = {
-        "runs": runs,
-        "listen": "127.0.0.1:0",
-        "workers": 2,
-        "rounds": 3,
-        "quantizer": "float32",
-        "optimizer_options": {},
-        "buffers_every": 0,
-        "evaluate_every": 2,
-    }
-    return Config(**{**settings, **changes})
-
-
 def test_two_workers_train_to_the_end(tmp_path: Path) -> None:
-    with running_server(config(tmp_path)) as server, plain_workers(server.address, 2) as (a, b):
+    with running_server(run_config(tmp_path)) as server, plain_workers(server.address, 2) as (a, b):
         want = initial_weights()
         for worker in (a, b):
             worker.begin()
