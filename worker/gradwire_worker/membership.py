@@ -25,9 +25,9 @@ class Membership:
         replica: written by the watching thread; read it under `held`.
     """
 
-    def __init__(self, client: Client):
+    def __init__(self, client: Client, replica: Replica):
         self.client = client
-        self.replica = Replica(client.manifest.layout)
+        self.replica = replica
         self._failure: BaseException | None = None
         self._weights_wanted = False
         self._left = threading.Event()

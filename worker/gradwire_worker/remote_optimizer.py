@@ -24,6 +24,7 @@ from gradwire_worker.client import Client
 from gradwire_worker.gradients import FlatModel, Group, manifest_of
 from gradwire_worker.membership import Membership
 from gradwire_worker.pending import PendingPush
+from gradwire_worker.replica import Replica
 from gradwire_worker.residual import ResidualMemory
 from gradwire_worker.step_report import StepReport, step_times
 
@@ -108,7 +109,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
             server, worker_id or _new_worker_id(), manifest, settings=settings, slot=slot, patience=patience
         )
         self._flat = FlatModel(model, manifest)
-        self._member = Membership(client)
+        replica = Replica(manifest.layout, self._flat.new_vector(manifest.layout.size))
+        self._member = Membership(client, replica)
         self._finalizer = weakref.finalize(self, self._member.leave, "its process ended")
         reply = self._member.enter(self._flat.read_weights)
         try:
@@ -191,6 +193,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
             loss_sum: sum of their losses.
         """
         self._member.client.report(self.version, count, correct, loss_sum)
+        self._stepped = time.perf_counter()  # an evaluation is no part of the next step
 
     def leave(self, reason: str = "done") -> None:
         """Leave the run; no round waits for this worker any more. `with` does it."""

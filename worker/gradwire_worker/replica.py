@@ -56,9 +56,9 @@ class Replica:
         snapshot_version: the version that all tensors came with.
     """
 
-    def __init__(self, layout: Layout):
+    def __init__(self, layout: Layout, values: F32 | None = None):
         self.layout = layout
-        self.values: F32 = np.zeros(layout.size, np.float32)
+        self.values: F32 = np.zeros(layout.size, np.float32) if values is None else values
         self.version = NO_VERSION
         self.buffers_version = NO_VERSION
         self.snapshot_version = NO_VERSION
