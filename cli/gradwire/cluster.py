@@ -62,7 +62,7 @@ class Child:
                 stdin.write(f"{line}\n".encode())
 
     def check(self) -> None:
-        """Raise ClusterError, or UsageError where it was misused, if the process has failed, with its own error line."""
+        """Raise ClusterError, or UsageError where it was misused, if the process has failed; quotes its error line."""
         code = self.process.poll()
         if not code:
             return

@@ -167,4 +167,4 @@ def _split(history: History) -> str:
 
 def _eta(history: History) -> str:
     eta = history.eta
-    return "" if eta is None else f"{int(eta) // 60}:{int(eta) % 60:02d} left"
+    return "" if eta is None else f"{round(eta) // 60}:{round(eta) % 60:02d} left"

@@ -1,5 +1,6 @@
 """What is known of a run: its rounds and evaluations, gathered from Status replies, and the figures drawn from them."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -56,8 +57,8 @@ class History:
 
     @property
     def loss(self) -> float | None:
-        """Mean training loss of the newest rounds."""
-        return mean([record.loss for record in self.recent])
+        """Mean training loss of the newest rounds; None where no worker knows it."""
+        return mean([record.loss for record in self.recent if not math.isnan(record.loss)])
 
     @property
     def accuracy(self) -> float | None:

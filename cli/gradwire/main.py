@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -21,6 +22,7 @@ app = typer.Typer(
     epilog="Every setting may also stand in a TOML file (--config FILE) or in a variable such as GRADWIRE_BITS.",
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 
@@ -46,6 +48,7 @@ def train(
     """Train on this machine: one server and some worker processes, over real gRPC."""
     from gradwire.train import run_train
 
+    _end_in_order()
     run_train(config, compare=compare, json_file=json_file)
 
 
@@ -67,6 +70,7 @@ def worker(config: "Config") -> None:
     from gradwire_worker.runner import run_worker
 
     logs.configure(config.log_level, config.worker_id or "worker")
+    _end_in_order()
     if config.server == "-":  # so that a local cluster's workers can get ready while its server does
         config = config.model_copy(update={"server": sys.stdin.readline().strip()})
     run_worker(config)
@@ -127,6 +131,11 @@ def main() -> NoReturn:
     if code == INTERRUPTED:  # what typer returns after Ctrl-C
         _fail("interrupted", code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end_in_order() -> None:
+    """Let SIGTERM end this process as Ctrl-C does; without a handler the first process of a container ignores it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _fail(message: str, code: int) -> int:

@@ -47,6 +47,7 @@ def read_metrics(file: Path, history: History) -> None:
         line = json.loads(text)
         kind = line.pop("kind")
         if kind == "round":
+            line["loss"] = "NaN" if line.get("loss") is None else line["loss"]  # as proto3's JSON has it
             rounds.append(json_format.ParseDict(line, pb.RoundRecord(), ignore_unknown_fields=True))
         elif kind == "evaluation":
             evaluations.append(json_format.ParseDict(line, pb.Evaluation(), ignore_unknown_fields=True))
