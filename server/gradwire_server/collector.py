@@ -96,7 +96,7 @@ class Collector:
         except (MemoryError, ValueError) as error:
             raise ModelMismatchError(f"model of {manifest.layout.size} entries: {error}") from error
 
-    async def take_weights(self, data: bytes) -> Verdict:
+    async def take_weights(self, data: memoryview) -> Verdict:
         """Take over initial weights, if there are none yet. Raises DataError if they are damaged."""
         training = self.training
         async with self._numbers:

@@ -176,7 +176,7 @@ class Run:
         if transform != self.settings.uplink.transform:
             raise UsageError(f"{what}: got transform {transform!r}, want {self.settings.uplink.transform!r}")
 
-    async def take(self, member: Member, header: pb.PushHeader, data: bytes, end: pb.PushEnd) -> Verdict:
+    async def take(self, member: Member, header: pb.PushHeader, data: memoryview, end: pb.PushEnd) -> Verdict:
         """Let a whole push count, where it may.
 
         Raises:
@@ -194,7 +194,7 @@ class Run:
             member.last_round = header.round
         return verdict
 
-    async def _take_weights(self, member: Member, data: bytes) -> Verdict:
+    async def _take_weights(self, member: Member, data: memoryview) -> Verdict:
         verdict = await self.collector.take_weights(data)
         if verdict is Verdict.COUNTED:
             self._began = self._clock()

@@ -17,12 +17,12 @@ class Push:
     """A whole push, every frame of which decodes to finite numbers.
 
     Attributes:
-        data: the frames, one a unit, one after the other.
+        data: the frames, one a unit, one after the other; nobody writes to them any more.
         samples: weight in the round's mean.
         with_buffers: whether the frames of the buffers follow those of the parameters.
     """
 
-    data: bytes
+    data: memoryview
     samples: int
     with_buffers: bool
 
@@ -66,7 +66,7 @@ class Staging:
         while self._n_headers < len(self._units) and self.length >= self._next_frame + HEADER_MAX:
             self._look_at_header()
 
-    def finish(self, length: int) -> bytes:
+    def finish(self, length: int) -> memoryview:
         """Return the frames, all `length` bytes of them, every header looked at.
 
         Raises:
@@ -78,7 +78,7 @@ class Staging:
             self._look_at_header()
         if self._next_frame != length:
             raise BitstreamError(f"got {length} bytes, want the {self._next_frame} of {self._n_headers} frames")
-        return bytes(self._data)
+        return memoryview(self._data).toreadonly()
 
     def _look_at_header(self) -> None:
         unit = self._units[self._n_headers]
@@ -92,7 +92,7 @@ class Staging:
         self._next_frame += header.frame_length
 
 
-def check_frames(data: bytes, units: Sequence[Unit]) -> None:
+def check_frames(data: memoryview, units: Sequence[Unit]) -> None:
     """Decode every frame once, one at a time, so that nothing of a damaged push ever counts.
 
     Raises:

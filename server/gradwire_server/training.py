@@ -56,7 +56,7 @@ class Training:
         self._encoder = UpdateEncoder(self.layout, downlink)
         self._times = Times()
 
-    def load(self, data: bytes) -> None:
+    def load(self, data: memoryview) -> None:
         """Take over initial weights. Raises as `Weights.load` does."""
         self.weights.load(data)
 

@@ -31,7 +31,7 @@ class Weights:
         parameters = self.values[: layout.n_parameters]
         self.replica = parameters if exact else parameters.copy()
 
-    def load(self, data: bytes) -> None:
+    def load(self, data: memoryview) -> None:
         """Take over initial weights, given as float32 frames of all units.
 
         Raises:

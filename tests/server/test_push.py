@@ -176,7 +176,7 @@ def test_a_push_that_stops_anywhere_counts_for_nothing(tmp_path: Path, n_message
 
 def test_a_worker_that_vanishes_in_the_middle_of_a_push_leaves_no_trace(tmp_path: Path) -> None:
     """Its connection breaks; the round goes on without it after a heartbeat and a half."""
-    config = run_config(tmp_path, heartbeat=0.3)
+    config = run_config(tmp_path, heartbeat=1.0)
     with running_server(config) as server, plain_workers(server.address, 2) as (a, b):
         a.begin()
         b.begin()

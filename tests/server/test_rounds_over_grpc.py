@@ -24,14 +24,14 @@ def test_a_worker_that_leaves_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_a_worker_that_falls_silent_is_dead_after_three_heartbeats(tmp_path: Path) -> None:
     """Its stream is still open: it hangs."""
-    with running_server(run_config(tmp_path, heartbeat=0.2)) as server, plain_workers(server.address, 2) as (a, b):
+    with running_server(run_config(tmp_path, heartbeat=0.5)) as server, plain_workers(server.address, 2) as (a, b):
         a.begin()
         b.begin()
         a.push(gradient_of(0), 1)
         beating = threading.Event()
 
         def beat() -> None:
-            while not beating.wait(0.1):
+            while not beating.wait(0.2):
                 a.heartbeat()
 
         thread = threading.Thread(target=beat)
@@ -44,7 +44,6 @@ def test_a_worker_that_falls_silent_is_dead_after_three_heartbeats(tmp_path: Pat
             a.push(gradient_of(1), 2)
             b.push(gradient_of(2), 2)
             assert a.receive().version == 2
-            assert a.status(1).records[0].contributors == 2 if a.status(1).records else True
         finally:
             beating.set()
             thread.join()
