@@ -16,6 +16,8 @@ from gradwire_common.errors import (
     UnavailableError,
     UsageError,
 )
+from gradwire_worker.client import Client
+from gradwire_worker.gradients import manifest_of
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from running import running_server
 from worker.toys import assert_same_state, batches, loss_of, perceptron, run_together, server_config, state_of
@@ -37,6 +39,31 @@ def test_the_first_workers_weights_count_and_later_ones_load_them(tmp_path):
     ):
         assert_same_state(state_of(second), state_of(perceptron(seed=1)))
         assert (optimizer.version, optimizer.slot, optimizer.slots) == (0, 1, 1)
+
+
+def test_weights_are_asked_of_another_when_the_first_worker_is_gone(tmp_path):
+    model = perceptron(seed=3)
+    with running_server(server_config(tmp_path, heartbeat=0.2)) as server:
+        silent = Client(server.address, "silent", manifest_of(model))
+        assert silent.join().weights_wanted
+        with RemoteOptimizer(model, server.address, worker_id="heard") as optimizer:
+            assert optimizer.version == 0
+            assert_same_state(state_of(model), state_of(perceptron(seed=3)))
+        silent.close()
+
+
+def test_a_replica_that_differs_is_put_right_by_a_snapshot(tmp_path):
+    model, other = perceptron(), perceptron()
+    with (
+        running_server(server_config(tmp_path, workers=2, quantizer="uniform")) as server,
+        RemoteOptimizer(model, server.address, patience=5) as optimizer,
+        RemoteOptimizer(other, server.address, patience=5) as second,
+    ):
+        with optimizer._member.held() as replica:
+            replica.values[7] += 1
+        run_together(lambda: step(model, optimizer), lambda: step(other, second, seed=1))
+        assert replica.snapshot_version == 1
+        assert_same_state(state_of(model), state_of(other))
 
 
 def test_a_worker_that_joins_late_gets_the_newest_weights_and_takes_part(tmp_path):

@@ -172,6 +172,20 @@ def test_batch_norm_statistics_come_back_as_the_worker_had_them(tmp_path):
     assert_remote_is_local(tmp_path / "never", normalized, loop, buffers_every=0)
 
 
+def test_a_transform_changes_nothing_but_rounding(tmp_path):
+    def loop(model, optimizer):
+        for batch in batches(STEPS, (1, 8, 8)):
+            optimizer.zero_grad()
+            loss_of(model, batch).backward()
+            optimizer.step()
+
+    remote, local = normalized(), normalized()
+    loop(local, torch.optim.SGD(local.parameters(), lr=0.1))
+    remotely(tmp_path, remote, loop, transform="dct")
+    for name, tensor in local.state_dict().items():
+        torch.testing.assert_close(remote.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
+
+
 def test_parameter_groups_override_the_servers_options(tmp_path):
     def groups(model):
         return [
