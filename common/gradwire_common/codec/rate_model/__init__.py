@@ -6,6 +6,7 @@ allocation  one step size for all tensors, or a step size each, for a target of 
 """
 
 from gradwire_common.codec.rate_model.allocation import bits_at_step, common_step, distortion_at_step, step_per_tensor
+from gradwire_common.codec.rate_model.measured import MEASURED_BITS_MAX, measured_bits, spending_step
 from gradwire_common.codec.rate_model.table import (
     TABLE_BETA_MAX,
     TABLE_BETA_MIN,
@@ -18,6 +19,7 @@ from gradwire_common.codec.rate_model.table import (
 )
 
 __all__ = [
+    "MEASURED_BITS_MAX",
     "TABLE_BETA_MAX",
     "TABLE_BETA_MIN",
     "TABLE_BITS_MAX",
@@ -27,7 +29,9 @@ __all__ = [
     "distortion",
     "distortion_at_step",
     "entropy_bits",
+    "measured_bits",
     "rate_table",
     "ratio_for_bits",
+    "spending_step",
     "step_per_tensor",
 ]
