@@ -3,23 +3,31 @@
 float32 entries -> symbols -> bits -> frame -> symbols -> float32 levels
 """
 
+import time
 import zlib
 
 import numpy as np
 import numpy.typing as npt
 
+from gradwire_common.codec.codebooks import Codebook, grid_indices, model_codebook, unpack_lengths
+from gradwire_common.codec.coder import decode_body, encode_body
+from gradwire_common.codec.fit import fit_gennorm
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.headers import (
     CHECKSUM_BYTES,
     FRAME_VERSION,
     HEADER_MAX,
-    RAW_BYTES,
+    KINDS,
+    RAW_DTYPE,
+    RAW_DTYPES,
     FrameHeader,
     build_header,
+    kind_of,
     parse_header,
 )
-from gradwire_common.codec.quantizers import Float32, Quantizer
-from gradwire_common.errors import BitstreamError, NonFiniteError, UsageError
+from gradwire_common.codec.quantizers import Minifloat, Quantizer, Uniform
+from gradwire_common.codec.schemes import choose_scheme
+from gradwire_common.errors import BitstreamError, CodebookMismatchError, UsageError
 
 __all__ = [
     "FRAME_VERSION",
@@ -65,17 +73,25 @@ def encode_frame(
     _check_entries("values", values)
     if residual is not None:
         _check_entries("residual", residual, values.size)
-    if not np.isfinite(values).all():
-        raise NonFiniteError("got a NaN or infinity among the values to encode, want finite numbers")
-    symbols = quantizer.quantize(values)
-    payload = symbols.astype(symbols.dtype if quantizer.name in RAW_BYTES else np.int32).tobytes()
-    if residual is not None:
-        np.subtract(values, quantizer.dequantize(symbols), out=residual)
-    return _seal(FrameHeader(quantizer, values.size, len(payload) + CHECKSUM_BYTES), [payload])
+    kind = KINDS[kind_of(quantizer)]
+    if values.size == 0:
+        return _seal(FrameHeader(quantizer, 0, CHECKSUM_BYTES), [])
+    if model is None:
+        model = fit_gennorm(values)
+    scheme, segment = choose_scheme(kind, *grid_indices(model, unit_of(quantizer)))
+    codebook = model_codebook(kind, scheme)
+    body = encode_body(values, quantizer, codebook, segment, residual, threads)
+    length = sum(len(part) for part in body) + CHECKSUM_BYTES
+    header = FrameHeader(quantizer, values.size, length, scheme, False, segment, codebook.fingerprint)
+    return _seal(header, body)
 
 
-def decode_frame(frame: BytesLike) -> F32:
+def decode_frame(frame: BytesLike, *, threads: int = 1) -> F32:
     """Decode the frame at the start of `frame`, whatever bytes these are.
+
+    Args:
+        frame: Any bytes.
+        threads: How many threads may decode segments.
 
     Returns:
         (n_entries,) float32.
@@ -85,33 +101,37 @@ def decode_frame(frame: BytesLike) -> F32:
         CodebookMismatchError: this machine derives another codebook than the encoder did.
     """
     header, body = _open(frame)
-    if isinstance(header.quantizer, Float32):
-        decoded = np.frombuffer(body, "<f4").copy()
-        if not np.isfinite(decoded).all():
-            raise BitstreamError("frame holds a NaN or infinity, want finite entries")
-        return decoded
-    if header.quantizer.name == "bfloat16":
-        return header.quantizer.dequantize(np.frombuffer(body, "<u2"))
-    return header.quantizer.dequantize(np.frombuffer(body, "<i4"))
+    if header.scheme is None:
+        return _raw_levels(header, body)
+    codebook, body = _codebook_of(header, body)
+    decoded = np.empty(header.n_entries, np.float32)
+    decode_body(header, codebook, body, decoded, None, threads)
+    return decoded
 
 
-def add_frame(frame: BytesLike, weight: float, accumulator: F32) -> None:
+def add_frame(frame: BytesLike, weight: float, accumulator: F32, *, threads: int = 1) -> None:
     """Add `weight` times a frame's entries to `accumulator`: float32 product, rounded, then float32 sum.
 
     Args:
         frame: Any bytes.
         weight: Rounded to float32.
-        accumulator: (n_entries,) float32, C-contiguous; untouched where the frame is damaged.
+        accumulator: (n_entries,) float32, C-contiguous. Where the checksum is wrong it is untouched; where the frame is wrong
+            although its checksum is right, it may hold a part. Levels of zero of uniform, float8 and float4 leave it as it is.
+        threads: How many threads may decode segments.
 
     Raises:
         BitstreamError: as `decode_frame`, or the frame holds another number of entries.
         UsageError: `accumulator` has the wrong shape or dtype.
     """
-    header = read_header(frame)
+    header, body = _open(frame)
     _check_entries("accumulator", accumulator)
     if header.n_entries != accumulator.size:
         raise BitstreamError(f"frame holds {header.n_entries} entries, want {accumulator.size}")
-    accumulator += np.float32(weight) * decode_frame(frame)
+    if header.scheme is None:
+        accumulator += np.float32(weight) * _raw_levels(header, body)
+        return
+    codebook, body = _codebook_of(header, body)
+    decode_body(header, codebook, body, accumulator, weight, threads)
 
 
 def read_header(data: BytesLike) -> FrameHeader:
@@ -125,10 +145,53 @@ def read_header(data: BytesLike) -> FrameHeader:
 
 def warm_up() -> float:
     """Compile or load every kernel; return the seconds it took."""
-    return 0.0
+    began = time.perf_counter()
+    return time.perf_counter() - began
 
 
-def _seal(header: FrameHeader, body: list[bytes]) -> bytes:
+def unit_of(quantizer: Quantizer) -> float:
+    """Return what a quantiser's codebooks count alpha in: step size, 1 / scale, or 1."""
+    if isinstance(quantizer, Uniform):
+        return quantizer.step
+    return 1 / quantizer.scale if isinstance(quantizer, Minifloat) else 1.0
+
+
+def _codebook_of(header: FrameHeader, body: memoryview) -> tuple[Codebook, memoryview]:
+    """The frame's codebook, and what follows explicit code lengths."""
+    if header.scheme is None:
+        raise UsageError("a raw frame has no codebook")
+    if header.explicit:
+        codebook, n_bytes = unpack_lengths(header.scheme, body)
+        body = body[n_bytes:]
+    else:
+        codebook = model_codebook(header.quantizer.name, header.scheme)
+    if codebook.fingerprint != header.fingerprint:
+        raise CodebookMismatchError(
+            f"codebook of beta index {header.scheme.beta_index}, ratio index {header.scheme.ratio_index} has fingerprint "
+            f"{codebook.fingerprint:08x} here, want {header.fingerprint:08x}; explicit code lengths would help"
+        )
+    return codebook, body
+
+
+def _raw_levels(header: FrameHeader, body: memoryview) -> F32:
+    """The levels of a raw frame."""
+    quantizer, name = header.quantizer, header.quantizer.name
+    symbols = np.frombuffer(body, RAW_DTYPES.get(name, RAW_DTYPE))
+    if isinstance(quantizer, Minifloat) and symbols.size and int(symbols.max()) > 2 * quantizer.form.n_positive:
+        raise BitstreamError(f"frame has symbol {int(symbols.max())}, want at most {2 * quantizer.form.n_positive}")
+    if (
+        isinstance(quantizer, Uniform)
+        and symbols.size
+        and int(np.abs(symbols.astype(np.int64)).max()) > quantizer.k_max
+    ):
+        raise BitstreamError(f"frame has a symbol beyond {quantizer.k_max}")
+    levels = quantizer.dequantize(symbols).copy()
+    if not np.isfinite(levels).all():
+        raise BitstreamError("frame holds a NaN or infinity, want finite entries")
+    return levels
+
+
+def _seal(header: FrameHeader, body: list[bytes | memoryview]) -> bytes:
     parts = [build_header(header), *body]
     checksum = 0
     for part in parts:

@@ -4,7 +4,10 @@ import math
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+
 from gradwire_common.codec.quantizers import FORMATS, BFloat16, Float32, Minifloat, Quantizer, Uniform
+from gradwire_common.codec.words import MAX_RUN, RAW, RUNS, TUPLES, WordScheme
 from gradwire_common.errors import BitstreamError, UsageError
 
 FRAME_VERSION = 1
@@ -12,36 +15,14 @@ MAGIC = b"GW"
 CHECKSUM_BYTES = 4  # CRC-32 of all bytes of the frame before it
 HEADER_MAX = 64  # bytes; the longest header, with room to spare
 VARINT_MAX_BYTES = 7  # 49 bits: no tensor and no frame is longer
-MAX_ENTRIES_PER_BYTE = 1 << 15  # of the body; a zero run of 4096 entries costs one bit at least
+MAX_ENTRIES_PER_BYTE = 8 * MAX_RUN  # of the body; a word costs one bit at least
+MAX_SEGMENT = 1 << 22  # entries; bounds the decoder's buffers
 
-RAW, TUPLES, RUNS = 0, 1, 2  # codings
 EXPLICIT = 0x80  # flag in the coding byte: code lengths follow the header
 
 KINDS = ("float32", "bfloat16", *FORMATS, "uniform")  # the kind byte is the place in this list
-RAW_BYTES = {"float32": 4, "bfloat16": 2}  # an entry; the other kinds are stored raw as their int32 symbols
-SYMBOL_BYTES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class WordScheme:
-    """How entries become words: which of them a codeword stands for, and where the codebook comes from.
-
-    Attributes:
-        coding: TUPLES or RUNS.
-        beta_index, ratio_index: the fit on the codebook grid (`codebooks.grid_model`).
-        raw_bits: low bits of every symbol that travel uncoded.
-        n_buckets: coded alphabet, the escape included where there is one.
-        size: TUPLES: buckets in a word. RUNS: number of run classes.
-        shift: RUNS: a run class is 2**shift zeros wide; 0 otherwise.
-    """
-
-    coding: int
-    beta_index: int
-    ratio_index: int
-    raw_bits: int
-    n_buckets: int
-    size: int
-    shift: int = 0
+RAW_DTYPES = {"float32": "<u4", "bfloat16": "<u2", "uniform": "<i4"}  # of symbols that are stored raw
+RAW_DTYPE = "u1"  # of the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +66,7 @@ def build_header(header: FrameHeader) -> bytes:
         parts.append(struct.pack("<f", quantizer.scale))
     parts += [build_varint(header.n_entries), build_varint(header.body_length)]
     if scheme is not None:
-        parts.append(
-            struct.pack(
-                "<BhBBBB",
-                scheme.beta_index,
-                scheme.ratio_index,
-                scheme.raw_bits,
-                scheme.n_buckets - 1,
-                scheme.size,
-                scheme.shift,
-            )
-        )
+        parts.append(_build_scheme(scheme))
         parts.append(build_varint(header.segment_entries))
         parts.append(struct.pack("<I", header.fingerprint))
     return b"".join(parts)
@@ -121,7 +92,7 @@ def parse_header(data: memoryview) -> FrameHeader:
     if body_length < CHECKSUM_BYTES:
         raise BitstreamError(f"frame body has {body_length} bytes, want at least the {CHECKSUM_BYTES} of the checksum")
     if coding == RAW:
-        want = n_entries * RAW_BYTES.get(KINDS[kind], SYMBOL_BYTES) + CHECKSUM_BYTES
+        want = n_entries * np.dtype(RAW_DTYPES.get(KINDS[kind], RAW_DTYPE)).itemsize + CHECKSUM_BYTES
         if body_length != want:
             raise BitstreamError(f"raw frame of {n_entries} entries has a body of {body_length} bytes, want {want}")
         return FrameHeader(quantizer, n_entries, body_length, header_length=reader.place)
@@ -129,10 +100,11 @@ def parse_header(data: memoryview) -> FrameHeader:
         raise BitstreamError(f"frame has coding {coding}, want {RAW}, {TUPLES} or {RUNS}")
     if n_entries > body_length * MAX_ENTRIES_PER_BYTE:
         raise BitstreamError(f"frame claims {n_entries} entries in {body_length} bytes")
-    scheme_fields = struct.unpack("<BhBBBB", reader.take(7))
-    beta_index, ratio_index, raw_bits, last_bucket, size, shift = scheme_fields
-    scheme = WordScheme(coding & ~EXPLICIT, beta_index, ratio_index, raw_bits, last_bucket + 1, size, shift)
+    scheme = _read_scheme(coding & ~EXPLICIT, reader)
+    check_raw_bits(KINDS[kind], scheme)
     segment_entries = reader.varint()
+    if not 1 <= segment_entries <= MAX_SEGMENT:
+        raise BitstreamError(f"frame has segments of {segment_entries} entries, want 1 to {MAX_SEGMENT}")
     (fingerprint,) = struct.unpack("<I", reader.take(4))
     return FrameHeader(
         quantizer,
@@ -144,6 +116,23 @@ def parse_header(data: memoryview) -> FrameHeader:
         fingerprint,
         reader.place,
     )
+
+
+def check_raw_bits(kind: str, scheme: WordScheme) -> None:
+    """Check that a scheme's raw bits and origin go with the quantiser kind.
+
+    Raises:
+        BitstreamError: they do not.
+    """
+    want = {"float32": (24,), "bfloat16": (8,)}.get(kind, range(9))
+    if scheme.raw_bits not in want:
+        raise BitstreamError(f"{kind} frame has {scheme.raw_bits} raw bits, want {want[0]} to {want[-1]}")
+    if scheme.coding == RUNS and kind in RAW_DTYPES and kind != "uniform":
+        raise BitstreamError(f"{kind} frame is coded as runs")
+    if kind == "uniform" and scheme.origin:
+        raise BitstreamError(f"uniform frame has origin {scheme.origin}, want 0")
+    if scheme.raw_bits == 0 and scheme.origin:
+        raise BitstreamError(f"frame without raw bits has origin {scheme.origin}, want 0")
 
 
 def kind_of(quantizer: Quantizer) -> int:
@@ -165,6 +154,30 @@ def build_varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+SCHEME_FIELDS = "<BhBBBBB"
+
+
+def _build_scheme(scheme: WordScheme) -> bytes:
+    return struct.pack(
+        SCHEME_FIELDS,
+        scheme.beta_index,
+        scheme.ratio_index,
+        scheme.n_buckets,
+        scheme.size,
+        scheme.detail | (scheme.max_length - 8) << 5,
+        scheme.raw_bits,
+        scheme.origin,
+    )
+
+
+def _read_scheme(coding: int, reader: "_Reader") -> WordScheme:
+    fields = struct.unpack(SCHEME_FIELDS, reader.take(struct.calcsize(SCHEME_FIELDS)))
+    beta_index, ratio_index, n_buckets, size, packed, raw_bits, origin = fields
+    return WordScheme(
+        coding, beta_index, ratio_index, raw_bits, n_buckets, size, packed & 31, (packed >> 5) + 8, origin
+    )
 
 
 class _Reader:
@@ -198,7 +211,7 @@ def _read_quantizer(name: str, reader: _Reader) -> Quantizer:
     (number,) = struct.unpack("<f", reader.take(4))
     try:
         if not math.isfinite(number):
-            raise UsageError(f"{name} step or scale is {number}, want a finite number")
+            raise BitstreamError(f"frame's {name} step or scale is {number}, want a finite number")
         return Uniform(number) if name == "uniform" else Minifloat(FORMATS[name], number)
     except UsageError as error:
         raise BitstreamError(f"frame: {error}") from error

@@ -1,0 +1,271 @@
+"""Codebooks: code lengths with every table derived from them, named by two small integers and cached.
+
+    fit -> grid (beta index, ratio index) -> weights of the buckets -> words and weights -> code lengths -> tables
+
+Both ends walk the same way from the indices on; the fingerprint of the code lengths in the frame tells whether they arrived at
+the same place.
+"""
+
+import math
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from gradwire_common.codec.gennorm import GenNorm
+from gradwire_common.codec.huffman import check_lengths, code_lengths
+from gradwire_common.codec.kernels import tables
+from gradwire_common.codec.quantizers import FORMATS, K_MAX
+from gradwire_common.codec.words import ONE, TUPLES, WordScheme, rounded_weights, run_words, tuple_words
+from gradwire_common.errors import BitstreamError
+
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+BETA_LOW = 0.2  # shape of beta index 0
+BETA_PER_OCTAVE = 24
+BETA_LAST = 255
+RATIO_PER_OCTAVE = 32  # a ratio that is off by half of it costs less than 0.03 % of the bits
+RATIO_LIMIT = 32767
+CACHED_CODEBOOKS = 256  # of at most 100 KB
+
+
+def grid_indices(model: GenNorm, unit: float) -> tuple[int, int]:
+    """Return the beta index and the ratio index nearest to `model`, the ratio being `unit` / alpha."""
+    beta_index = round(BETA_PER_OCTAVE * math.log2(model.beta / BETA_LOW))
+    ratio_index = round(RATIO_PER_OCTAVE * (math.log2(unit) - math.log2(model.alpha)))
+    return min(max(beta_index, 0), BETA_LAST), min(max(ratio_index, -RATIO_LIMIT), RATIO_LIMIT)
+
+
+def grid_model(beta_index: int, ratio_index: int) -> GenNorm:
+    """Return the model of a codebook, in units of the quantiser (step size, 1 / scale, or 1)."""
+    ratio = 2.0 ** (ratio_index / RATIO_PER_OCTAVE)
+    return GenNorm(BETA_LOW * 2.0 ** (beta_index / BETA_PER_OCTAVE), 1 / ratio)
+
+
+def magnitude_borders(kind: str, raw_bits: int, n: int) -> F64:
+    """Return the lower borders of the magnitude buckets 0..n of a quantiser kind, in its own units; the last may be inf.
+
+    A magnitude bucket holds 2**(raw_bits - 1) magnitudes, or one where `raw_bits` is 0.
+    """
+    width = 1 << max(raw_bits - 1, 0)
+    places = np.arange(n + 1, dtype=np.float64) * width
+    if kind == "uniform":
+        return np.maximum(places - 0.5, 0)
+    if kind in FORMATS:
+        borders = np.concatenate([[0.0], FORMATS[kind].borders, [np.inf]])
+        return np.asarray(borders[np.minimum(places.astype(np.int64), borders.size - 1)])
+    return np.concatenate([[0.0], np.ldexp(1.0, np.minimum(np.arange(1, n + 1), 255) - 127)])
+
+
+def n_magnitude_buckets(kind: str, raw_bits: int) -> int:
+    """Return how many magnitude buckets the quantiser kind has: the modulus of the origin."""
+    width = 1 << max(raw_bits - 1, 0)
+    if kind == "uniform":
+        return K_MAX // width + 1
+    return FORMATS[kind].n_positive // width + 1 if kind in FORMATS else 255
+
+
+@lru_cache(maxsize=1024)
+def magnitude_weights(kind: str, raw_bits: int, beta_index: int, ratio_index: int, n: int) -> U64:
+    """Return the weights of the first `n` magnitude buckets under the grid's model."""
+    model = grid_model(beta_index, ratio_index)
+    borders = magnitude_borders(kind, raw_bits, n)
+    inside, outside = model.inside(borders), 2 * model.survival(borders)
+    inside[0], outside[0] = 0.0, 1.0
+    masses = np.where(inside[:-1] < 0.5, np.diff(inside), -np.diff(outside))
+    return rounded_weights(masses)
+
+
+def bucket_weights(kind: str, scheme: WordScheme) -> U64:
+    """Return the weights of the coded buckets, (n_buckets,) uint64.
+
+    Without raw bits, bucket 0 is zero, 2 m - 1 is +m and 2 m is -m; each sign has half of its magnitude's weight.
+    """
+    n, indices = scheme.n_buckets, (scheme.beta_index, scheme.ratio_index)
+    if scheme.raw_bits == 0:
+        magnitudes = magnitude_weights(kind, 0, *indices, n // 2 + 1)
+        halves = np.maximum(magnitudes[1:] >> np.uint64(1), np.uint64(1))
+        return np.concatenate([magnitudes[:1], np.repeat(halves, 2)])[:n]
+    n_all = n_magnitude_buckets(kind, scheme.raw_bits)
+    places = (scheme.origin + np.arange(n)) % n_all
+    return magnitude_weights(kind, scheme.raw_bits, *indices, int(places.max()) + 1)[places]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Codebook:
+    """The code lengths of a scheme's words, and what the kernels look up.
+
+    Attributes:
+        scheme: What its words are.
+        tuples: TUPLES: the tuples that have words of their own, ascending; empty for RUNS.
+        lengths: Code lengths of the words, 0 where a word has no code.
+        rare_lengths: TUPLES: code lengths of the rare list's buckets; empty for RUNS.
+        fingerprint: CRC-32 of the lengths.
+        encoding: By tuple or word: code at the top, length (and the rare flag) in the low byte.
+        decoding: By the next bits: as many words as fit. For RUNS one word.
+        single: TUPLES: by the next bits: one word.
+        rare_codes, rare_decoding: Code of each bucket of the rare list; by the next bits: bucket * 16 + length.
+    """
+
+    scheme: WordScheme
+    tuples: I64
+    lengths: U8
+    rare_lengths: U8
+    fingerprint: int
+    encoding: U64
+    decoding: U64
+    single: U64
+    rare_codes: U32
+    rare_decoding: I64
+
+
+@lru_cache(maxsize=CACHED_CODEBOOKS)
+def model_codebook(kind: str, scheme: WordScheme) -> Codebook:
+    """Return the codebook that quantiser kind and scheme name."""
+    weights = bucket_weights(kind, scheme)
+    if scheme.coding == TUPLES:
+        tuples, words, rare = tuple_words(scheme, weights)
+        return build_codebook(
+            scheme, tuples, code_lengths(words, scheme.max_length), code_lengths(rare, scheme.max_length)
+        )
+    lengths = code_lengths(run_words(scheme, weights), scheme.max_length)
+    return build_codebook(scheme, np.empty(0, np.int64), lengths, np.empty(0, np.uint8))
+
+
+def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U8) -> Codebook:
+    """Check code lengths and derive the tables.
+
+    Raises:
+        BitstreamError: lengths of no code.
+    """
+    check_lengths(lengths, scheme.max_length)
+    codes = np.empty(lengths.size, np.uint32)
+    tables.canonical_codes(lengths, codes)
+    size = 1 << scheme.max_length
+    words, decoding = np.empty(size, np.int64), np.empty(size, np.uint64)
+    tables.word_of_bits(lengths, codes, scheme.max_length, words)
+    fingerprint = zlib.crc32(rare_lengths.tobytes(), zlib.crc32(lengths.tobytes()))
+    if scheme.coding != TUPLES:
+        encoding = np.empty(lengths.size, np.uint64)
+        tables.fill_words(lengths, codes, encoding)
+        tables.fill_run_decoding(words, lengths, scheme.n_buckets, scheme.size, scheme.detail, decoding)
+        empty = np.empty(0, np.uint64)
+        return Codebook(
+            scheme, tuples, lengths, rare_lengths, fingerprint, encoding, decoding, empty, codes[:0], words[:0]
+        )
+    check_lengths(rare_lengths, scheme.max_length)
+    encoding, single = np.empty(scheme.n_tuples, np.uint64), np.empty(size, np.uint64)
+    tables.fill_encoding(lengths, codes, tuples, encoding)
+    tables.fill_decoding(words, lengths, scheme.max_length, _payloads(scheme, tuples), scheme.size, single, decoding)
+    rare_codes, rare_words = np.empty(rare_lengths.size, np.uint32), np.empty(size, np.int64)
+    tables.canonical_codes(rare_lengths, rare_codes)
+    tables.word_of_bits(rare_lengths, rare_codes, scheme.max_length, rare_words)
+    rare_decoding = np.where(rare_words < 0, 0, rare_words * 16 + rare_lengths[np.maximum(rare_words, 0)])
+    return Codebook(
+        scheme, tuples, lengths, rare_lengths, fingerprint, encoding, decoding, single, rare_codes, rare_decoding
+    )
+
+
+def expected_bits(kind: str, scheme: WordScheme) -> float:
+    """Return the bits an entry that a scheme's codebook takes on its own model, raw bits included."""
+    weights = bucket_weights(kind, scheme)
+    if scheme.coding == TUPLES:
+        _, words, rare = tuple_words(scheme, weights)
+        lengths, rare_lengths = code_lengths(words, scheme.max_length), code_lengths(rare, scheme.max_length)
+        per_rare = scheme.size * float((rare * rare_lengths).sum()) / float(rare.sum())
+        total = float((words * lengths).sum()) + float(words[-1]) * per_rare
+        return total / ONE / scheme.size + scheme.raw_bits
+    words = run_words(scheme, weights)
+    lengths = code_lengths(words, scheme.max_length).astype(np.float64) + scheme.detail
+    lengths[-1] -= scheme.detail
+    stop = float(weights[1:].sum() + max(ONE - int(weights.sum()), 1)) / ONE
+    entries = (1 - (1 - stop) ** (scheme.size << scheme.detail)) / stop
+    return float((words * lengths).sum()) / float(words.sum()) / entries
+
+
+def _payloads(scheme: WordScheme, tuples: I64) -> U64:
+    """The buckets of every word as bytes, the first lowest; the rare word's are RARE_BYTE."""
+    rest, out = tuples.copy(), np.zeros(tuples.size, np.uint64)
+    for place in range(scheme.size - 1, -1, -1):
+        out |= (rest % (scheme.n_buckets + 1)).astype(np.uint64) << np.uint64(8 * place)
+        rest //= scheme.n_buckets + 1
+    rare = sum(tables.RARE_BYTE << 8 * place for place in range(scheme.size))
+    return np.append(out, np.uint64(rare))
+
+
+def pack_lengths(codebook: Codebook) -> bytes:
+    """Write a codebook's lengths: of all tuples (RUNS: words), of the rare word, of the rare list, half a byte each.
+
+    Half bytes 0..12 are lengths; 13 and a half byte n mean n + 3 zeros, 14 and two half bytes n (lower first) n + 19 zeros.
+    """
+    scheme = codebook.scheme
+    if scheme.coding == TUPLES:
+        lengths = np.zeros(scheme.n_tuples, np.uint8)
+        lengths[codebook.tuples] = codebook.lengths[:-1]
+        lengths = np.concatenate([lengths, codebook.lengths[-1:], codebook.rare_lengths])
+    else:
+        lengths = codebook.lengths
+    halves: list[int] = []
+    i = 0
+    while i < lengths.size:
+        zeros = 0
+        while i + zeros < lengths.size and lengths[i + zeros] == 0 and zeros < 274:
+            zeros += 1
+        if zeros >= 19:
+            halves += [14, (zeros - 19) & 15, (zeros - 19) >> 4]
+        elif zeros >= 3:
+            halves += [13, zeros - 3]
+        else:
+            zeros = 1
+            halves.append(int(lengths[i]))
+        i += zeros
+    halves += [0] * (len(halves) % 2)
+    return bytes(low | high << 4 for low, high in zip(halves[::2], halves[1::2], strict=True))
+
+
+def unpack_lengths(scheme: WordScheme, data: memoryview) -> tuple[Codebook, int]:
+    """Read what `pack_lengths` wrote at the start of `data`; return the codebook and the bytes it took.
+
+    Raises:
+        BitstreamError: the data ends too early, or holds lengths of no code.
+    """
+    n = scheme.n_tuples + 1 + scheme.n_buckets + 1 if scheme.coding == TUPLES else scheme.n_words
+    lengths = np.zeros(n, np.uint8)
+    i, place = 0, 0
+
+    def half() -> int:
+        nonlocal place
+        if place // 2 >= len(data):
+            raise BitstreamError(f"frame ends after {i} of {n} code lengths")
+        place += 1
+        return data[(place - 1) // 2] >> 4 * ((place - 1) % 2) & 15
+
+    while i < n:
+        value = half()
+        if value == 15:
+            raise BitstreamError("frame has a code length of 15 bits")
+        if value < 13:
+            lengths[i] = value
+            i += 1
+        else:
+            i += half() + 3 if value == 13 else half() + 16 * half() + 19
+    if i > n:
+        raise BitstreamError(f"frame has {i} code lengths, want {n}")
+    if scheme.coding != TUPLES:
+        codebook = build_codebook(scheme, np.empty(0, np.int64), lengths, np.empty(0, np.uint8))
+    else:
+        tuples = np.flatnonzero(lengths[: scheme.n_tuples])
+        if (
+            _payloads(scheme, tuples)[:-1, None] >> np.arange(0, 8 * scheme.size, 8, dtype=np.uint64) & np.uint64(255)
+            == np.uint64(scheme.n_buckets)
+        ).any():
+            raise BitstreamError("frame has a code for a tuple with a bucket that is not coded")
+        words = np.append(lengths[tuples], lengths[scheme.n_tuples])
+        codebook = build_codebook(scheme, tuples, words, lengths[scheme.n_tuples + 1 :])
+    return codebook, (place + 1) // 2

@@ -1,0 +1,183 @@
+"""The body of a coded frame: explicit code lengths, index, segments. Orchestration of the kernels, over threads if asked."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gradwire_common.codec.codebooks import Codebook, n_magnitude_buckets
+from gradwire_common.codec.headers import FrameHeader
+from gradwire_common.codec.kernels.bits import put_varints, read_varints
+from gradwire_common.codec.kernels.dispatch import fast_path
+from gradwire_common.codec.kernels.levels import fill_levels
+from gradwire_common.codec.kernels.quantize import BFLOAT16, FLOAT32, MINIFLOAT, UNIFORM, Grid
+from gradwire_common.codec.kernels.raws import raw_bytes
+from gradwire_common.codec.kernels.segments import (
+    INDEX_FIELDS,
+    N_STREAMS,
+    SLACK,
+    Book,
+    decode_segments,
+    encode_segments,
+)
+from gradwire_common.codec.quantizers import BFloat16, Float32, Minifloat, Quantizer, Uniform
+from gradwire_common.codec.words import RUNS, WordScheme
+from gradwire_common.errors import BitstreamError, NonFiniteError
+
+F32 = npt.NDArray[np.float32]
+U8 = npt.NDArray[np.uint8]
+I64 = npt.NDArray[np.int64]
+
+TASK_ENTRIES = 1 << 18  # at least what one call of a kernel works on; bounds the encoder's buffer
+MOST_BITS = 12 + 12 + 26 + 24  # an entry: its word, rare code, what lies beyond, raw bits
+NOTHING = np.empty(0, np.float32)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GridTables:
+    """A quantiser and bucket layout as the kernels take them, with the levels >= 0 of a Minifloat."""
+
+    grid: Grid
+    magnitudes: F32
+
+
+@lru_cache(maxsize=256)
+def grid_tables(quantizer: Quantizer, scheme: WordScheme) -> GridTables:
+    """Return what the kernels need to know of `quantizer` under `scheme`."""
+    raw_bits, origin = scheme.raw_bits, scheme.origin
+    modulus = n_magnitude_buckets(quantizer.name, raw_bits)
+    one, zero = np.float32(1), np.float32(0)
+    if isinstance(quantizer, Uniform):
+        fields = (UNIFORM, quantizer.inverse_step, np.float32(quantizer.step), quantizer.k_max, zero, zero, 1, 0)
+        magnitudes = NOTHING
+    elif isinstance(quantizer, Minifloat):
+        form = quantizer.form
+        shift, spacing = 23 - form.mantissa_bits, 2.0 ** (1 - form.bias - form.mantissa_bits)
+        subnormal, rounder = np.float32(2.0 ** (1 - form.bias)), np.float32(spacing * 2**23)
+        scale, rebias = np.float32(quantizer.scale), (127 - form.bias) << form.mantissa_bits
+        fields = (MINIFLOAT, scale, scale, form.n_positive, subnormal, rounder, shift, rebias)
+        magnitudes = np.ascontiguousarray(quantizer.levels[form.n_positive :])
+    else:
+        fields = (FLOAT32 if isinstance(quantizer, Float32) else BFLOAT16, one, one, 254, zero, zero, 1, 0)
+        magnitudes = NOTHING
+    return GridTables(Grid(*fields, raw_bits, origin, modulus, scheme.n_buckets), magnitudes)
+
+
+def kernel_book(codebook: Codebook) -> Book:
+    """Return `codebook` as the kernels take it."""
+    scheme = codebook.scheme
+    return Book(
+        scheme.coding == RUNS,
+        1 if scheme.coding == RUNS else scheme.size,
+        scheme.size,
+        scheme.detail,
+        scheme.n_buckets,
+        scheme.max_length,
+        codebook.encoding,
+        codebook.decoding,
+        codebook.single,
+        codebook.rare_codes,
+        codebook.rare_lengths,
+        codebook.rare_decoding,
+    )
+
+
+def encode_body(
+    values: F32,
+    quantizer: Quantizer,
+    codebook: Codebook,
+    segment: int,
+    residual: F32 | None,
+    threads: int,
+) -> list[bytes | memoryview]:
+    """Quantise and encode `values`; return the index and the segments.
+
+    Raises:
+        NonFiniteError: a NaN or infinity among `values`; `residual` may be filled in part.
+    """
+    tables, book, fast = grid_tables(quantizer, codebook.scheme), kernel_book(codebook), fast_path()
+
+    def encode(first: int, stop: int) -> tuple[I64, memoryview]:
+        some = values[first:stop]
+        index = np.empty((-(-some.size // segment), INDEX_FIELDS), np.int64)
+        out = np.empty(some.size * MOST_BITS // 8 + index.shape[0] * N_STREAMS * SLACK + SLACK, np.uint8)
+        left = NOTHING if residual is None else residual[first:stop]
+        n = encode_segments(some, left, tables.grid, tables.magnitudes, book, segment, fast, out, index)
+        if n < 0:
+            raise NonFiniteError(f"got a NaN or infinity at or after entry {first - 1 - n}, want finite numbers")
+        return index, out[:n].data
+
+    parts = list(_over_tasks(encode, values.size, segment, threads))
+    index = np.concatenate([part[0].ravel() for part in parts])
+    packed = np.empty(5 * index.size, np.uint8)
+    return [packed[: put_varints(index, packed)].data, *(part[1] for part in parts)]
+
+
+def decode_body(
+    header: FrameHeader, codebook: Codebook, body: memoryview, out: F32, weight: float | None, threads: int
+) -> None:
+    """Decode index and segments into `out`, or add `weight` times their levels to it.
+
+    Raises:
+        BitstreamError: the bytes are no encoding of out.size entries.
+    """
+    data, segment = np.frombuffer(body, np.uint8), header.segment_entries
+    index = np.empty((-(-out.size // segment), INDEX_FIELDS), np.int64)
+    if index.size > data.size:
+        raise BitstreamError(f"frame has an index of {data.size} bytes, want at least {index.size}")
+    n_index = read_varints(data, index.ravel())
+    if n_index < 0:
+        raise BitstreamError(f"frame's index ends early, or has a length above 2**35; want {index.size} lengths")
+    sizes = np.full(index.shape[0], segment, np.int64)
+    sizes[-1] = out.size - segment * (index.shape[0] - 1)
+    scheme = codebook.scheme
+    raw = [raw_bytes(size, scheme.raw_bits) if scheme.raw_bits else 0 for size in (segment, int(sizes[-1]))]
+    lengths = index.sum(axis=1) + np.where(sizes == segment, raw[0], raw[1])
+    places = n_index + np.cumsum(lengths) - lengths
+    if int(places[-1] + lengths[-1]) != data.size:
+        raise BitstreamError(f"frame's segments have {int(places[-1] + lengths[-1])} bytes, want {data.size}")
+    tables, book, fast = grid_tables(header.quantizer, scheme), kernel_book(codebook), fast_path()
+    adding, factor = weight is not None, np.float32(1 if weight is None else weight)
+    levels = NOTHING
+    if tables.grid.kind in (UNIFORM, MINIFLOAT):
+        levels = np.empty((scheme.n_buckets + 1) << scheme.raw_bits, np.float32)
+        fill_levels(tables.grid, tables.magnitudes, factor, adding, levels)
+
+    def decode(first: int, stop: int) -> None:
+        some = slice(first // segment, -(-stop // segment))
+        n = decode_segments(
+            data,
+            places[some],
+            index[some],
+            segment,
+            book,
+            tables.grid,
+            tables.magnitudes,
+            levels,
+            factor,
+            fast,
+            adding,
+            out[first:stop],
+        )
+        if n < 0:
+            raise BitstreamError(f"segment {first // segment - 1 - n} of the frame is damaged")
+
+    for _ in _over_tasks(decode, out.size, segment, threads):
+        pass
+
+
+def _over_tasks(work: Callable[[int, int], T], n: int, segment: int, threads: int) -> Iterator[T]:
+    """Yield work(first, stop) for successive pieces of `n` entries, whole segments each, in order."""
+    task = -(-TASK_ENTRIES // segment) * segment
+    firsts = range(0, n, task)
+    if threads < 2 or len(firsts) < 2:
+        yield from (work(first, min(first + task, n)) for first in firsts)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(lambda first: work(first, min(first + task, n)), firsts)

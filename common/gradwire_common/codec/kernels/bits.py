@@ -1,0 +1,91 @@
+"""A bitstream, bit by bit with every access checked: for what is rare, and for the portable path.
+
+Bits fill each byte from its low end; a code's first bit is the lower one.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+U8 = npt.NDArray[np.uint8]
+
+EXTRA_COUNT_BITS = 5  # a bucket beyond the coded ones: the bit count of what it exceeds them by, then that
+EXTRA_MAX_BITS = 21  # K_MAX has 21
+
+
+@njit(cache=True, nogil=True)
+def put(out: U8, place: int, value: int, n_bits: int) -> int:
+    """Write the low `n_bits` of `value` at bit `place`; return the place after. What follows in the last byte becomes 0."""
+    for i in range(n_bits):
+        byte, shift = (place + i) >> 3, (place + i) & 7
+        before = np.int64(out[byte]) if shift > 0 else 0
+        out[byte] = np.uint8(before | ((value >> i) & 1) << shift)
+    return place + n_bits
+
+
+@njit(cache=True, nogil=True)
+def peek(data: U8, place: int, n_bits: int) -> int:
+    """Return the `n_bits` at bit `place`; bits beyond the end are 0."""
+    value, got = 0, -(place & 7)
+    byte = place >> 3
+    while got < n_bits:
+        if byte < data.size:
+            part = np.int64(data[byte])
+            value |= part << got if got >= 0 else part >> -got
+        got += 8
+        byte += 1
+    return value & ((1 << n_bits) - 1)
+
+
+@njit(cache=True, nogil=True)
+def put_extra(out: U8, place: int, value: int) -> int:
+    """Write by how much a bucket exceeds the coded ones; return the place after."""
+    n_bits = 0
+    while value >> n_bits:
+        n_bits += 1
+    place = put(out, place, n_bits, EXTRA_COUNT_BITS)
+    return put(out, place, value, n_bits)
+
+
+@njit(cache=True, nogil=True)
+def peek_extra(data: U8, place: int) -> tuple[int, int]:
+    """Return what `put_extra` wrote, and the place after it; -1 where it is no such number."""
+    n_bits = peek(data, place, EXTRA_COUNT_BITS)
+    place += EXTRA_COUNT_BITS
+    if n_bits > EXTRA_MAX_BITS:
+        return -1, place
+    return peek(data, place, n_bits), place + n_bits
+
+
+@njit(cache=True, nogil=True)
+def put_varints(values: npt.NDArray[np.int64], out: U8) -> int:
+    """Write numbers >= 0, seven bits a byte, the lowest first, the upper bit saying that more follow; return the bytes written."""
+    place = 0
+    for i in range(values.size):
+        value = values[i]
+        while value >= 128:
+            out[place] = np.uint8(value & 127 | 128)
+            value >>= 7
+            place += 1
+        out[place] = np.uint8(value)
+        place += 1
+    return place
+
+
+@njit(cache=True, nogil=True)
+def read_varints(data: U8, values: npt.NDArray[np.int64]) -> int:
+    """Read what `put_varints` wrote into all of `values`; return the bytes read, -1 where one is cut or above 2**35."""
+    place = 0
+    for i in range(values.size):
+        value, shift = 0, 0
+        while True:
+            if place >= data.size or shift > 28:
+                return -1
+            byte = np.int64(data[place])
+            place += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                break
+        values[i] = value
+    return place

@@ -1,0 +1,145 @@
+"""Buckets and raw bits to levels: stored, or weighted and added to an accumulator.
+
+Every sum is float32(accumulator + float32(weight * level)): a rounded product, then a rounded sum. Compiled without fastmath and
+without contraction, so that all machines get the same bits. Levels of zero of the grids leave the accumulator as it is.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from gradwire_common.codec.kernels.quantize import FLOAT32, UNIFORM, Grid
+
+F32 = npt.NDArray[np.float32]
+U8 = npt.NDArray[np.uint8]
+I32 = npt.NDArray[np.int32]
+
+
+@njit(cache=True, nogil=True)
+def largest_bucket(grid: Grid) -> int:
+    """Return the largest bucket that a symbol of `grid` can be in."""
+    if grid.kind != UNIFORM:
+        return grid.modulus - 1
+    return 2 * grid.largest if grid.raw_bits == 0 else grid.largest >> (grid.raw_bits - 1)
+
+
+@njit(cache=True, nogil=True)
+def level_of(bucket: int, raw: int, grid: Grid, magnitudes: F32) -> np.float32:
+    """Return the level of a UNIFORM or MINIFLOAT symbol; NaN where there is none."""
+    if grid.raw_bits == 0:
+        magnitude, negative = (bucket + 1) >> 1, bucket & 1 == 0
+    else:
+        bucket = (bucket + grid.origin) % grid.modulus
+        magnitude, negative = bucket << (grid.raw_bits - 1) | raw >> 1, raw & 1 == 1
+    if magnitude > grid.largest:
+        return np.float32(np.nan)
+    if magnitude == 0:
+        return np.float32(0)
+    level = np.float32(magnitude) * grid.unit if grid.kind == UNIFORM else magnitudes[magnitude]
+    return -level if negative else level
+
+
+@njit(cache=True, nogil=True)
+def fill_levels(grid: Grid, magnitudes: F32, weight: np.float32, adding: bool, table: F32) -> None:
+    """Fill table[bucket << raw_bits | raw] with the level, or with what it adds; buckets not coded get (or add) nothing."""
+    nothing = np.float32(-0.0) if adding else np.float32(0)
+    for bucket in range(grid.n_coded + 1):
+        for raw in range(1 << grid.raw_bits):
+            level = level_of(bucket, raw, grid, magnitudes) if bucket < grid.n_coded else np.float32(0)
+            if level == 0:
+                table[bucket << grid.raw_bits | raw] = nothing
+            else:
+                table[bucket << grid.raw_bits | raw] = weight * level if adding else level
+
+
+@njit(cache=True, nogil=True)
+def place_levels(
+    buckets: U8,
+    raws: U8,
+    grid: Grid,
+    magnitudes: F32,
+    levels: F32,
+    beyond: I32,
+    n_beyond: int,
+    weight: np.float32,
+    adding: bool,
+    out: F32,
+) -> bool:
+    """Store or add the levels of UNIFORM or MINIFLOAT symbols; return whether all exist."""
+    shift = np.int32(grid.raw_bits)
+    if shift == 0:
+        if adding:
+            for i in range(buckets.size):
+                out[i] += levels[buckets[i]]
+        else:
+            for i in range(buckets.size):
+                out[i] = levels[buckets[i]]
+    elif adding:
+        for i in range(buckets.size):
+            out[i] += levels[np.int32(buckets[i]) << shift | np.int32(raws[i])]
+    else:
+        for i in range(buckets.size):
+            out[i] = levels[np.int32(buckets[i]) << shift | np.int32(raws[i])]
+    used = 0
+    if n_beyond > 0:
+        for i in range(buckets.size):
+            if buckets[i] == grid.n_coded:
+                raw = np.int64(raws[i]) if shift > 0 else 0
+                level = level_of(np.int64(beyond[used]), raw, grid, magnitudes)
+                used += 1
+                if np.isnan(level):
+                    return False
+                out[i] = out[i] + weight * level if adding else level
+    return used == n_beyond and not (np.isnan(levels).any() and np.isnan(out[: buckets.size]).any())
+
+
+@njit(cache=True, nogil=True)
+def scatter(
+    places: I32, buckets: I32, grid: Grid, magnitudes: F32, levels: F32, weight: np.float32, adding: bool, out: F32
+) -> bool:
+    """Store or add the levels of the entries that are not zero; return whether all exist."""
+    for i in range(places.size):
+        bucket = np.int64(buckets[i])
+        if bucket < grid.n_coded:
+            change = levels[bucket]
+        else:
+            level = level_of(bucket, 0, grid, magnitudes)
+            change = weight * level if adding else level
+        if np.isnan(change):
+            return False
+        out[places[i]] = out[places[i]] + change if adding else change
+    return True
+
+
+@njit(cache=True, nogil=True)
+def place_floats(
+    buckets: U8, raws: npt.NDArray[np.uint8], grid: Grid, beyond: I32, weight: np.float32, adding: bool, out: F32
+) -> bool:
+    """Store or add float32 or bfloat16 entries from their exponents and raw bits; return whether all exponents exist."""
+    scratch = np.empty(buckets.size, np.int32)
+    origin, modulus = np.int32(grid.origin), np.int32(grid.modulus)
+    top = raws[raws.shape[0] - 1]
+    for i in range(buckets.size):
+        exponent = np.int32(buckets[i]) + origin
+        exponent = exponent - modulus if exponent >= modulus else exponent
+        high = np.int32(top[i])
+        scratch[i] = (
+            exponent << np.int32(23) | (high & np.int32(127)) << np.int32(16) | (high >> np.int32(7)) << np.int32(31)
+        )
+    if grid.kind == FLOAT32:
+        for i in range(buckets.size):
+            scratch[i] |= np.int32(raws[0, i]) | np.int32(raws[1, i]) << np.int32(8)
+    used = 0
+    for i in range(buckets.size):
+        if buckets[i] == grid.n_coded:
+            exponent = np.int32((np.int64(beyond[used]) + grid.origin) % grid.modulus)
+            used += 1
+            scratch[i] = (scratch[i] & np.int32(-0x7F800001)) | exponent << np.int32(23)
+    values = scratch.view(np.float32)
+    if adding:
+        for i in range(buckets.size):
+            out[i] += weight * values[i]
+    else:
+        for i in range(buckets.size):
+            out[i] = values[i]
+    return True

@@ -1,0 +1,75 @@
+"""Unaligned 64-bit loads and stores, and shifts without range checks: what the fast kernels are made of.
+
+They check nothing. Every use stands in a kernel that has proven its bounds for a whole batch; `tuples.py` and `runs.py` say
+where. Little-endian only; `dispatch.fast_path` keeps them off other machines and from uncompiled runs.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+I8, I64 = ir.IntType(8), ir.IntType(64)
+SHIFT_MASK = 63  # a shift by 64 or more is undefined in LLVM; masked, it is one instruction
+
+
+@intrinsic  # type: ignore[misc]
+def load64(_typing: Any, address: Any) -> Any:
+    """The eight bytes at `address` (uint64) as a little-endian number."""
+
+    def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.load(builder.inttoptr(args[0], I64.as_pointer()), align=1)
+
+    return types.uint64(types.uint64), build
+
+
+@intrinsic  # type: ignore[misc]
+def store64(_typing: Any, address: Any, value: Any) -> Any:
+    """Write `value` (uint64) to the eight bytes at `address` (uint64)."""
+
+    def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        builder.store(args[1], builder.inttoptr(args[0], I64.as_pointer()), align=1)
+        return _context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64), build
+
+
+@intrinsic  # type: ignore[misc]
+def shift_left(_typing: Any, value: Any, n: Any) -> Any:
+    """`value << (n % 64)`, uint64."""
+
+    def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.shl(args[0], builder.and_(args[1], ir.Constant(I64, SHIFT_MASK)))
+
+    return types.uint64(types.uint64, types.uint64), build
+
+
+@intrinsic  # type: ignore[misc]
+def shift_right(_typing: Any, value: Any, n: Any) -> Any:
+    """`value >> (n % 64)`, uint64."""
+
+    def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.lshr(args[0], builder.and_(args[1], ir.Constant(I64, SHIFT_MASK)))
+
+    return types.uint64(types.uint64, types.uint64), build
+
+
+@intrinsic  # type: ignore[misc]
+def leading_zeros(_typing: Any, value: Any) -> Any:
+    """Zero bits above the highest one bit of `value` (uint64, not 0)."""
+
+    def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), build
+
+
+@intrinsic  # type: ignore[misc]
+def trailing_zeros(_typing: Any, value: Any) -> Any:
+    """Zero bits below the lowest one bit of `value` (uint64, not 0)."""
+
+    def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), build

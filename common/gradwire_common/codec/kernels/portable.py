@@ -1,0 +1,112 @@
+"""The portable path: words to bits and back, one by one, every access checked. The fast path makes and reads the same bytes."""
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from gradwire_common.codec.kernels.bits import peek, peek_extra, put, put_extra
+from gradwire_common.codec.kernels.tables import RARE_FLAG
+
+U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
+U64 = npt.NDArray[np.uint64]
+I32 = npt.NDArray[np.int32]
+
+
+@njit(cache=True, nogil=True)
+def encode_tuples(tuples: U16, encoding: U64, out: U8, rare: I32) -> tuple[int, int]:
+    """Write the codes of `tuples`; list the places of rare ones. Returns bytes written and rare tuples."""
+    place, n_rare = 0, 0
+    for i in range(tuples.size):
+        entry = encoding[tuples[i]]
+        low = np.int64(entry & np.uint64(255))
+        length = low & 63
+        if low & RARE_FLAG:
+            rare[n_rare] = i
+            n_rare += 1
+        place = put(out, place, np.int64(entry >> np.uint64(64 - length)), length)
+    return (place + 7) >> 3, n_rare
+
+
+@njit(cache=True, nogil=True)
+def decode_tuples(data: U8, single: U64, max_length: int, size: int, buckets: U8) -> int:
+    """Read words until `buckets` is full; return the bytes read, -1 where bits start no word or the data ends."""
+    place, n = 0, 0
+    while n < buckets.size:
+        entry = single[peek(data, place, max_length)]
+        length = np.int64(entry & np.uint64(255))
+        place += length
+        if length == 0 or place > 8 * data.size:
+            return -1
+        for i in range(min(size, buckets.size - n)):
+            buckets[n + i] = np.uint8((entry >> np.uint64(16 + 8 * i)) & np.uint64(255))
+        n += size
+    return (place + 7) >> 3
+
+
+@njit(cache=True, nogil=True)
+def encode_runs(
+    buckets: U8, n_coded: int, n_classes: int, shift: int, encoding: U64, beyond: I32, out: U8
+) -> tuple[int, int]:
+    """Write zero runs and what ends them; return the bytes written and how many of `beyond` were used."""
+    place, run, n_beyond = 0, 0, 0
+    longest = n_classes << shift
+    for i in range(buckets.size):
+        bucket = np.int64(buckets[i])
+        if bucket == 0:
+            run += 1
+            if run == longest:
+                place = _put_word(out, place, encoding[n_classes * n_coded])
+                run = 0
+            continue
+        place = _put_word(out, place, encoding[(run >> shift) * n_coded + bucket - 1])
+        place = put(out, place, run & ((1 << shift) - 1), shift)
+        if bucket == n_coded:
+            place = put_extra(out, place, np.int64(beyond[n_beyond]) - n_coded)
+            n_beyond += 1
+        run = 0
+    if run > 0:
+        place = _put_word(out, place, encoding[n_classes * n_coded])
+    return (place + 7) >> 3, n_beyond
+
+
+@njit(cache=True, nogil=True)
+def decode_runs(
+    data: U8, decoding: U64, max_length: int, n_coded: int, limit: int, size: int, places: I32, buckets: I32
+) -> tuple[int, int]:
+    """Read zero runs of `size` entries; list the places and buckets of all entries that are not zero.
+
+    Returns the bytes read and the entries listed; -1 bytes where bits start no word, the data ends, or a bucket exceeds `limit`.
+    """
+    place, i, n = 0, 0, 0
+    while i < size:
+        window = peek(data, place, max_length)
+        entry = decoding[window]
+        total, length = np.int64(entry & np.uint64(255)), np.int64((entry >> np.uint64(8)) & np.uint64(255))
+        if length == 0:
+            return -1, n
+        i += np.int64((entry >> np.uint64(16)) & np.uint64(0xFFFF)) + peek(data, place + length, total - length)
+        bucket = np.int64(entry >> np.uint64(48))
+        place += total
+        if bucket == 0:
+            continue
+        if bucket == n_coded:
+            extra, place = peek_extra(data, place)
+            bucket += extra
+            if extra < 0 or bucket > limit:
+                return -1, n
+        if i >= size:
+            return -1, n
+        places[n] = i
+        buckets[n] = bucket
+        n += 1
+        i += 1
+    if place > 8 * data.size:
+        return -1, n
+    return (place + 7) >> 3, n
+
+
+@njit(cache=True, nogil=True)
+def _put_word(out: U8, place: int, entry: np.uint64) -> int:
+    length = np.int64(entry & np.uint64(63))
+    return put(out, place, np.int64(entry >> np.uint64(64 - length)), length)

@@ -1,0 +1,174 @@
+"""Entries to buckets and raw bits, a block at a time: arithmetic that vectorises, the same as the quantisers' own.
+
+A symbol is a magnitude and a sign. Without raw bits bucket 0 is zero, 2 m - 1 is +m, 2 m is -m. With them, bucket and raw bits
+are the upper and lower bits of the magnitude, and the sign is the lowest raw bit. Buckets from `n_coded` on are stored as
+`n_coded`; `buckets_beyond` lists what they are.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+F32 = npt.NDArray[np.float32]
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+I32 = npt.NDArray[np.int32]
+
+UNIFORM, MINIFLOAT, FLOAT32, BFLOAT16 = 0, 1, 2, 3
+INFINITY_BITS = np.uint32(0x7F800000)
+MAGNITUDE_MASK = np.uint32(0x7FFFFFFF)
+
+
+class Grid(NamedTuple):
+    """A quantiser and a bucket layout, as the kernels take them.
+
+    Attributes:
+        kind: UNIFORM, MINIFLOAT, FLOAT32 or BFLOAT16.
+        factor: What an entry is multiplied by first: 1 / step size, or the scale.
+        unit: What a level of the grid is multiplied by (UNIFORM: step size) or divided by (MINIFLOAT: scale).
+        largest: Largest magnitude.
+        subnormal: MINIFLOAT: least normal level.
+        rounder: MINIFLOAT: adding it rounds a subnormal to the grid.
+        shift: MINIFLOAT: mantissa bits of float32 below those of the grid.
+        rebias: MINIFLOAT: what to take from the shifted bits of a normal.
+        raw_bits, origin, modulus, n_coded: Bucket layout.
+    """
+
+    kind: int
+    factor: np.float32
+    unit: np.float32
+    largest: int
+    subnormal: np.float32
+    rounder: np.float32
+    shift: int
+    rebias: int
+    raw_bits: int
+    origin: int
+    modulus: int
+    n_coded: int
+
+
+@njit(cache=True, nogil=True)
+def largest_bits(bits: U32) -> np.uint32:
+    """Return the bits of the largest magnitude; INFINITY_BITS or more where an entry is not finite."""
+    largest = np.uint32(0)
+    for i in range(bits.size):
+        largest = max(largest, bits[i] & MAGNITUDE_MASK)
+    return largest
+
+
+@njit(cache=True, nogil=True)
+def symbols_of(x: F32, grid: Grid, scaled: F32, symbols: I32) -> None:
+    """Fill `symbols` with signed magnitudes; for the floats, with their bits. `scaled` is scratch."""
+    if grid.kind == UNIFORM:
+        limit, factor = np.float32(grid.largest), grid.factor
+        for i in range(x.size):
+            symbols[i] = np.int32(np.rint(min(max(x[i] * factor, -limit), limit)))
+    elif grid.kind == MINIFLOAT:
+        _minifloat_symbols(x, grid, scaled, symbols)
+    elif grid.kind == BFLOAT16:
+        bits = x.view(np.int32)
+        for i in range(x.size):
+            magnitude = bits[i] & np.int32(0x7FFFFFFF)
+            rounded = (magnitude + np.int32(0x7FFF) + ((magnitude >> np.int32(16)) & np.int32(1))) >> np.int32(16)
+            sign = (bits[i] >> np.int32(31)) & np.int32(-0x80000000)
+            symbols[i] = min(rounded, np.int32(0x7F7F)) << np.int32(16) | sign
+    else:
+        symbols[:] = x.view(np.int32)
+
+
+@njit(cache=True, nogil=True)
+def _minifloat_symbols(x: F32, grid: Grid, scaled: F32, symbols: I32) -> None:
+    factor, subnormal, rounder = grid.factor, grid.subnormal, grid.rounder
+    shift, rebias, largest = np.int32(grid.shift), np.int32(grid.rebias), np.int32(grid.largest)
+    half = np.int32((1 << (grid.shift - 1)) - 1)
+    bits = scaled.view(np.int32)
+    for i in range(x.size):
+        scaled[i] = abs(x[i] * factor)
+    for i in range(x.size):
+        u = bits[i]
+        symbols[i] = ((u + half + ((u >> shift) & np.int32(1))) >> shift) - rebias
+    for i in range(x.size):
+        small = scaled[i] < subnormal
+        scaled[i] = scaled[i] + rounder
+        magnitude = bits[i] & np.int32(0x7FFFFF) if small else symbols[i]
+        symbols[i] = min(magnitude, largest)
+    for i in range(x.size):
+        symbols[i] = -symbols[i] if x[i] < np.float32(0) else symbols[i]
+
+
+@njit(cache=True, nogil=True)
+def split_symbols(symbols: I32, grid: Grid, buckets: U8, raws: npt.NDArray[np.uint8]) -> int:
+    """Split each symbol in its bucket and its raw bits (a row of `raws` for every 8); return the largest bucket."""
+    largest, last = np.int32(0), np.int32(grid.n_coded)
+    origin, modulus = np.int32(grid.origin), np.int32(grid.modulus)
+    if grid.kind == FLOAT32 or grid.kind == BFLOAT16:
+        low = 0 if grid.kind == FLOAT32 else 16
+        for i in range(symbols.size):
+            bucket = ((symbols[i] >> np.int32(23)) & np.int32(255)) - origin
+            bucket = bucket + modulus if bucket < np.int32(0) else bucket
+            largest = max(largest, bucket)
+            buckets[i] = np.uint8(min(bucket, last))
+        top = raws[(16 - low) >> 3]
+        for i in range(symbols.size):
+            top[i] = np.uint8(
+                ((symbols[i] >> np.int32(16)) & np.int32(127)) | ((symbols[i] >> np.int32(24)) & np.int32(128))
+            )
+        if grid.kind == FLOAT32:
+            for i in range(symbols.size):
+                raws[0, i] = np.uint8(symbols[i] & np.int32(255))
+                raws[1, i] = np.uint8((symbols[i] >> np.int32(8)) & np.int32(255))
+    elif grid.raw_bits == 0:
+        for i in range(symbols.size):
+            bucket = (abs(symbols[i]) << np.int32(1)) - np.int32(symbols[i] > np.int32(0))
+            largest = max(largest, bucket)
+            buckets[i] = np.uint8(min(bucket, last))
+    else:
+        shift, mask = np.int32(grid.raw_bits - 1), np.int32((1 << grid.raw_bits) - 1)
+        row = raws[0]
+        for i in range(symbols.size):
+            magnitude = abs(symbols[i])
+            bucket = (magnitude >> shift) - origin
+            bucket = bucket + modulus if bucket < np.int32(0) else bucket
+            largest = max(largest, bucket)
+            buckets[i] = np.uint8(min(bucket, last))
+            row[i] = np.uint8(((magnitude << np.int32(1)) & mask) | np.int32(symbols[i] < np.int32(0)))
+    return np.int64(largest)
+
+
+@njit(cache=True, nogil=True)
+def buckets_beyond(symbols: I32, grid: Grid, beyond: I32, n: int) -> int:
+    """Append the buckets from n_coded on to `beyond`, of which `n` are in use; return how many are then."""
+    for i in range(symbols.size):
+        symbol = np.int64(symbols[i])
+        if grid.kind == FLOAT32 or grid.kind == BFLOAT16:
+            bucket = ((symbol >> 23) & 255) - grid.origin
+        elif grid.raw_bits == 0:
+            bucket = 2 * abs(symbol) - np.int64(symbol > 0)
+        else:
+            bucket = (abs(symbol) >> (grid.raw_bits - 1)) - grid.origin
+        if bucket < 0:
+            bucket += grid.modulus
+        if bucket >= grid.n_coded:
+            beyond[n] = bucket
+            n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def subtract_levels(x: F32, symbols: I32, grid: Grid, magnitudes: F32, out: F32) -> None:
+    """Fill `out` with `x` minus the levels of `symbols`. `magnitudes` holds the levels >= 0 of MINIFLOAT."""
+    if grid.kind == UNIFORM:
+        step = grid.unit
+        for i in range(x.size):
+            out[i] = x[i] - np.float32(symbols[i]) * step
+    elif grid.kind == MINIFLOAT:
+        for i in range(x.size):
+            level = magnitudes[abs(symbols[i])]
+            out[i] = x[i] - (-level if symbols[i] < 0 else level)
+    else:
+        levels = symbols.view(np.float32)
+        for i in range(x.size):
+            out[i] = x[i] - levels[i]

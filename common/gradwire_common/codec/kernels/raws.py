@@ -1,0 +1,83 @@
+"""Raw bits: the low bits of symbols, packed in columns so that compilers make vector code of the loops.
+
+Entries come in groups of 64 (the last may be smaller): `width` = ceil(group / 8) columns of up to 8 entries, entry t * width + j
+of the group being the t-th of column j. The raw bits of a column follow one another from the low end of a number of `raw_bits`
+bytes; byte b of all columns stands before byte b + 1 of all columns.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+U8 = npt.NDArray[np.uint8]
+
+GROUP = 64
+
+
+@njit(cache=True, nogil=True)
+def raw_bytes(n: int, raw_bits: int) -> int:
+    """Return the bytes that the raw bits of `n` entries take; 24 bits are three planes of 8."""
+    planes = (raw_bits + 7) // 8
+    last = n % GROUP
+    return (n // GROUP * 8 + (last + 7) // 8) * min(raw_bits, 8) * planes
+
+
+@njit(cache=True, nogil=True)
+def pack_raws(raws: U8, raw_bits: int, out: U8) -> int:
+    """Write the low `raw_bits` (1 to 8) of `raws`; return the bytes written."""
+    n, place = raws.size, 0
+    for start in range(0, n - GROUP + 1, GROUP):
+        _pack_columns(raws[start : start + GROUP], 8, raw_bits, out[place : place + 8 * raw_bits])
+        place += 8 * raw_bits
+    last = n % GROUP
+    if last > 0:
+        width = (last + 7) // 8
+        padded = np.zeros(GROUP, np.uint8)
+        padded[:last] = raws[n - last :]
+        _pack_columns(padded[: 8 * width], width, raw_bits, out[place : place + width * raw_bits])
+        place += width * raw_bits
+    return place
+
+
+@njit(cache=True, nogil=True)
+def unpack_raws(data: U8, raw_bits: int, raws: U8) -> int:
+    """Read what `pack_raws` wrote into all of `raws`; return the bytes read."""
+    n, place = raws.size, 0
+    for start in range(0, n - GROUP + 1, GROUP):
+        _unpack_columns(data[place : place + 8 * raw_bits], 8, raw_bits, raws[start : start + GROUP])
+        place += 8 * raw_bits
+    last = n % GROUP
+    if last > 0:
+        width = (last + 7) // 8
+        padded = np.empty(GROUP, np.uint8)
+        _unpack_columns(data[place : place + width * raw_bits], width, raw_bits, padded[: 8 * width])
+        raws[n - last :] = padded[:last]
+        place += width * raw_bits
+    return place
+
+
+@njit(cache=True, nogil=True)
+def _pack_columns(raws: U8, width: int, raw_bits: int, out: U8) -> None:
+    for j in range(out.size):
+        out[j] = np.uint8(0)
+    for t in range(8):
+        byte, shift = raw_bits * t // 8, raw_bits * t % 8
+        for j in range(width):
+            value = np.int32(raws[t * width + j]) << shift
+            out[byte * width + j] |= np.uint8(value & 255)
+        if shift + raw_bits > 8:
+            for j in range(width):
+                out[(byte + 1) * width + j] |= np.uint8(np.int32(raws[t * width + j]) >> (8 - shift))
+
+
+@njit(cache=True, nogil=True)
+def _unpack_columns(data: U8, width: int, raw_bits: int, raws: U8) -> None:
+    mask = (1 << raw_bits) - 1
+    for t in range(8):
+        byte, shift = raw_bits * t // 8, raw_bits * t % 8
+        for j in range(width):
+            raws[t * width + j] = np.uint8((np.int32(data[byte * width + j]) >> shift) & mask)
+        if shift + raw_bits > 8:
+            for j in range(width):
+                high = np.int32(data[(byte + 1) * width + j]) << (8 - shift)
+                raws[t * width + j] |= np.uint8(high & mask)

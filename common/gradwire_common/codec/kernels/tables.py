@@ -1,0 +1,130 @@
+"""Tables of a codebook, from code lengths: canonical codes, what the encoders look up, what the decoders look up.
+
+Codes are canonical (shorter first, then by word index) and stored reversed, so that a bitstream is filled and read from the low
+end of little-endian words.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+
+ENTRY_SYMBOLS = 6  # buckets that one decoding entry can hold, a byte each above its two low bytes
+RARE_FLAG = 0x80  # in the low byte of an encoding entry: the tuple is rare
+RARE_BYTE = 0x80  # what a rare tuple's places hold until the rare list is read; buckets are below it
+
+
+@njit(cache=True, nogil=True)
+def canonical_codes(lengths: U8, codes: U32) -> None:
+    """Fill `codes` with the reversed canonical codes of `lengths`; a length of 0 means that the word has none."""
+    counts = np.zeros(33, np.int64)
+    for i in range(lengths.size):
+        counts[np.int64(lengths[i])] += 1
+    counts[0] = 0
+    following = np.zeros(33, np.int64)
+    for length in range(1, 33):
+        following[length] = (following[length - 1] + counts[length - 1]) << 1
+    for i in range(lengths.size):
+        length = np.int64(lengths[i])
+        code, reverse = following[length], 0
+        if length > 0:
+            following[length] += 1
+        for _ in range(length):
+            reverse = reverse << 1 | (code & 1)
+            code >>= 1
+        codes[i] = np.uint32(reverse)
+
+
+@njit(cache=True, nogil=True)
+def word_of_bits(lengths: U8, codes: U32, max_length: int, words: I64) -> None:
+    """Fill words[v] with the word whose code starts a bitstream that reads v, of 2**max_length; -1 where none does."""
+    words[:] = -1
+    for i in range(lengths.size):
+        length = np.int64(lengths[i])
+        if length > 0:
+            for v in range(np.int64(codes[i]), 1 << max_length, 1 << length):
+                words[v] = i
+
+
+@njit(cache=True, nogil=True)
+def fill_encoding(lengths: U8, codes: U32, tuples: I64, table: U64) -> None:
+    """Fill table[tuple] with its code at the top and its length in the low byte; all others are the rare word, flagged.
+
+    The last word is the rare one; its length is 0 where no tuple is rare, and so is the entry of tuples that no word has.
+    """
+    rare = lengths.size - 1
+    for t in range(table.size):
+        table[t] = _entry(lengths, codes, rare) | np.uint64(RARE_FLAG)
+    for i in range(tuples.size):
+        if lengths[i] > 0:
+            table[tuples[i]] = _entry(lengths, codes, i)
+
+
+@njit(cache=True, nogil=True)
+def fill_words(lengths: U8, codes: U32, table: U64) -> None:
+    """Fill table[word] with its code at the top and its length in the low byte."""
+    for i in range(lengths.size):
+        table[i] = _entry(lengths, codes, i)
+
+
+@njit(cache=True, nogil=True)
+def _entry(lengths: U8, codes: U32, i: int) -> np.uint64:
+    length = np.int64(lengths[i])
+    if length == 0:
+        return np.uint64(0)
+    return np.uint64(codes[i]) << np.uint64(64 - length) | np.uint64(length)
+
+
+@njit(cache=True, nogil=True)
+def fill_decoding(
+    words: I64, lengths: U8, max_length: int, payloads: U64, size: int, single: U64, multiple: U64
+) -> None:
+    """Fill the two decoding tables of tuples, both indexed by the next `max_length` bits.
+
+    An entry holds the bits it takes in its low byte, its buckets in the next, then the buckets, a byte each. `single` holds one
+    word, `multiple` as many whole words as the bits and ENTRY_SYMBOLS allow. Bits that start no word have an entry of zero.
+    """
+    for v in range(single.size):
+        word = words[v]
+        single[v] = np.uint64(0)
+        if word >= 0:
+            single[v] = payloads[word] << np.uint64(16) | np.uint64(size << 8) | np.uint64(lengths[word])
+        rest, n_bits, n_symbols, buckets = v, 0, 0, np.uint64(0)
+        while n_symbols + size <= ENTRY_SYMBOLS:
+            word = words[rest]
+            if word < 0 or n_bits + np.int64(lengths[word]) > max_length:
+                break
+            buckets |= payloads[word] << np.uint64(8 * n_symbols)
+            n_bits += np.int64(lengths[word])
+            n_symbols += size
+            rest >>= np.int64(lengths[word])
+        multiple[v] = buckets << np.uint64(16) | np.uint64(n_symbols << 8) | np.uint64(n_bits)
+
+
+@njit(cache=True, nogil=True)
+def fill_run_decoding(words: I64, lengths: U8, n_buckets: int, n_classes: int, shift: int, table: U64) -> None:
+    """Fill the decoding table of runs, indexed by the next bits.
+
+    An entry holds, from the low end: all its bits (8), the bits of its code (8), zeros before the entry (32), bucket (16; 0 for
+    the word that is all zeros). Bits that start no word have an entry of zero.
+    """
+    for v in range(table.size):
+        word = words[v]
+        table[v] = np.uint64(0)
+        if word < 0:
+            continue
+        length = np.int64(lengths[word])
+        if word == n_classes * n_buckets:
+            table[v] = np.uint64(n_classes << shift) << np.uint64(16) | np.uint64(length << 8) | np.uint64(length)
+        else:
+            zeros, bucket = (word // n_buckets) << shift, word % n_buckets + 1
+            table[v] = (
+                np.uint64(bucket) << np.uint64(48)
+                | np.uint64(zeros) << np.uint64(16)
+                | np.uint64(length << 8)
+                | np.uint64(length + shift)
+            )

@@ -1,0 +1,143 @@
+"""Words: the pieces of a source that one codeword stands for, and their weights under a model.
+
+A symbol is split in a bucket, which is coded, and raw low bits, which are not. Buckets then form words in one of two ways:
+
+    TUPLES  `size` successive buckets are a word; tuples rarer than 2**-detail share one rare word, and their buckets travel in a
+            list of their own with a code of its own (symbol blocks, the k-th extension of the source)
+    RUNS    zeros up to the next bucket that is not zero are a word with it: the run's class, 2**detail zeros wide, and the bucket
+            are coded together, the place within the class is raw; a word more is `size` classes of zeros and no bucket
+
+Everything here is whole numbers: weights have the unit 2**-30.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gradwire_common.errors import BitstreamError
+
+U64 = npt.NDArray[np.uint64]
+I64 = npt.NDArray[np.int64]
+
+RAW, TUPLES, RUNS = 0, 1, 2  # codings of a frame
+WEIGHT_BITS = 30
+ONE = 1 << WEIGHT_BITS  # the weight of certainty
+SIGNIFICANT_BITS = 12  # of a bucket's weight; the last bit of a floating-point library is far below them
+MAX_BUCKETS = 127  # coded alphabet; buckets are bytes, the upper half is for marks
+MAX_WORDS = 4096
+MAX_TUPLE = 6
+MAX_RUN = 4096  # entries in one word; bounds what a frame of n bytes can claim to hold
+
+
+@dataclass(frozen=True, slots=True)
+class WordScheme:
+    """How entries become words, as the header has it. Checked at birth.
+
+    Attributes:
+        coding: TUPLES or RUNS.
+        beta_index, ratio_index: The fit on the codebook grid; `codebooks.grid_model` gives it.
+        raw_bits: Low bits of every symbol that travel uncoded: 0 to 8, or 24 for float32.
+        n_buckets: Buckets 0..n_buckets - 1 are coded; any other is rare.
+        size: TUPLES: buckets in a word. RUNS: run classes.
+        detail: TUPLES: a word has a weight of at least 2**-detail. RUNS: a class is 2**detail zeros wide.
+        max_length: Longest code, in bits.
+        origin: The symbol bucket that is bucket 0; lower ones wrap around.
+    """
+
+    coding: int
+    beta_index: int
+    ratio_index: int
+    raw_bits: int
+    n_buckets: int
+    size: int
+    detail: int
+    max_length: int
+    origin: int = 0
+
+    def __post_init__(self) -> None:
+        for name, got, low, high in (
+            ("raw bits", self.raw_bits, 0, 8 if self.raw_bits != 24 else 24),
+            ("buckets", self.n_buckets, 1, MAX_BUCKETS),
+            ("longest code", self.max_length, 8, 12),
+            ("word size", self.size, 1, MAX_TUPLE if self.coding == TUPLES else MAX_RUN),
+            ("detail", self.detail, 8 if self.coding == TUPLES else 0, 20 if self.coding == TUPLES else 8),
+        ):
+            if not low <= got <= high:
+                raise BitstreamError(f"frame's {name} is {got}, want {low} to {high}")
+        if self.coding == TUPLES and (self.n_buckets + 1) ** self.size > MAX_WORDS:
+            raise BitstreamError(f"frame has {self.n_buckets + 1}**{self.size} tuples, want at most {MAX_WORDS}")
+        if self.coding == RUNS and (self.size << self.detail > MAX_RUN or self.size * self.n_buckets >= MAX_WORDS):
+            raise BitstreamError(f"frame has runs of {self.size} * 2**{self.detail} zeros, want at most {MAX_RUN}")
+        if self.coding == RUNS and (self.raw_bits or self.origin):
+            raise BitstreamError("frame codes runs with raw bits or an origin, want neither")
+
+    @property
+    def n_words(self) -> int:
+        """Words of a RUNS codebook; a TUPLES codebook has at most `n_tuples` + 1."""
+        return self.size * self.n_buckets + 1
+
+    @property
+    def n_tuples(self) -> int:
+        """Tuples of n_buckets + 1 buckets, the last of which stands for all rare ones."""
+        return (self.n_buckets + 1) ** self.size
+
+
+def rounded_weights(probabilities: npt.NDArray[np.float64]) -> U64:
+    """Return `probabilities` as weights of SIGNIFICANT_BITS significant bits, uint64, at least 1."""
+    fraction, exponent = np.frexp(np.maximum(probabilities, 0) * ONE)
+    rounded = np.ldexp(np.rint(np.ldexp(fraction, SIGNIFICANT_BITS)), exponent - SIGNIFICANT_BITS)
+    return np.maximum(np.rint(rounded), 1).astype(np.uint64)
+
+
+def tuple_words(scheme: WordScheme, buckets: U64) -> tuple[I64, U64, U64]:
+    """Return the tuples that are words, the words' weights with the rare word last, and the weights of the rare list's code.
+
+    Args:
+        scheme: With coding TUPLES.
+        buckets: (n_buckets,) weights.
+
+    Returns:
+        Tuples ascending, their buckets as digits to the base n_buckets + 1, the first bucket the highest; weights, one more
+        than tuples; rare weights, (n_buckets + 1,), the last for buckets that are not coded.
+    """
+    base, n = scheme.n_buckets + 1, scheme.n_buckets
+    weights, digits = buckets, np.arange(n, dtype=np.int64)
+    for _ in range(scheme.size - 1):
+        weights = (weights[:, None] * buckets[None, :] >> np.uint64(WEIGHT_BITS)).ravel()
+        digits = (digits[:, None] * base + np.arange(n)[None, :]).ravel()
+    kept = weights >= np.uint64(max(ONE >> scheme.detail, 1))
+    weights, digits = weights[kept], digits[kept]
+    covered = np.zeros(n, np.int64)
+    np.add.at(covered, digits // base ** (scheme.size - 1), weights.astype(np.int64))
+    rest = max(ONE - int(weights.sum()), 1)
+    beyond = max(ONE - int(buckets.sum()), 1)
+    rare = np.append(np.maximum(buckets.astype(np.int64) - covered, 1), beyond)
+    return digits, np.append(weights, np.uint64(rest)), rare.astype(np.uint64)
+
+
+def run_words(scheme: WordScheme, buckets: U64) -> U64:
+    """Return the weights of the words of a RUNS scheme.
+
+    Word class * n_buckets + bucket - 1 is a run of that class before that bucket, bucket n_buckets standing for all rare ones;
+    the last word is zeros only.
+
+    Args:
+        scheme: With coding RUNS.
+        buckets: (n_buckets,) weights; the first is that of zero and not looked at.
+    """
+    bits = np.uint64(WEIGHT_BITS)
+    beyond = max(ONE - int(buckets.sum()), 1)
+    ends = np.append(buckets[1:], np.uint64(beyond))
+    zero = max(ONE - int(ends.sum()), 1)
+    shares = (ends << bits) // np.uint64(int(ends.sum()))
+    stay = zero
+    for _ in range(scheme.detail):
+        stay = stay * stay >> WEIGHT_BITS
+    weights, reach = [], ONE
+    for _ in range(scheme.size):
+        stop = np.uint64(reach * (ONE - stay) >> WEIGHT_BITS)
+        weights.append(np.maximum(stop * shares >> bits, np.uint64(1)))
+        reach = reach * stay >> WEIGHT_BITS
+    weights.append(np.array([max(reach, 1)], np.uint64))
+    return np.concatenate(weights)
