@@ -27,6 +27,7 @@ from gradwire_worker.pending import PendingPush
 from gradwire_worker.replica import Replica
 from gradwire_worker.residual import ResidualMemory
 from gradwire_worker.step_report import StepReport, step_times
+from gradwire_worker.warming import warm_kernels
 
 log = logging.getLogger("gradwire")
 
@@ -105,6 +106,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         super().__init__([_Group(group) for group in groups], {})
         self._options = [_options(group) for group in self.param_groups]
 
+        warm_kernels()  # before joining: no round waits for a compiler
         client = Client(
             server, worker_id or _new_worker_id(), manifest, settings=settings, slot=slot, patience=patience
         )

@@ -7,13 +7,13 @@ import time
 import torch
 from torch import nn
 
-from gradwire_common.codec.frames import warm_up
 from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError, RunEndedError, TaskError
 from gradwire_worker.evaluation import evaluate, to_device
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.tasks import Indices, Task, load_task
 from gradwire_worker.tasks.shards import dirichlet_shards, evaluation_part, iid_shards, round_batch, round_rng
+from gradwire_worker.warming import warm_kernels
 
 LOG_EVERY = 10.0  # seconds between lines about the training
 SHARED_SETTINGS = ("task", "model", "seed", "split", "dirichlet_alpha")  # what all workers of a run must agree on
@@ -29,7 +29,7 @@ def run_worker(config: Config) -> None:
     Raises:
         GradwireError: why the worker could not begin or go on.
     """
-    log.info("kernels are ready after %.1f s", warm_up())
+    log.info("kernels are ready after %.1f s", warm_kernels())
     device = choose_device(config.device)
     settle_torch(config, device)
     task = load_task(config)
