@@ -11,6 +11,7 @@ from gradwire_common.units import format_size
 from gradwire_server.token_bucket import SECOND, TokenBucket
 
 MESSAGE_BYTES = 512  # of a chunk message and its framing beside 16 KiB of data, generously; 1 MiB has 64 frames of it
+LIMITED_CHUNK = 64 << 10  # most bytes in a chunk of a limited link; longer ones let a sender run ahead of its tokens
 CHUNKS_IN_BURST = 2  # so that one chunk may pass while the next fills up
 
 
@@ -39,7 +40,9 @@ class Limits:
         """Most bytes of data in one chunk."""
         slower = min((rate for rate in (self.rate_up, self.rate_down) if rate), default=0)
         size = chunk_size(slower)
-        return min(size, self.burst // CHUNKS_IN_BURST - MESSAGE_BYTES) if self.limited else size
+        if not self.limited:
+            return size
+        return min(size, LIMITED_CHUNK, self.burst // CHUNKS_IN_BURST - MESSAGE_BYTES)
 
 
 class Gate:

@@ -45,8 +45,8 @@ def test_two_workers_train_to_the_end(tmp_path: Path) -> None:
         server.join()
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["round", "round", "round", "evaluation"]
-    assert lines[0]["bits_up"] == pytest.approx(32, rel=0.05)
-    assert lines[0]["bits_down"] == pytest.approx(32, rel=0.05)
+    assert 24 < lines[0]["bits_up"] < 34  # coded without loss
+    assert 24 < lines[0]["bits_down"] < 34
     saved = load_file(tmp_path / "run" / "weights.safetensors")
     assert_array_equal(saved["dense.weight"].ravel(), a.flat[MANIFEST.layout.slots["dense.weight"]])
     assert saved["norm.count"].dtype == np.int64

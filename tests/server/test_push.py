@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from gradwire_common.codec.frames import encode_frame, read_header
+from gradwire_common.codec.headers import FrameHeader, build_header
 from gradwire_common.codec.quantizers import Float32
 from gradwire_common.coefficients import to_coefficients
 from gradwire_common.config import Config
@@ -252,17 +252,24 @@ def test_chunks_out_of_place_too_long_or_miscounted_are_refused(tmp_path: Path) 
             a.send([chunk, end])
 
 
-def test_a_frame_of_a_nan_is_refused_before_it_counts(tmp_path: Path) -> None:
+def raw_frame(values: np.ndarray) -> bytes:
+    """Return a float32 frame as somebody would make it who checks nothing."""
+    frame = build_header(FrameHeader(Float32(), len(values), values.nbytes + 4)) + values.tobytes()
+    return frame + zlib.crc32(frame).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_frame_that_is_not_finite_is_refused_before_it_counts(tmp_path: Path, value: float) -> None:
     with running_server(run_config(tmp_path, workers=1)) as server, plain_workers(server.address, 1) as (a,):
         a.begin()
-        frames = [bytearray(encode_frame(np.zeros(len(unit), np.float32), Float32())) for unit in a.layout.parameters]
-        start = read_header(frames[1]).header_length
-        frames[1][start : start + 4] = np.float32(np.nan).tobytes()
-        frames[1][-4:] = zlib.crc32(frames[1][:-4]).to_bytes(4, "little")
+        units = [np.zeros(len(unit), np.float32) for unit in a.layout.parameters]
         header = next(iter(a.gradient_messages(gradient_of(0), 1))).header
-        with refused(BitstreamError, r"frame of conv.weight and 2 more: .*NaN"):
-            a.send(a.messages(header, map(bytes, frames)))
+        units[1][7] = value
+        with refused(BitstreamError, r"frame of conv.weight and 2 more: .*(NaN|infinity)"):
+            a.send(a.messages(header, map(raw_frame, units)))
         assert a.status().version == 0
+        units[1][7] = 0
+        assert a.send(a.messages(header, map(raw_frame, units))).verdict == pb.VERDICT_COUNTED
 
 
 def test_gradients_that_diverge_end_the_run_by_the_name_of_the_tensor(tmp_path: Path) -> None:

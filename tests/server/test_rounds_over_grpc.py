@@ -97,8 +97,8 @@ def test_status_describes_the_run_before_and_while_it_goes_on(tmp_path: Path) ->
             ("a", 0, 1),
             ("b", 1, 0),
         ]
-        assert got.workers[0].bytes_up > 4 * a.layout.n_parameters
-        assert got.bytes_setup > 3 * 4 * a.layout.size
+        assert got.workers[0].bytes_up > 3 * a.layout.n_parameters
+        assert got.bytes_setup > 3 * 3 * a.layout.size
 
 
 def test_an_evaluation_is_complete_when_all_who_live_have_reported(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_updates_larger_than_a_chunk_come_in_chunks_below_grpcs_limit(tmp_path: 
         assert header.WhichOneof("part") == "header"
         sizes = [len(m.chunk.data) for m in itertools.takewhile(lambda m: m.WhichOneof("part") == "chunk", a.stream)]
         assert max(sizes) == 1 << 20
-        assert sum(sizes) > 4_800_000
+        assert sum(sizes) > 3_600_000
         a.channel.close()
 
 
