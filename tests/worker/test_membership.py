@@ -300,5 +300,5 @@ def test_the_split_of_a_step_is_kept(tmp_path):
         step(model, optimizer)
         last = optimizer.last_step
         assert (last.round, last.version, last.counted, last.samples) == (1, 1, True, 8)
-        assert last.bits_per_entry == pytest.approx(32, rel=0.05)
+        assert 16 < last.bits_per_entry < 34
         assert min(last.compute, last.copy, last.encode, last.send, last.wait) > 0
