@@ -10,19 +10,19 @@ from types import TracebackType
 from typing import Any, Self
 
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from gradwire_common.coefficients import to_coefficients
-from gradwire_common.errors import ConfigError, RunEndedError, UsageError
+from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_common.manifest import Role
-from gradwire_common.method import Allocation, Method, QuantizerName, TransformName
+from gradwire_common.method import Allocation, QuantizerName, TransformName
 from gradwire_common.update import EncodeReport, UpdateEncoder
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.wire import method_from_message
 from gradwire_worker.client import Client
 from gradwire_worker.gradients import FlatModel, Group, manifest_of
 from gradwire_worker.membership import Membership
+from gradwire_worker.options import ParameterGroup, checked_overrides, options_of, overridden
 from gradwire_worker.pending import PendingPush
 from gradwire_worker.replica import Replica
 from gradwire_worker.residual import ResidualMemory
@@ -97,14 +97,16 @@ class RemoteOptimizer(torch.optim.Optimizer):
             raise UsageError(
                 f"model: got {type(model).__name__}, want the torch.nn.Module itself, whose names and buffers matter"
             )
-        overrides = _overrides(bits=bits, quantizer=quantizer, gamma=gamma, transform=transform, allocation=allocation)
+        overrides = checked_overrides(
+            bits=bits, quantizer=quantizer, gamma=gamma, transform=transform, allocation=allocation
+        )
         if param_groups is not None:
             param_groups = [{**group, "params": list(group["params"])} for group in param_groups]
         manifest = manifest_of(model, param_groups)
         trained = {spec.name for spec in manifest.tensors if spec.role is Role.PARAMETER}
         groups = param_groups or [{"params": [p for name, p in model.named_parameters() if name in trained]}]
-        super().__init__([_Group(group) for group in groups], {})
-        self._options = [_options(group) for group in self.param_groups]
+        super().__init__([ParameterGroup(group) for group in groups], {})
+        self._options = [options_of(group) for group in self.param_groups]
 
         warm_kernels()  # before joining: no round waits for a compiler
         client = Client(
@@ -116,7 +118,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         self._finalizer = weakref.finalize(self, self._member.leave, "its process ended")
         reply = self._member.enter(self._flat.read_weights)
         try:
-            self.method = _method(method_from_message(reply.method), overrides)
+            self.method = overridden(method_from_message(reply.method), overrides)
             self._encoder = UpdateEncoder(manifest.layout, self.method)
             layout = manifest.layout
             self._u = self._flat.new_vector(layout.n_parameters + layout.n_buffers)
@@ -319,44 +321,12 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
     def _check_groups(self) -> None:
         for index, (group, before) in enumerate(zip(self.param_groups, self._options, strict=True)):
-            now = _options(group)
+            now = options_of(group)
             if now != before:
                 raise UsageError(
                     f"param_groups[{index}]: options changed from {before} to {now} after joining, want the schedule "
                     "to be the server's"
                 )
-
-
-class _Group(dict[str, Any]):
-    """A parameter group that says where the options are that it lacks."""
-
-    def __missing__(self, key: str) -> Any:
-        raise UsageError(
-            f"param_groups have no {key!r}: the optimizer and its schedule belong to the server (its settings "
-            "optimizer, lr, schedule); give param_groups with the option to override it"
-        )
-
-
-def _options(group: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in group.items() if name != "params"}
-
-
-def _overrides(**given: Any) -> dict[str, Any]:
-    """Return the settings of the method that are given, checked."""
-    overrides = {name: value for name, value in given.items() if value is not None}
-    if "bits" in overrides:
-        overrides.setdefault("quantizer", "uniform")
-    _method(Method(), overrides)
-    return overrides
-
-
-def _method(base: Method, overrides: Mapping[str, Any]) -> Method:
-    try:
-        return Method.model_validate({**base.model_dump(), **overrides})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        want = first["msg"].removeprefix("Input should be ")
-        raise ConfigError(f"{'.'.join(map(str, first['loc']))}: got {first['input']!r}, want {want}") from None
 
 
 def _number(loss: float | torch.Tensor | None) -> float:
