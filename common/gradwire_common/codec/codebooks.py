@@ -32,6 +32,7 @@ BETA_PER_OCTAVE = 24
 BETA_LAST = 255
 RATIO_PER_OCTAVE = 32  # a ratio that is off by half of it costs less than 0.03 % of the bits
 RATIO_LIMIT = 32767
+EXTRA_BITS = 10.0  # rough cost of saying which bucket beyond the coded ones it is
 CACHED_CODEBOOKS = 256  # of at most 100 KB
 
 
@@ -127,15 +128,21 @@ class Codebook:
 
 @lru_cache(maxsize=CACHED_CODEBOOKS)
 def model_codebook(kind: str, scheme: WordScheme) -> Codebook:
-    """Return the codebook that quantiser kind and scheme name."""
-    weights = bucket_weights(kind, scheme)
+    """Return the codebook that quantiser kind and scheme name.
+
+    Raises:
+        UsageError: more words than codes of the scheme's longest length.
+    """
+    return build_codebook(scheme, *word_lengths(scheme, bucket_weights(kind, scheme)))
+
+
+def word_lengths(scheme: WordScheme, weights: U64) -> tuple[I64, U8, U8]:
+    """Return tuples, code lengths and code lengths of the rare list for weights of the buckets."""
     if scheme.coding == TUPLES:
         tuples, words, rare = tuple_words(scheme, weights)
-        return build_codebook(
-            scheme, tuples, code_lengths(words, scheme.max_length), code_lengths(rare, scheme.max_length)
-        )
+        return tuples, code_lengths(words, scheme.max_length), code_lengths(rare, scheme.max_length)
     lengths = code_lengths(run_words(scheme, weights), scheme.max_length)
-    return build_codebook(scheme, np.empty(0, np.int64), lengths, np.empty(0, np.uint8))
+    return np.empty(0, np.int64), lengths, np.empty(0, np.uint8)
 
 
 def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U8) -> Codebook:
@@ -175,18 +182,19 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
 def expected_bits(kind: str, scheme: WordScheme) -> float:
     """Return the bits an entry that a scheme's codebook takes on its own model, raw bits included."""
     weights = bucket_weights(kind, scheme)
+    beyond = max(ONE - int(weights.sum()), 0) / ONE
     if scheme.coding == TUPLES:
         _, words, rare = tuple_words(scheme, weights)
         lengths, rare_lengths = code_lengths(words, scheme.max_length), code_lengths(rare, scheme.max_length)
         per_rare = scheme.size * float((rare * rare_lengths).sum()) / float(rare.sum())
         total = float((words * lengths).sum()) + float(words[-1]) * per_rare
-        return total / ONE / scheme.size + scheme.raw_bits
+        return total / ONE / scheme.size + beyond * EXTRA_BITS + scheme.raw_bits
     words = run_words(scheme, weights)
     lengths = code_lengths(words, scheme.max_length).astype(np.float64) + scheme.detail
     lengths[-1] -= scheme.detail
     stop = float(weights[1:].sum() + max(ONE - int(weights.sum()), 1)) / ONE
     entries = (1 - (1 - stop) ** (scheme.size << scheme.detail)) / stop
-    return float((words * lengths).sum()) / float(words.sum()) / entries
+    return float((words * lengths).sum()) / float(words.sum()) / entries + beyond * EXTRA_BITS
 
 
 def _payloads(scheme: WordScheme, tuples: I64) -> U64:

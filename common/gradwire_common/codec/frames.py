@@ -5,13 +5,14 @@ float32 entries -> symbols -> bits -> frame -> symbols -> float32 levels
 
 import time
 import zlib
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.codebooks import Codebook, grid_indices, model_codebook, unpack_lengths
+from gradwire_common.codec.codebooks import Codebook, grid_indices, model_codebook, pack_lengths, unpack_lengths
 from gradwire_common.codec.coder import decode_body, encode_body
-from gradwire_common.codec.fit import fit_gennorm
+from gradwire_common.codec.fit import fit_gennorm, refuse_non_finite
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.headers import (
     CHECKSUM_BYTES,
@@ -25,7 +26,9 @@ from gradwire_common.codec.headers import (
     kind_of,
     parse_header,
 )
-from gradwire_common.codec.quantizers import Minifloat, Quantizer, Uniform
+from gradwire_common.codec.kernels.segments import BLOCK
+from gradwire_common.codec.own_code import own_codebook
+from gradwire_common.codec.quantizers import FORMATS, BFloat16, Float32, Minifloat, Quantizer, Uniform
 from gradwire_common.codec.schemes import choose_scheme
 from gradwire_common.errors import BitstreamError, CodebookMismatchError, UsageError
 
@@ -51,6 +54,7 @@ def encode_frame(
     *,
     residual: F32 | None = None,
     explicit_lengths: bool = False,
+    raw: bool = False,
     threads: int = 1,
 ) -> bytes:
     """Quantise and encode `values` as one frame.
@@ -61,6 +65,7 @@ def encode_frame(
         model: Fit of the entries, from which the codebook is made; fitted here where None.
         residual: (n,) float32 that receives `values` minus what `decode_frame` will give; may be `values` itself.
         explicit_lengths: Whether code lengths travel in the frame even where the fit's own would do.
+        raw: Whether the symbols are stored uncoded, as whoever does not code sends them.
         threads: How many threads may encode segments.
 
     Returns:
@@ -76,14 +81,29 @@ def encode_frame(
     kind = KINDS[kind_of(quantizer)]
     if values.size == 0:
         return _seal(FrameHeader(quantizer, 0, CHECKSUM_BYTES), [])
+    if raw:
+        refuse_non_finite(values)
+        symbols = quantizer.quantize(values)
+        if residual is not None:
+            np.subtract(values, quantizer.dequantize(symbols), out=residual)
+        return _store(quantizer, symbols)
     if model is None:
         model = fit_gennorm(values)
     scheme, segment = choose_scheme(kind, *grid_indices(model, unit_of(quantizer)))
     codebook = model_codebook(kind, scheme)
-    body = encode_body(values, quantizer, codebook, segment, residual, threads)
+    own = own_codebook(values, quantizer, codebook, wanted=explicit_lengths)
+    if own is not None:
+        codebook = own
+    body: list[bytes | memoryview] = [] if own is None else [pack_lengths(own)]
+    body += encode_body(values, quantizer, codebook, segment, residual, threads)
     length = sum(len(part) for part in body) + CHECKSUM_BYTES
-    header = FrameHeader(quantizer, values.size, length, scheme, False, segment, codebook.fingerprint)
-    return _seal(header, body)
+    explicit = own is not None
+    header = FrameHeader(quantizer, values.size, length, codebook.scheme, explicit, segment, codebook.fingerprint)
+    frame = _seal(header, body)
+    if explicit_lengths or len(frame) <= _raw_length(quantizer, values.size):
+        return frame
+    # `residual` may have replaced `values` by now, so the symbols come from the frame; levels quantise to themselves
+    return _store(quantizer, quantizer.quantize(decode_frame(frame)))
 
 
 def decode_frame(frame: BytesLike, *, threads: int = 1) -> F32:
@@ -146,6 +166,14 @@ def read_header(data: BytesLike) -> FrameHeader:
 def warm_up() -> float:
     """Compile or load every kernel; return the seconds it took."""
     began = time.perf_counter()
+    values = np.linspace(-1, 1, 2 * BLOCK, dtype=np.float32) ** 9
+    residual, accumulator = np.empty_like(values), np.zeros_like(values)
+    quantizers: list[Quantizer] = [Float32(), BFloat16(), Uniform(0.01), Uniform(1.5)]
+    for quantizer in (*quantizers, *(Minifloat(form, 1.0) for form in FORMATS.values())):
+        for explicit in (False, True):
+            frame = encode_frame(values, quantizer, residual=residual, explicit_lengths=explicit)
+            add_frame(frame, 0.5, accumulator)
+            decode_frame(frame)
     return time.perf_counter() - began
 
 
@@ -156,6 +184,18 @@ def unit_of(quantizer: Quantizer) -> float:
     return 1 / quantizer.scale if isinstance(quantizer, Minifloat) else 1.0
 
 
+def _store(quantizer: Quantizer, symbols: npt.NDArray[Any]) -> bytes:
+    """The raw frame of `symbols`."""
+    data = symbols.astype(RAW_DTYPES.get(quantizer.name, RAW_DTYPE)).tobytes()
+    return _seal(FrameHeader(quantizer, symbols.size, len(data) + CHECKSUM_BYTES), [data])
+
+
+def _raw_length(quantizer: Quantizer, n: int) -> int:
+    """Bytes of the raw frame of `n` entries."""
+    n_bytes = n * np.dtype(RAW_DTYPES.get(quantizer.name, RAW_DTYPE)).itemsize + CHECKSUM_BYTES
+    return n_bytes + len(build_header(FrameHeader(quantizer, n, n_bytes)))
+
+
 def _codebook_of(header: FrameHeader, body: memoryview) -> tuple[Codebook, memoryview]:
     """The frame's codebook, and what follows explicit code lengths."""
     if header.scheme is None:
@@ -164,7 +204,10 @@ def _codebook_of(header: FrameHeader, body: memoryview) -> tuple[Codebook, memor
         codebook, n_bytes = unpack_lengths(header.scheme, body)
         body = body[n_bytes:]
     else:
-        codebook = model_codebook(header.quantizer.name, header.scheme)
+        try:
+            codebook = model_codebook(header.quantizer.name, header.scheme)
+        except UsageError as error:
+            raise BitstreamError(f"frame: {error}") from error
     if codebook.fingerprint != header.fingerprint:
         raise CodebookMismatchError(
             f"codebook of beta index {header.scheme.beta_index}, ratio index {header.scheme.ratio_index} has fingerprint "

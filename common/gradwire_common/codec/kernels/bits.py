@@ -1,3 +1,5 @@
+# mypy: disable-error-code="arg-type, assignment, return-value"
+# numba's integers are NumPy's: np.int64 stands where Python has int.
 """A bitstream, bit by bit with every access checked: for what is rare, and for the portable path.
 
 Bits fill each byte from its low end; a code's first bit is the lower one.

@@ -3,7 +3,7 @@
 import os
 import sys
 
-import numba
+from numba.core import config
 
 PORTABLE_VARIABLE = "GRADWIRE_PORTABLE"  # set to anything but 0, it forces the portable path
 
@@ -11,5 +11,5 @@ PORTABLE_VARIABLE = "GRADWIRE_PORTABLE"  # set to anything but 0, it forces the 
 def fast_path() -> bool:
     """Return whether unguarded 64-bit loads and stores may be used: compiled, unchecked, little-endian, not forbidden."""
     forbidden = os.environ.get(PORTABLE_VARIABLE, "0") != "0"
-    checked = numba.config.DISABLE_JIT or numba.config.BOUNDSCHECK
+    checked = config.DISABLE_JIT or config.BOUNDSCHECK
     return sys.byteorder == "little" and not checked and not forbidden

@@ -1,3 +1,5 @@
+# mypy: disable-error-code="arg-type, assignment, return-value"
+# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Buckets and raw bits to levels: stored, or weighted and added to an accumulator.
 
 Every sum is float32(accumulator + float32(weight * level)): a rounded product, then a rounded sum. Compiled without fastmath and
@@ -18,9 +20,9 @@ I32 = npt.NDArray[np.int32]
 @njit(cache=True, nogil=True)
 def largest_bucket(grid: Grid) -> int:
     """Return the largest bucket that a symbol of `grid` can be in."""
-    if grid.kind != UNIFORM:
-        return grid.modulus - 1
-    return 2 * grid.largest if grid.raw_bits == 0 else grid.largest >> (grid.raw_bits - 1)
+    if grid.raw_bits == 0:
+        return 2 * grid.largest
+    return grid.largest >> (grid.raw_bits - 1) if grid.kind == UNIFORM else grid.modulus - 1
 
 
 @njit(cache=True, nogil=True)

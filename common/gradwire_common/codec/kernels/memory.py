@@ -14,8 +14,8 @@ I8, I64 = ir.IntType(8), ir.IntType(64)
 SHIFT_MASK = 63  # a shift by 64 or more is undefined in LLVM; masked, it is one instruction
 
 
-@intrinsic  # type: ignore[misc]
-def load64(_typing: Any, address: Any) -> Any:
+@intrinsic
+def load64(_typing: Any, _address: Any) -> Any:
     """The eight bytes at `address` (uint64) as a little-endian number."""
 
     def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -24,8 +24,8 @@ def load64(_typing: Any, address: Any) -> Any:
     return types.uint64(types.uint64), build
 
 
-@intrinsic  # type: ignore[misc]
-def store64(_typing: Any, address: Any, value: Any) -> Any:
+@intrinsic
+def store64(_typing: Any, _address: Any, _value: Any) -> Any:
     """Write `value` (uint64) to the eight bytes at `address` (uint64)."""
 
     def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -35,8 +35,8 @@ def store64(_typing: Any, address: Any, value: Any) -> Any:
     return types.void(types.uint64, types.uint64), build
 
 
-@intrinsic  # type: ignore[misc]
-def shift_left(_typing: Any, value: Any, n: Any) -> Any:
+@intrinsic
+def shift_left(_typing: Any, _value: Any, _n: Any) -> Any:
     """`value << (n % 64)`, uint64."""
 
     def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -45,8 +45,8 @@ def shift_left(_typing: Any, value: Any, n: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), build
 
 
-@intrinsic  # type: ignore[misc]
-def shift_right(_typing: Any, value: Any, n: Any) -> Any:
+@intrinsic
+def shift_right(_typing: Any, _value: Any, _n: Any) -> Any:
     """`value >> (n % 64)`, uint64."""
 
     def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -55,8 +55,8 @@ def shift_right(_typing: Any, value: Any, n: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), build
 
 
-@intrinsic  # type: ignore[misc]
-def leading_zeros(_typing: Any, value: Any) -> Any:
+@intrinsic
+def leading_zeros(_typing: Any, _value: Any) -> Any:
     """Zero bits above the highest one bit of `value` (uint64, not 0)."""
 
     def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -65,8 +65,8 @@ def leading_zeros(_typing: Any, value: Any) -> Any:
     return types.uint64(types.uint64), build
 
 
-@intrinsic  # type: ignore[misc]
-def trailing_zeros(_typing: Any, value: Any) -> Any:
+@intrinsic
+def trailing_zeros(_typing: Any, _value: Any) -> Any:
     """Zero bits below the lowest one bit of `value` (uint64, not 0)."""
 
     def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:

@@ -1,3 +1,5 @@
+# mypy: disable-error-code="arg-type, assignment, return-value"
+# numba's integers are NumPy's: np.int64 stands where Python has int.
 """The portable path: words to bits and back, one by one, every access checked. The fast path makes and reads the same bytes."""
 
 import numpy as np

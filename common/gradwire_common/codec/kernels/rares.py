@@ -1,3 +1,5 @@
+# mypy: disable-error-code="arg-type, assignment, return-value"
+# numba's integers are NumPy's: np.int64 stands where Python has int.
 """The rare list of a segment: the buckets of its rare tuples, in order, with a code of their own."""
 
 import numpy as np

@@ -1,3 +1,5 @@
+# mypy: disable-error-code="arg-type, assignment, return-value"
+# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Raw bits: the low bits of symbols, packed in columns so that compilers make vector code of the loops.
 
 Entries come in groups of 64 (the last may be smaller): `width` = ceil(group / 8) columns of up to 8 entries, entry t * width + j

@@ -1,3 +1,5 @@
+# mypy: disable-error-code="arg-type, assignment, return-value"
+# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Words of RUNS to bits and back, the fast path: zeros are skipped eight at a time, a word is one look-up.
 
 Unguarded accesses, and why each is safe:

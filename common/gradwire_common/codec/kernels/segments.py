@@ -1,3 +1,5 @@
+# mypy: disable-error-code="arg-type, assignment, return-value"
+# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Segments of a frame: quantise + residual + encode in one pass over the entries, decode + dequantise + add in another.
 
 A segment is independent of all others. Its entries go to four bitstreams, a quarter each; then come the rare list and the raw
@@ -315,7 +317,7 @@ def decode_segments(
 @njit(cache=True, nogil=True)
 def has_rare(buckets: U8) -> bool:
     """Return whether a RARE_BYTE is among `buckets`."""
-    marks = np.uint8(0)
+    largest = np.uint8(0)
     for i in range(buckets.size):
-        marks |= buckets[i] & np.uint8(RARE_BYTE)
-    return marks != 0
+        largest = max(largest, buckets[i])
+    return bool(largest == RARE_BYTE)

@@ -1,3 +1,5 @@
+# mypy: disable-error-code="arg-type, assignment, return-value"
+# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Tables of a codebook, from code lengths: canonical codes, what the encoders look up, what the decoders look up.
 
 Codes are canonical (shorter first, then by word index) and stored reversed, so that a bitstream is filled and read from the low
@@ -15,7 +17,7 @@ I64 = npt.NDArray[np.int64]
 
 ENTRY_SYMBOLS = 6  # buckets that one decoding entry can hold, a byte each above its two low bytes
 RARE_FLAG = 0x80  # in the low byte of an encoding entry: the tuple is rare
-RARE_BYTE = 0x80  # what a rare tuple's places hold until the rare list is read; buckets are below it
+RARE_BYTE = 0xFF  # what a rare tuple's places hold until the rare list is read; buckets are below it
 
 
 @njit(cache=True, nogil=True)

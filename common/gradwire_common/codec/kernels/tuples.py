@@ -1,3 +1,5 @@
+# mypy: disable-error-code="arg-type, assignment, return-value"
+# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Words of TUPLES to bits and back, the fast path: four words a flush, several words a look-up, four bitstreams side by side.
 
 Unguarded accesses, and why each is safe:
