@@ -4,7 +4,9 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-QuantizerName = Literal["uniform", "float8-1-5-2", "float8-1-4-3", "float4-1-2-1", "bfloat16", "float32"]
+QuantizerName = Literal[
+    "uniform", "float8-1-5-2", "float8-1-4-3", "float4-1-2-1", "bfloat16", "lossless", "float32"
+]  # lossless is float32 with its exponents coded; float32 is stored as it is: the baseline
 Allocation = Literal["common", "per-tensor"]
 TransformName = Literal["none", "dct"]
 
@@ -25,7 +27,7 @@ class Method(BaseModel):
     @property
     def exact(self) -> bool:
         """True where nothing is lost, so that no residual is needed."""
-        return self.quantizer == "float32"
+        return self.quantizer in ("lossless", "float32")
 
 
 FLOAT32 = Method(quantizer="float32", gamma=0.0)

@@ -11,7 +11,7 @@ from gradwire_common.codec.fit import fit_gennorm
 from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame, read_header
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.quantizers import Float32, Quantizer, build_quantizer
-from gradwire_common.codec.rate_model import common_step, ratio_for_bits
+from gradwire_common.codec.rate_model import spending_step, step_per_tensor
 from gradwire_common.errors import BitstreamError, NonFiniteError
 from gradwire_common.manifest import Layout, Unit
 from gradwire_common.method import Method
@@ -40,11 +40,22 @@ class EncodeReport:
 
 
 class UpdateEncoder:
-    """Makes the frames of updates of one layout with one method. It holds no state between updates."""
+    """Makes the frames of updates of one layout with one method.
+
+    Attributes:
+        step: common step size of the last update, where the search for the next one begins; 0 before the first. The
+            next update's bytes depend on it, so it belongs in checkpoints.
+    """
 
     def __init__(self, layout: Layout, method: Method):
         self.layout = layout
         self.method = method
+        self.step = 0.0
+
+    @property
+    def raw(self) -> bool:
+        """Whether the parameters' entries are stored uncoded."""
+        return self.method.quantizer == "float32"
 
     def encode(
         self,
@@ -73,19 +84,19 @@ class UpdateEncoder:
         for unit, quantizer, model in zip(self.layout.parameters, quantizers, models, strict=True):
             began = time.perf_counter()
             lost = None if residual is None else residual[unit.place]
-            frame = encode_frame(values[unit.place], quantizer, model, residual=lost)
+            frame = encode_frame(values[unit.place], quantizer, model, residual=lost, raw=self.raw)
             yield _account(frame, began, report)
         for unit in self.layout.buffers if with_buffers else ():
             began = time.perf_counter()
-            yield _account(encode_frame(values[unit.place], EXACT), began, report)
+            yield _account(encode_frame(values[unit.place], EXACT, raw=self.raw), began, report)
 
     def _quantizers(self, values: F32, report: EncodeReport) -> list[Quantizer]:
         """Fit every parameter unit and choose its quantiser."""
         name, units = self.method.quantizer, self.layout.parameters
-        if name in ("float32", "bfloat16"):
+        if name in ("float32", "lossless", "bfloat16"):
             for unit in units:
                 check_finite(values, unit)
-            return [build_quantizer(name)] * len(units)
+            return [build_quantizer(name) if name == "bfloat16" else EXACT] * len(units)
         for unit in units:
             try:
                 report.fits.append(fit_gennorm(values[unit.place]))
@@ -95,16 +106,16 @@ class UpdateEncoder:
         if name != "uniform":
             return [build_quantizer(name, model=model) for model in report.fits]
         if self.method.allocation == "per-tensor":
-            steps = [float(ratio_for_bits(model.beta, self.method.bits)) * model.alpha for model in report.fits]
-            return [build_quantizer(name, step=step) for step in steps]
-        report.step = common_step(report.fits, [len(unit) for unit in units], self.method.bits)
+            return [build_quantizer(name, step=step) for step in step_per_tensor(report.fits, self.method.bits)]
+        tensors = [values[unit.place] for unit in units]
+        report.step = self.step = spending_step(tensors, report.fits, self.method.bits, self.step or None)
         return [build_quantizer(name, step=report.step)] * len(units)
 
 
-def encode_exact(values: F32, units: Sequence[Unit]) -> Iterator[bytes]:
-    """Yield a float32 frame for each unit of the flat vector `values`: a snapshot, where `units` are all."""
+def encode_exact(values: F32, units: Sequence[Unit], *, raw: bool = False) -> Iterator[bytes]:
+    """Yield a bit-exact frame for each unit of the flat vector `values`: a snapshot, where `units` are all."""
     for unit in units:
-        yield encode_frame(values[unit.place], EXACT)
+        yield encode_frame(values[unit.place], EXACT, raw=raw)
 
 
 def split_frames(data: bytes | memoryview, units: Sequence[Unit]) -> list[memoryview]:

@@ -102,7 +102,7 @@ class Training:
         """Encode what workers lack, and let the replica have what they will."""
         weights = self.weights
         if weights.exact:
-            frames = list(encode_exact(weights.values, self.layout.pushed(with_buffers)))
+            frames = list(encode_exact(weights.values, self.layout.pushed(with_buffers), raw=self._encoder.raw))
             return Update(version, pb.UPDATE_KIND_WEIGHTS, tuple(frames), with_buffers, weights.digest())
         change = self.accumulator.entries  # its means have been used
         n = self.layout.n_parameters
