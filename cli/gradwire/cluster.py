@@ -152,6 +152,7 @@ class Cluster:
             ClusterError: if one of them fails, or is still there after STOP_SECONDS.
         """
         deadline = time.monotonic() + STOP_SECONDS
+        self.check()
         while self.working:
             if time.monotonic() > deadline:
                 late = next(child for child in self.workers if child.running)

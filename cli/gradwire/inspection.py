@@ -16,7 +16,6 @@ from gradwire_common.codec.fit import fit_gennorm
 from gradwire_common.codec.frames import encode_frame
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.quantizers import (
-    BFloat16,
     Float32,
     Minifloat,
     Quantizer,
@@ -24,7 +23,7 @@ from gradwire_common.codec.quantizers import (
     build_quantizer,
 )
 from gradwire_common.codec.quantizers.minifloat import grid_distortion
-from gradwire_common.codec.rate_model import common_step, distortion, entropy_bits, ratio_for_bits
+from gradwire_common.codec.rate_model import common_step, distortion, entropy_bits, step_per_tensor
 from gradwire_common.errors import DataError, NonFiniteError, UsageError
 from gradwire_common.method import Method
 
@@ -106,24 +105,18 @@ def inspect_tensors(tensors: dict[str, F32], method: Method) -> Iterator[Inspect
             models[name] = fit_gennorm(values)
         except NonFiniteError as error:
             raise NonFiniteError(f"{name}: {error}") from None
-    step = 0.0
-    if method.quantizer == "uniform" and method.allocation == "common":
-        step = common_step(list(models.values()), [values.size for values in tensors.values()], method.bits)
-    for name, values in tensors.items():
-        model = models[name]
-        if method.quantizer == "uniform" and method.allocation == "per-tensor":
-            step = float(ratio_for_bits(model.beta, method.bits)) * model.alpha
-        quantizer = build_quantizer(method.quantizer, model=model, step=step)
-        residual = np.empty_like(values)
-        frame = encode_frame(values, quantizer, model, residual=residual)
-        bits, lost = predict(quantizer, model)
+    for (name, values), quantizer in zip(tensors.items(), _quantizers(tensors, models, method), strict=True):
+        model, residual = models[name], np.empty_like(values)
+        raw = method.quantizer == "float32"
+        frame = encode_frame(values, quantizer, model, residual=residual, raw=raw)
+        bits, lost = predict(quantizer, model, raw=raw)
         yield Inspected(name, values, model, bits, lost, 8 * len(frame) / values.size, nmse(residual, values))
 
 
-def predict(quantizer: Quantizer, model: GenNorm) -> tuple[float | None, float | None]:
+def predict(quantizer: Quantizer, model: GenNorm, *, raw: bool = False) -> tuple[float | None, float | None]:
     """Return bits per entry and NMSE that `model` expects of `quantizer`; None where it does not tell."""
     if isinstance(quantizer, Float32):
-        return 32.0, 0.0
+        return 32.0 if raw else None, 0.0
     if isinstance(quantizer, Uniform):
         ratio = quantizer.step / model.alpha
         return float(entropy_bits(model.beta, ratio)), float(distortion(model.beta, ratio)) * _gain(model)
@@ -132,7 +125,7 @@ def predict(quantizer: Quantizer, model: GenNorm) -> tuple[float | None, float |
         p = p[p > 0]
         lost = float(grid_distortion(quantizer.form, model.beta, quantizer.scale * model.alpha))
         return float((p * np.log2(1 / p)).sum()), lost * _gain(model)
-    return (16.0, None) if isinstance(quantizer, BFloat16) else (None, None)
+    return None, None
 
 
 def nmse(lost: F32, values: F32) -> float:
@@ -168,6 +161,18 @@ def inspection_table(title: str, inspected: list[Inspected], method: Method) -> 
             _nmse(each.nmse),
         )
     return table
+
+
+def _quantizers(tensors: dict[str, F32], models: dict[str, GenNorm], method: Method) -> list[Quantizer]:
+    fits = list(models.values())
+    if method.quantizer in ("float32", "lossless"):
+        return [Float32()] * len(fits)
+    if method.quantizer != "uniform":
+        return [build_quantizer(method.quantizer, model=model) for model in fits]
+    if method.allocation == "per-tensor":
+        return [build_quantizer("uniform", step=step) for step in step_per_tensor(fits, method.bits)]
+    step = common_step(fits, [values.size for values in tensors.values()], method.bits)
+    return [build_quantizer("uniform", step=step)] * len(fits)
 
 
 def _as_float32(dtype: str, data: bytes) -> F32 | None:
