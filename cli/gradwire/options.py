@@ -89,32 +89,31 @@ def _file_flag() -> inspect.Parameter:
 
 def _flag(name: str, field: "FieldInfo", panel: str) -> inspect.Parameter:
     flag = "--" + name.replace("_", "-")
-    kind = _bare(field.annotation)
+    switch = field.annotation is bool
     option = typer.Option(
-        f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
-        metavar=None if kind is bool else _metavar(kind),
+        f"{flag}/--no-{flag[2:]}" if switch else flag,
+        metavar=None if switch else _metavar(field.annotation),
         help=f"{field.description}{_range(field)}{_default(field.default)}",
         show_default=False,
         rich_help_panel=panel,
     )
-    return _parameter(name, Annotated[(bool if kind is bool else str) | None, option])
+    return _parameter(name, Annotated[(bool if switch else str) | None, option])
 
 
 def _parameter(name: str, annotation: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _bare(annotation: Any) -> Any:
-    """Return the type without "or None" and annotations."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        annotation = next(each for each in get_args(annotation) if each is not types.NoneType)
-    return annotation
-
-
-def _metavar(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return "|".join(get_args(kind))
-    return _METAVARS[get_origin(kind) or kind]
+def _metavar(annotation: Any) -> str:
+    """Return how the help shows what a flag takes."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _metavar(parts[0])
+    if origin in (Union, types.UnionType):
+        return "|".join(_metavar(part) for part in parts if part is not types.NoneType)
+    if origin is Literal:
+        return "|".join(parts)
+    return _METAVARS[origin or annotation]
 
 
 def _range(field: "FieldInfo") -> str:
