@@ -100,6 +100,8 @@ def picture(history: History) -> RenderableType:
     figures.add_row("test accuracy", _accuracy(history))
     figures.add_row("up", _traffic(history, "up"))
     figures.add_row("down", _traffic(history, "down"))
+    if budget := _budget(history):
+        figures.add_row("budget", budget)
     figures.add_row("time", _split(history))
     return Group(head, figures)
 
@@ -116,6 +118,7 @@ def line(history: History) -> str:
             f"accuracy {_accuracy(history)}",
             f"up {newest.bits_up:.2f} bits/entry ({FLOAT32_BITS / (newest.bits_up or FLOAT32_BITS):.1f}x)",
             f"down {newest.bits_down:.2f} bits/entry ({FLOAT32_BITS / (newest.bits_down or FLOAT32_BITS):.1f}x)",
+            *filter(None, [_budget(history) and f"budget {_budget(history)}"]),
             _split(history),
             _eta(history),
         ]
@@ -147,6 +150,14 @@ def _traffic(history: History, direction: str) -> str:
     bits = getattr(history.rounds[-1], f"bits_{direction}")
     ratio = f"{FLOAT32_BITS / bits:5.1f}x smaller than float32" if bits else ""
     return f"{bits:6.2f} bits/entry  {ratio}  {format_size(getattr(history, f'bytes_{direction}'))} so far"
+
+
+def _budget(history: History) -> str:
+    """Return budget used / allowed in the newest round; nothing where there is none."""
+    newest = history.rounds[-1] if history.rounds else None
+    if newest is None or not newest.budget:
+        return ""
+    return f"{format_size(newest.spent)} / {format_size(newest.budget)} ({newest.spent / newest.budget:.1%})"
 
 
 def _split(history: History) -> str:

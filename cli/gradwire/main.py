@@ -102,6 +102,8 @@ def inspect(
     """Fit every tensor of a file: shape, scale, bits and distortion, predicted and achieved."""
     from gradwire.inspection import inspect_file
 
+    if config.uplink.auto:
+        raise UsageError("bits: got 'auto', want a number: a file has no link")
     inspect_file(file, config.uplink, plot or file.with_suffix(".png"))
 
 

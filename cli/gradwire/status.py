@@ -3,6 +3,7 @@
 from rich.console import Console, Group
 from rich.table import Table
 
+from gradwire.display import NOTHING
 from gradwire.monitor import Monitor
 from gradwire_common.errors import UnavailableError
 from gradwire_common.units import format_size
@@ -48,7 +49,9 @@ def run_table(reply: pb.StatusReply) -> Table:
 
 def workers_table(reply: pb.StatusReply) -> Table:
     """Return one row a worker."""
-    table = Table("worker", "slot", "state", "last round", "sent", "received", "slowed up", "slowed down")
+    table = Table(
+        "worker", "slot", "state", "last round", "sent", "received", "slowed up", "slowed down", "budget used"
+    )
     for worker in sorted(reply.workers, key=lambda each: each.slot):
         table.add_row(
             worker.worker_id,
@@ -59,5 +62,6 @@ def workers_table(reply: pb.StatusReply) -> Table:
             format_size(worker.bytes_down),
             f"{worker.limited_up:.1f} s",
             f"{worker.limited_down:.1f} s",
+            f"{worker.spent / worker.budget:.1%} of {format_size(worker.budget)}" if worker.budget else NOTHING,
         )
     return table

@@ -55,10 +55,16 @@ def run_train(config: Config, *, compare: bool = False, json_file: Path | None =
 
 
 def label(config: Config) -> str:
-    """Return how people call the coding of a run: "2 bits", "float8-1-5-2"."""
+    """Return how people call the coding of a run: "2 bits", "auto bits", "float8-1-5-2"."""
     if config.quantizer != "uniform":
         return config.quantizer
-    return f"{config.bits:g} bits" if isinstance(config.bits, float) else f"{config.bits} bits"
+    return (
+        f"{config.bits} bits"
+        if config.uplink.auto
+        else f"{config.bits:g} bits"
+        if isinstance(config.bits, float)
+        else f"{config.bits} bits"
+    )
 
 
 def _baseline(config: Config, folder: Path) -> Config:

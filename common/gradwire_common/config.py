@@ -4,13 +4,14 @@ import json
 import os
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from gradwire_common.errors import ConfigError
-from gradwire_common.method import FLOAT32, Allocation, Method, QuantizerName, TransformName
+from gradwire_common.method import BITS_MAX, BITS_MIN, FLOAT32, Allocation, Method, QuantizerName, TransformName
 from gradwire_common.units import parse_rate, parse_size
 
 ENV_PREFIX = "GRADWIRE_"
@@ -34,7 +35,17 @@ def _json(value: Any) -> Any:
         raise ValueError('a JSON object such as {"momentum": 0.9}') from None
 
 
+def _bits(value: Any) -> float | str:
+    with suppress(TypeError, ValueError):
+        if value == AUTO or BITS_MIN <= (value := float(value)) <= BITS_MAX:
+            return value  # type: ignore[no-any-return]
+    raise ValueError(f"a number from {BITS_MIN:g} to {BITS_MAX:g}, or {AUTO}")
+
+
 Unlimited = "none"
+AUTO = "auto"
+AUTO_BITS_DOWN = 2.0  # bits per entry of the broadcast where the uplink's are auto and nothing else is said
+Bits = Annotated[float | Literal["auto"], PlainValidator(_bits)]
 Rate = Annotated[str, _checked(lambda text: text == Unlimited or parse_rate(text))]
 Size = Annotated[str, _checked(parse_size)]
 Options = Annotated[dict[str, Any], BeforeValidator(_json)]
@@ -61,9 +72,15 @@ class CodingSettings(_Section):
     """How updates are coded."""
 
     quantizer: QuantizerName = Field("uniform", description="quantiser of the gradients")
-    bits: float = Field(2.0, ge=0.01, le=8.0, description="bits per gradient entry (uniform)")
+    bits: Bits = Field(
+        2.0,
+        description=f"bits per gradient entry, {BITS_MIN:g} to {BITS_MAX:g}, or auto: what the link allows (uniform)",
+    )
     bits_down: float | None = Field(
-        None, ge=0.01, le=8.0, description="bits per entry of the broadcast; --bits when not given"
+        None,
+        ge=0.01,
+        le=8.0,
+        description="bits per entry of the broadcast; --bits when not given, 2 where that is auto",
     )
     allocation: Allocation = Field("common", description="one step size for all tensors, or the same bits for each")
     gamma: float = Field(1.0, ge=0.0, le=1.0, description="decay of the residual memory; 0 switches it off")
@@ -83,6 +100,7 @@ class ServerSettings(_Section):
     rate_up: Rate = Field(Unlimited, description="most a worker may send, such as '20 Mbit/s'")
     rate_down: Rate = Field(Unlimited, description="most a worker is sent, such as '20 Mbit/s'")
     burst: Size = Field("256 KiB", description="bytes that may pass a rate limit at once")
+    transfer_seconds: float = Field(1.0, gt=0, description="how long a push may take at the rate limit (bits auto)")
     heartbeat: float = Field(2.0, gt=0, description="seconds between heartbeats; a worker is dead after three missed")
     reflection: bool = Field(False, description="offer gRPC reflection")
 
@@ -141,7 +159,8 @@ class Config(TaskSettings, WorkerSettings, ServerSettings, CodingSettings, RunSe
         """How pushes are coded."""
         return Method(
             quantizer=self.quantizer,
-            bits=self.bits,
+            bits=AUTO_BITS_DOWN if self.bits == AUTO else self.bits,
+            auto=self.bits == AUTO and self.quantizer == "uniform",
             allocation=self.allocation,
             gamma=self.gamma,
             transform=self.transform,
@@ -152,7 +171,7 @@ class Config(TaskSettings, WorkerSettings, ServerSettings, CodingSettings, RunSe
         """How the changes of the replica are coded. Its residual memory is what the replica lacks, so gamma is 1."""
         if self.quantizer == "float32":
             return FLOAT32
-        bits = self.bits if self.bits_down is None else self.bits_down
+        bits = self.uplink.bits if self.bits_down is None else self.bits_down
         return Method(quantizer=self.quantizer, bits=bits, allocation=self.allocation, gamma=1.0, transform="none")
 
 

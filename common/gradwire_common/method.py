@@ -10,6 +10,8 @@ QuantizerName = Literal[
 Allocation = Literal["common", "per-tensor"]
 TransformName = Literal["none", "dct"]
 
+BITS_MIN, BITS_MAX = 0.01, 8.0  # per entry; what the uniform quantiser is made for
+
 QUANTIZER_NAMES: tuple[str, ...] = get_args(QuantizerName)
 
 
@@ -19,7 +21,8 @@ class Method(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     quantizer: QuantizerName = Field("uniform", description="quantiser of the entries")
-    bits: float = Field(2.0, ge=0.01, le=8.0, description="bits per entry that the uniform quantiser aims at")
+    bits: float = Field(2.0, ge=BITS_MIN, le=BITS_MAX, description="bits per entry that the uniform quantiser aims at")
+    auto: bool = Field(False, description="whether each push takes as many bits as its budget allows instead (uniform)")
     allocation: Allocation = Field("common", description="one step size for all tensors, or the same bits for each")
     gamma: float = Field(1.0, ge=0.0, le=1.0, description="decay of the residual memory; 0 switches it off")
     transform: TransformName = Field("none", description="orthonormal transform before quantising")

@@ -64,6 +64,7 @@ class UpdateEncoder:
         *,
         with_buffers: bool = False,
         report: EncodeReport | None = None,
+        bits: float | None = None,
     ) -> Iterator[bytes]:
         """Yield one frame a unit: the parameters' entries coded by the method, then the buffers' in float32.
 
@@ -71,15 +72,16 @@ class UpdateEncoder:
             values: (n_parameters,) or longer float32 in layout order, transformed already.
             residual: (n_parameters,) float32 or None; receives what quantising lost. May be `values` itself.
             with_buffers: whether the frames of the buffers follow; `values` must hold them then.
-            report: filled in while frames are made.
+            report: filled in while frames are made. One that holds the fits of `values` already spares fitting again.
+            bits: bits per entry in place of the method's.
 
         Raises:
             NonFiniteError: at the first frame, if a parameter's entries are not all finite; names the tensor.
         """
         report = report if report is not None else EncodeReport()
         began = time.perf_counter()
-        quantizers = self._quantizers(values, report)
-        report.fit_seconds = time.perf_counter() - began
+        quantizers = self._quantizers(values, report, self.method.bits if bits is None else bits)
+        report.fit_seconds += time.perf_counter() - began
         models: list[GenNorm | None] = [*report.fits] or [None] * len(quantizers)
         for unit, quantizer, model in zip(self.layout.parameters, quantizers, models, strict=True):
             began = time.perf_counter()
@@ -90,14 +92,14 @@ class UpdateEncoder:
             began = time.perf_counter()
             yield _account(encode_frame(values[unit.place], EXACT, raw=self.raw), began, report)
 
-    def _quantizers(self, values: F32, report: EncodeReport) -> list[Quantizer]:
+    def _quantizers(self, values: F32, report: EncodeReport, bits: float) -> list[Quantizer]:
         """Fit every parameter unit and choose its quantiser."""
         name, units = self.method.quantizer, self.layout.parameters
         if name in ("float32", "lossless", "bfloat16"):
             for unit in units:
                 check_finite(values, unit)
             return [build_quantizer(name) if name == "bfloat16" else EXACT] * len(units)
-        for unit in units:
+        for unit in () if report.fits else units:
             try:
                 report.fits.append(fit_gennorm(values[unit.place]))
             except NonFiniteError:
@@ -106,9 +108,9 @@ class UpdateEncoder:
         if name != "uniform":
             return [build_quantizer(name, model=model) for model in report.fits]
         if self.method.allocation == "per-tensor":
-            return [build_quantizer(name, step=step) for step in step_per_tensor(report.fits, self.method.bits)]
+            return [build_quantizer(name, step=step) for step in step_per_tensor(report.fits, bits)]
         tensors = [values[unit.place] for unit in units]
-        report.step = self.step = spending_step(tensors, report.fits, self.method.bits, self.step or None)
+        report.step = self.step = spending_step(tensors, report.fits, bits, self.step or None)
         return [build_quantizer(name, step=report.step)] * len(units)
 
 

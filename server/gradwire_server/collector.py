@@ -29,11 +29,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """A whole push and what its worker told with it."""
+    """A whole push and what its worker told with it.
+
+    Attributes:
+        budget: bytes on the wire that it was allowed; 0 for no budget.
+        spent: bytes on the wire that it took.
+    """
 
     push: Push
     loss: float
     times: pb.StepTimes
+    budget: int = 0
+    spent: int = 0
 
 
 class Collector:
@@ -196,4 +203,6 @@ def _record(round_: int, contributions: list[Contribution]) -> pb.RoundRecord:
         samples=sum(each.push.samples for each in contributions),
         loss=sum(n * loss for n, loss in known) / samples if known else math.nan,
         worker_times=pb.StepTimes(**times),
+        budget=sum(each.budget for each in contributions),
+        spent=sum(each.spent for each in contributions if each.budget),
     )

@@ -1,6 +1,6 @@
 """Members: sessions, slots, and who is alive. Time is an argument, in seconds of any monotonic clock."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from gradwire_common.errors import GradwireError, JoinError, SessionError
@@ -20,6 +20,7 @@ class Member:
         alive: neither left nor dead.
         sent: the newest version that it has been sent; -1 for none.
         last_round: the newest round that a push of it counted in.
+        budget, spent: bytes on the wire that its last push was allowed, and took.
     """
 
     worker_id: str
@@ -29,6 +30,8 @@ class Member:
     alive: bool = True
     sent: int = -1
     last_round: int = 0
+    budget: int = 0
+    spent: int = 0
 
 
 class Members:
@@ -84,6 +87,16 @@ class Members:
             member.last_round = old.last_round
         self._by_id[worker_id] = self._by_session[member.session] = member
         return member
+
+    def restore(self, slots: Mapping[str, int], alive: Collection[int], deadline: float) -> None:
+        """Keep the slots of workers of a run that goes on; those at `alive` have until `deadline` to come back."""
+        for worker_id, slot in slots.items():
+            self._by_id[worker_id] = Member(worker_id, slot, self._new_session(), deadline, slot in alive)
+
+    @property
+    def slot_of(self) -> dict[str, int]:
+        """The slot of every worker that ever joined, unless it is another's by now."""
+        return {member.worker_id: member.slot for member in self}
 
     def hear(self, session: str, now: float) -> Member:
         """Return the member that speaks, which is alive by that.

@@ -66,6 +66,11 @@ class Gate:
         self.n_bytes = 0
         self.waited = 0.0
 
+    @property
+    def tokens(self) -> int:
+        """Bytes that may pass at once now, below zero what is owed; 0 where there is no limit."""
+        return 0 if self._bucket is None else self._bucket.tokens(self._clock())
+
     async def take(self, n: int) -> None:
         """Wait until `n` bytes may pass. A wait that is cancelled gives its tokens back."""
         self.n_bytes += n

@@ -29,8 +29,10 @@ async def read_header(context: Any) -> pb.PushHeader:
     return header
 
 
-async def read_frames(context: Any, run: Run, member: Member, header: pb.PushHeader, staging: Staging) -> pb.PushEnd:
-    """Read the chunks of a push into `staging`, none sooner than the worker's bucket allows; return its end.
+async def read_frames(
+    context: Any, run: Run, member: Member, header: pb.PushHeader, staging: Staging
+) -> tuple[pb.PushEnd, int]:
+    """Read the chunks of a push into `staging`, none sooner than the bucket allows; return its end and its wire bytes.
 
     Raises:
         BitstreamError: chunks that cannot be right, or no end.
@@ -38,16 +40,18 @@ async def read_frames(context: Any, run: Run, member: Member, header: pb.PushHea
     """
     gate = run.gates_of(member).up
     most = wire_bytes(run.settings.limits.chunk_bytes + MESSAGE_FIELDS)
+    spent = 0
     while True:
         message, n_bytes = await _read(context, gate, most)
         run.records.sent_up(header.round, n_bytes)
         run.hear(header.session)
+        spent += n_bytes
         match message.WhichOneof("part") if message is not grpc.aio.EOF else None:
             case "chunk":
                 staging.add(message.chunk.offset, message.chunk.data)
             case "end":
                 end: pb.PushEnd = message.end
-                return end
+                return end, spent
             case part:
                 raise BitstreamError(f"push stops with {part} after {staging.length} bytes, want chunks and an end")
 

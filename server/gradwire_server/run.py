@@ -176,8 +176,10 @@ class Run:
         if transform != self.settings.uplink.transform:
             raise UsageError(f"{what}: got transform {transform!r}, want {self.settings.uplink.transform!r}")
 
-    async def take(self, member: Member, header: pb.PushHeader, data: memoryview, end: pb.PushEnd) -> Verdict:
-        """Let a whole push count, where it may.
+    async def take(
+        self, member: Member, header: pb.PushHeader, data: memoryview, end: pb.PushEnd, spent: int
+    ) -> Verdict:
+        """Let a whole push count, where it may; `spent` are the bytes that it took on the wire.
 
         Raises:
             DataError: it is damaged.
@@ -188,10 +190,10 @@ class Run:
         push = Push(data, header.samples, header.with_buffers)
         await self.collector.check(push)
         self.hear(header.session)
-        told = Contribution(push, end.loss, end.times)
+        told = Contribution(push, end.loss, end.times, end.budget, spent)
         verdict = self.collector.count(member.slot, member.worker_id, header.round, told)
         if verdict is Verdict.COUNTED:
-            member.last_round = header.round
+            member.last_round, member.budget, member.spent = header.round, end.budget, spent
         return verdict
 
     async def _take_weights(self, member: Member, data: memoryview) -> Verdict:

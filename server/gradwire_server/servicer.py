@@ -14,7 +14,7 @@ from gradwire_server.receiving import read_frames, read_header
 from gradwire_server.rounds import Verdict
 from gradwire_server.run import Run
 from gradwire_server.staging import Staging
-from gradwire_server.status import join_reply, status_reply
+from gradwire_server.status import join_reply, limits, status_reply
 
 _VERDICTS = {
     Verdict.COUNTED: pb.VERDICT_COUNTED,
@@ -44,16 +44,16 @@ class ParameterServer(rpc.ParameterServerServicer):
         header = await read_header(context)
         member = run.hear(header.session)
         units, verdict = run.expected_units(member, header)
-        self._charge_up(member, header, header.round)
+        spent = self._charge_up(member, pb.PushMessage(header=header), header.round)
         length = 0
         if verdict is Verdict.COUNTED:
             staging = Staging(units, run.settings.limits.chunk_bytes)
             try:
-                end = await read_frames(context, run, member, header, staging)
+                end, n_bytes = await read_frames(context, run, member, header, staging)
             except asyncio.CancelledError:
                 run.connection_broke(member)
                 raise
-            verdict = await run.take(member, header, staging.finish(end.length), end)
+            verdict = await run.take(member, header, staging.finish(end.length), end, spent + n_bytes)
             length = end.length
         receipt = pb.Receipt(verdict=_VERDICTS[verdict], round=header.round, length=length)
         self._charge_down(member, receipt, header.round)
@@ -81,7 +81,9 @@ class ParameterServer(rpc.ParameterServerServicer):
         """Note that a worker is alive."""
         run = self._run
         member = run.hear(request.session)
-        reply = pb.HeartbeatReply(weights_wanted=run.weights_wanted(member), version=run.rounds.version or 0)
+        reply = pb.HeartbeatReply(
+            weights_wanted=run.weights_wanted(member), version=run.rounds.version or 0, limits=limits(run)
+        )
         self._charge(member, request, reply, run.rounds.open_round)
         return reply
 
@@ -125,10 +127,11 @@ class ParameterServer(rpc.ParameterServerServicer):
         self._charge_up(member, request, round_)
         self._charge_down(member, reply, round_)
 
-    def _charge_up(self, member: Member, request: Any, round_: int) -> None:
+    def _charge_up(self, member: Member, request: Any, round_: int) -> int:
         n_bytes = wire_bytes(request.ByteSize()) + CALL_BYTES
         self._run.gates_of(member).up.charge(n_bytes)
         self._run.records.sent_up(round_, n_bytes)
+        return n_bytes
 
     def _charge_down(self, member: Member, reply: Any, round_: int) -> None:
         n_bytes = wire_bytes(reply.ByteSize())

@@ -18,6 +18,7 @@ class Settings:
         workers: slots that the run begins with.
         rounds: the version that it ends at; 0 for no end.
         heartbeat: seconds.
+        transfer_seconds: that a push with a budget may take.
     """
 
     name: str = "run"
@@ -30,6 +31,7 @@ class Settings:
     uplink: Method = field(default_factory=Method)
     downlink: Method = field(default_factory=Method)
     limits: Limits = field(default_factory=Limits)
+    transfer_seconds: float = 1.0
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -58,6 +60,7 @@ class Settings:
             uplink=config.uplink,
             downlink=config.downlink,
             limits=Limits(_rate(config.rate_up), _rate(config.rate_down), parse_size(config.burst)),
+            transfer_seconds=config.transfer_seconds,
         )
 
 

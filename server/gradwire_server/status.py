@@ -34,6 +34,8 @@ def limits(run: Run) -> pb.Limits:
         rate_down=allowed.rate_down,
         burst=allowed.burst if allowed.limited else 0,
         chunk_bytes=allowed.chunk_bytes,
+        share_up=allowed.rate_up,
+        transfer_seconds=run.settings.transfer_seconds,
     )
 
 
@@ -66,4 +68,8 @@ def _worker(run: Run, member: Member) -> pb.WorkerStatus:
         bytes_down=gates.down.n_bytes,
         limited_up=gates.up.waited,
         limited_down=gates.down.waited,
+        budget=member.budget,
+        spent=member.spent,
+        tokens_up=gates.up.tokens,
+        tokens_down=gates.down.tokens,
     )

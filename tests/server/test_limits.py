@@ -31,7 +31,7 @@ def trained_once(address: str) -> tuple[list[float], int, pb.WorkerStatus]:
     worker.watch()
     worker.receive()
     clock.append(time.monotonic())
-    assert worker.push(VALUES, 1).length == n_bytes > 2 * (BURST + LEAD)
+    assert worker.push(VALUES, 1).length >= n_bytes > 2 * (BURST + LEAD)
     clock.append(time.monotonic())
     (status,) = worker.status().workers
     worker.channel.close()

@@ -41,6 +41,7 @@ class Client:
 
     Attributes:
         reply: the answer to the last join.
+        limits: what the server's token buckets allow, as last heard.
         end: why the run ended, once somebody knows; pushes are not repeated then.
         on_rejoin: called with the answer to every later join; raises if the worker cannot go on with it.
     """
@@ -58,6 +59,7 @@ class Client:
         self.server = server
         self.manifest = manifest
         self.reply = pb.JoinReply()
+        self.limits = pb.Limits()
         self.end: str | None = None
         self.on_rejoin: Callable[[pb.JoinReply], None] = lambda _: None
         self._request = pb.JoinRequest(
@@ -75,6 +77,11 @@ class Client:
         self._channel = grpc.insecure_channel(server, options=CLIENT_OPTIONS)
         self._stub: Any = ParameterServerStub(self._channel)  # type: ignore[no-untyped-call]
 
+    @property
+    def chunk_bytes(self) -> int:
+        """Most bytes of data in a chunk of a push."""
+        return self.limits.chunk_bytes or chunk_size(self.limits.rate_up)
+
     def join(self) -> pb.JoinReply:
         """Become a worker of the run.
 
@@ -84,6 +91,7 @@ class Client:
         """
         with self._joining:
             self.reply = self._join()
+            self.limits = self.reply.limits
         return self.reply
 
     def push(self, push: PendingPush) -> "Sending":
@@ -128,6 +136,8 @@ class Client:
         reply: pb.HeartbeatReply = self._patiently(
             lambda session: self._stub.Heartbeat(pb.HeartbeatRequest(session=session), timeout=CALL_TIMEOUT)
         )
+        if reply.HasField("limits"):
+            self.limits = reply.limits
         return reply
 
     def report(self, version: int, count: int, correct: int, loss_sum: float) -> None:
@@ -175,7 +185,7 @@ class Client:
             except GradwireError as error:
                 self._leave(reply.session, str(error))
                 raise
-            self.reply = reply
+            self.reply, self.limits = reply, reply.limits
 
     def _leave(self, session: str, reason: str) -> None:
         with contextlib.suppress(grpc.RpcError):
@@ -212,10 +222,8 @@ class Sending:
         self._start()
 
     def _start(self) -> None:
-        reply = self._client.reply
-        self._session = reply.session
-        size = reply.limits.chunk_bytes or chunk_size(reply.limits.rate_up)
-        self._call = self._client._stub.Push.future(self._push.messages(reply.session, size))
+        self._session = self._client.reply.session
+        self._call = self._client._stub.Push.future(self._push.messages(self._session, self._client.chunk_bytes))
 
     def receipt(self) -> pb.Receipt:
         """Return the server's answer once all frames have been appended and the push is closed.

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from gradwire_common.config import AUTO
 from gradwire_common.errors import ConfigError, UsageError
 from gradwire_common.method import Method
 
@@ -25,7 +26,7 @@ def options_of(group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked_overrides(**given: Any) -> dict[str, Any]:
-    """Return the settings of the method that are given; bits alone imply the uniform quantiser.
+    """Return the settings of the method that are given; bits alone imply the uniform quantiser, "auto" its budgets.
 
     Raises:
         ConfigError: a value that cannot be; names it.
@@ -33,6 +34,9 @@ def checked_overrides(**given: Any) -> dict[str, Any]:
     overrides = {name: value for name, value in given.items() if value is not None}
     if "bits" in overrides:
         overrides.setdefault("quantizer", "uniform")
+        overrides["auto"] = overrides["bits"] == AUTO
+        if overrides["auto"]:
+            del overrides["bits"]
     overridden(Method(), overrides)
     return overrides
 

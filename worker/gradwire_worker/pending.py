@@ -39,10 +39,10 @@ class PendingPush:
             self.n_bytes += len(frame)
             self._changed.notify_all()
 
-    def close(self, loss: float = float("nan"), times: pb.StepTimes | None = None) -> None:
-        """Say that there are no further frames."""
+    def close(self, loss: float = float("nan"), times: pb.StepTimes | None = None, budget: int = 0) -> None:
+        """Say that there are no further frames, and what the push was allowed."""
         with self._changed:
-            self._end = pb.PushEnd(length=self.n_bytes, loss=loss, times=times)
+            self._end = pb.PushEnd(length=self.n_bytes, loss=loss, times=times, budget=budget)
             self._changed.notify_all()
 
     def abandon(self) -> None:

@@ -1,24 +1,28 @@
 """RemoteOptimizer: a torch optimizer whose step() is a round of a parameter server."""
 
 import logging
+import math
 import os
 import socket
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import nn
 
+from gradwire_common.budget import BudgetEncoder
 from gradwire_common.coefficients import to_coefficients
+from gradwire_common.config import AUTO
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_common.manifest import Role
-from gradwire_common.method import Allocation, QuantizerName, TransformName
+from gradwire_common.method import BITS_MAX, Allocation, QuantizerName, TransformName
 from gradwire_common.update import EncodeReport, UpdateEncoder
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.wire import method_from_message
+from gradwire_worker.budget import frames_budget, push_budget
 from gradwire_worker.client import Client
 from gradwire_worker.gradients import FlatModel, Group, manifest_of
 from gradwire_worker.membership import Membership
@@ -62,7 +66,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         server: str = "127.0.0.1:50051",
         *,
         param_groups: Sequence[Group] | None = None,
-        bits: float | None = None,
+        bits: float | Literal["auto"] | None = None,
         quantizer: QuantizerName | None = None,
         gamma: float | None = None,
         transform: TransformName | None = None,
@@ -79,7 +83,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
             server: "host:port".
             param_groups: as for torch.optim: dicts of "params" and options that differ from the server's, such as
                 weight_decay=0. Parameters in none of them are frozen.
-            bits: bits per entry; implies the uniform quantiser.
+            bits: bits per entry, or "auto" for what the link allows; implies the uniform quantiser.
             quantizer: as in the settings; None for what the server says, here and in the next three.
             gamma: decay of the residual memory.
             transform: orthonormal transform before quantising.
@@ -119,7 +123,9 @@ class RemoteOptimizer(torch.optim.Optimizer):
         reply = self._member.enter(self._flat.read_weights)
         try:
             self.method = overridden(method_from_message(reply.method), overrides)
+            self._check_limits()
             self._encoder = UpdateEncoder(manifest.layout, self.method)
+            self._spender = BudgetEncoder(self._encoder)
             layout = manifest.layout
             self._u = self._flat.new_vector(layout.n_parameters + layout.n_buffers)
             self._memory = ResidualMemory(self._flat.new_vector(layout.n_parameters), self.method.gamma)
@@ -133,6 +139,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         self.evaluate_every = reply.evaluate_every
         self._buffers_every = reply.buffers_every
         self.last_step: StepReport | None = None
+        self._computed = math.inf  # seconds, of the step before
         self._stepped = time.perf_counter()
         log.info(
             "joined run %r at %s as slot %d of %d, at version %d",
@@ -256,7 +263,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
         to_coefficients(self._u, layout, self.method.transform)
         self._memory.add_to(self._u[:n])
         report = EncodeReport()
-        frames = self._encoder.encode(self._u, self._memory.values, with_buffers=with_buffers, report=report)
+        budget = self._budget(compute)
+        frames = self._encode(budget, with_buffers, report)
         first = next(frames)  # what cannot be pushed is refused here, with nothing sent or lost
 
         push = PendingPush(pb.PUSH_KIND_GRADIENT, round_, self.version, samples, with_buffers, self.method.transform)
@@ -273,7 +281,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
                 encode=report.encode_seconds,
                 last=self.last_step,
             )
-            push.close(loss, times)
+            push.close(loss, times, budget)
             encoded = time.perf_counter()
             verdict = sending.receipt().verdict
             counted = verdict == pb.VERDICT_COUNTED or (verdict == pb.VERDICT_DUPLICATE and sending.repeated)
@@ -302,7 +310,32 @@ class RemoteOptimizer(torch.optim.Optimizer):
             wire_bytes=push.wire_bytes,
             bits_per_entry=8 * push.wire_bytes / n,
             step_size=report.step,
+            budget=budget,
         )
+
+    def _budget(self, compute: float) -> int:
+        """Return the bytes on the wire that this push may take; 0 where it has no budget.
+
+        Of this step's time to compute and the last one's the shorter counts: one that was held up is no pace.
+        """
+        idle, self._computed = min(compute, self._computed), compute
+        return push_budget(self._member.client.limits, idle) if self.method.auto else 0
+
+    def _encode(self, budget: int, with_buffers: bool, report: EncodeReport) -> Iterator[bytes]:
+        """Yield the frames of u; whole ones that fit the budget, where there is any."""
+        residual = self._memory.values
+        if not budget:
+            bits = BITS_MAX if self.method.auto else None
+            return self._encoder.encode(self._u, residual, with_buffers=with_buffers, report=report, bits=bits)
+        room = frames_budget(budget, self._member.client.chunk_bytes)
+        return iter(self._spender.encode(self._u, residual, room, with_buffers=with_buffers, report=report))
+
+    def _check_limits(self) -> None:
+        if self.method.auto and not self._member.client.limits.share_up:
+            raise UsageError(
+                f"bits: got {AUTO!r}, but server {self._member.client.server} sets no rate_up; want one, which "
+                "budgets are made of, or a number of bits per entry"
+            )
 
     def _load(self) -> None:
         """Bring the replica's newest tensors into the model."""

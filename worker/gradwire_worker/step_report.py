@@ -25,6 +25,7 @@ class StepReport:
         wire_bytes: of the push on the wire, framing included.
         bits_per_entry: bits on the wire per parameter.
         step_size: common step size of the quantiser, in gradient units; 0 where there is none.
+        budget: bytes on the wire that the push was allowed; 0 where it had no budget.
     """
 
     round: int
@@ -42,6 +43,7 @@ class StepReport:
     wire_bytes: int
     bits_per_entry: float
     step_size: float
+    budget: int = 0
 
     def __str__(self) -> str:
         return (

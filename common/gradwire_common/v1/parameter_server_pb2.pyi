@@ -138,30 +138,36 @@ class JoinReply(_message.Message):
     def __init__(self, session: _Optional[str] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., weights_wanted: bool = ..., heartbeat_ms: _Optional[int] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., buffers_every: _Optional[int] = ..., evaluate_every: _Optional[int] = ..., run: _Optional[str] = ...) -> None: ...
 
 class Method(_message.Message):
-    __slots__ = ("quantizer", "bits", "allocation", "gamma", "transform")
+    __slots__ = ("quantizer", "bits", "allocation", "gamma", "transform", "auto")
     QUANTIZER_FIELD_NUMBER: _ClassVar[int]
     BITS_FIELD_NUMBER: _ClassVar[int]
     ALLOCATION_FIELD_NUMBER: _ClassVar[int]
     GAMMA_FIELD_NUMBER: _ClassVar[int]
     TRANSFORM_FIELD_NUMBER: _ClassVar[int]
+    AUTO_FIELD_NUMBER: _ClassVar[int]
     quantizer: str
     bits: float
     allocation: str
     gamma: float
     transform: str
-    def __init__(self, quantizer: _Optional[str] = ..., bits: _Optional[float] = ..., allocation: _Optional[str] = ..., gamma: _Optional[float] = ..., transform: _Optional[str] = ...) -> None: ...
+    auto: bool
+    def __init__(self, quantizer: _Optional[str] = ..., bits: _Optional[float] = ..., allocation: _Optional[str] = ..., gamma: _Optional[float] = ..., transform: _Optional[str] = ..., auto: bool = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("rate_up", "rate_down", "burst", "chunk_bytes")
+    __slots__ = ("rate_up", "rate_down", "burst", "chunk_bytes", "share_up", "transfer_seconds")
     RATE_UP_FIELD_NUMBER: _ClassVar[int]
     RATE_DOWN_FIELD_NUMBER: _ClassVar[int]
     BURST_FIELD_NUMBER: _ClassVar[int]
     CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHARE_UP_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_SECONDS_FIELD_NUMBER: _ClassVar[int]
     rate_up: int
     rate_down: int
     burst: int
     chunk_bytes: int
-    def __init__(self, rate_up: _Optional[int] = ..., rate_down: _Optional[int] = ..., burst: _Optional[int] = ..., chunk_bytes: _Optional[int] = ...) -> None: ...
+    share_up: int
+    transfer_seconds: float
+    def __init__(self, rate_up: _Optional[int] = ..., rate_down: _Optional[int] = ..., burst: _Optional[int] = ..., chunk_bytes: _Optional[int] = ..., share_up: _Optional[int] = ..., transfer_seconds: _Optional[float] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
     __slots__ = ("session",)
@@ -170,12 +176,14 @@ class HeartbeatRequest(_message.Message):
     def __init__(self, session: _Optional[str] = ...) -> None: ...
 
 class HeartbeatReply(_message.Message):
-    __slots__ = ("weights_wanted", "version")
+    __slots__ = ("weights_wanted", "version", "limits")
     WEIGHTS_WANTED_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
     weights_wanted: bool
     version: int
-    def __init__(self, weights_wanted: bool = ..., version: _Optional[int] = ...) -> None: ...
+    limits: Limits
+    def __init__(self, weights_wanted: bool = ..., version: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
 
 class LeaveRequest(_message.Message):
     __slots__ = ("session", "reason")
@@ -226,14 +234,16 @@ class Chunk(_message.Message):
     def __init__(self, offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class PushEnd(_message.Message):
-    __slots__ = ("length", "loss", "times")
+    __slots__ = ("length", "loss", "times", "budget")
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     TIMES_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
     length: int
     loss: float
     times: StepTimes
-    def __init__(self, length: _Optional[int] = ..., loss: _Optional[float] = ..., times: _Optional[_Union[StepTimes, _Mapping]] = ...) -> None: ...
+    budget: int
+    def __init__(self, length: _Optional[int] = ..., loss: _Optional[float] = ..., times: _Optional[_Union[StepTimes, _Mapping]] = ..., budget: _Optional[int] = ...) -> None: ...
 
 class StepTimes(_message.Message):
     __slots__ = ("compute", "copy", "fit", "encode", "send", "wait")
@@ -360,7 +370,7 @@ class StatusReply(_message.Message):
     def __init__(self, run: _Optional[str] = ..., package_version: _Optional[str] = ..., phase: _Optional[str] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., slots: _Optional[int] = ..., parameters: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., records: _Optional[_Iterable[_Union[RoundRecord, _Mapping]]] = ..., evaluations: _Optional[_Iterable[_Union[Evaluation, _Mapping]]] = ..., bytes_setup: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
-    __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down")
+    __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down", "budget", "spent", "tokens_up", "tokens_down")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     ALIVE_FIELD_NUMBER: _ClassVar[int]
@@ -369,6 +379,10 @@ class WorkerStatus(_message.Message):
     BYTES_DOWN_FIELD_NUMBER: _ClassVar[int]
     LIMITED_UP_FIELD_NUMBER: _ClassVar[int]
     LIMITED_DOWN_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    SPENT_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_UP_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_DOWN_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     slot: int
     alive: bool
@@ -377,10 +391,14 @@ class WorkerStatus(_message.Message):
     bytes_down: int
     limited_up: float
     limited_down: float
-    def __init__(self, worker_id: _Optional[str] = ..., slot: _Optional[int] = ..., alive: bool = ..., last_round: _Optional[int] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., limited_up: _Optional[float] = ..., limited_down: _Optional[float] = ...) -> None: ...
+    budget: int
+    spent: int
+    tokens_up: int
+    tokens_down: int
+    def __init__(self, worker_id: _Optional[str] = ..., slot: _Optional[int] = ..., alive: bool = ..., last_round: _Optional[int] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., limited_up: _Optional[float] = ..., limited_down: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ..., tokens_up: _Optional[int] = ..., tokens_down: _Optional[int] = ...) -> None: ...
 
 class RoundRecord(_message.Message):
-    __slots__ = ("round", "contributors", "samples", "loss", "bytes_up", "bytes_down", "bits_up", "bits_down", "seconds", "server_times", "worker_times", "learning_rate")
+    __slots__ = ("round", "contributors", "samples", "loss", "bytes_up", "bytes_down", "bits_up", "bits_down", "seconds", "server_times", "worker_times", "learning_rate", "budget", "spent")
     ROUND_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
@@ -393,6 +411,8 @@ class RoundRecord(_message.Message):
     SERVER_TIMES_FIELD_NUMBER: _ClassVar[int]
     WORKER_TIMES_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    SPENT_FIELD_NUMBER: _ClassVar[int]
     round: int
     contributors: int
     samples: int
@@ -405,7 +425,9 @@ class RoundRecord(_message.Message):
     server_times: ServerTimes
     worker_times: StepTimes
     learning_rate: float
-    def __init__(self, round: _Optional[int] = ..., contributors: _Optional[int] = ..., samples: _Optional[int] = ..., loss: _Optional[float] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., bits_up: _Optional[float] = ..., bits_down: _Optional[float] = ..., seconds: _Optional[float] = ..., server_times: _Optional[_Union[ServerTimes, _Mapping]] = ..., worker_times: _Optional[_Union[StepTimes, _Mapping]] = ..., learning_rate: _Optional[float] = ...) -> None: ...
+    budget: int
+    spent: int
+    def __init__(self, round: _Optional[int] = ..., contributors: _Optional[int] = ..., samples: _Optional[int] = ..., loss: _Optional[float] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., bits_up: _Optional[float] = ..., bits_down: _Optional[float] = ..., seconds: _Optional[float] = ..., server_times: _Optional[_Union[ServerTimes, _Mapping]] = ..., worker_times: _Optional[_Union[StepTimes, _Mapping]] = ..., learning_rate: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ...) -> None: ...
 
 class ServerTimes(_message.Message):
     __slots__ = ("decode", "step", "encode")

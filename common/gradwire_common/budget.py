@@ -1,0 +1,78 @@
+"""Updates that fit a budget: the step size whose predicted bits meet it, counted exactly before anything is sent.
+
+What one prediction missed, in headers and in codes, is made up for in the next: the entries of successive updates are
+alike. So the first attempt fits as a rule, and the second does where the entries have changed.
+"""
+
+from collections.abc import Sequence
+
+from gradwire_common.codec.rate_model import TABLE_BITS_MIN
+from gradwire_common.errors import ConfigError
+from gradwire_common.method import BITS_MAX
+from gradwire_common.units import format_size
+from gradwire_common.update import F32, EncodeReport, UpdateEncoder, encode_exact
+
+AIM = 0.988  # of the budget: midway between LEAST and all of it, drawn to the upper end
+LEAST = 0.965  # of the budget; an update that takes less is made again with a finer step
+ATTEMPTS = 12  # of which two are usual; from the third on the aim is lowered each time
+BACK_OFF = 0.97  # of the bits, in each attempt from the third to the sixth
+HALVE_FROM = 6  # attempts; then the bits are halved each time
+OVERHEAD_RANGE = (0.5, 4.0)  # bytes made per byte predicted, as far as one update says something about the next
+
+
+class BudgetEncoder:
+    """Makes updates of at most so many bytes.
+
+    Attributes:
+        overhead: bytes that the last update took, per byte predicted. The next update's bytes depend on it.
+    """
+
+    def __init__(self, encoder: UpdateEncoder):
+        self.encoder = encoder
+        self.overhead = 1.0
+
+    def encode(
+        self,
+        values: F32,
+        residual: F32 | None,
+        budget: int,
+        *,
+        with_buffers: bool = False,
+        report: EncodeReport | None = None,
+    ) -> Sequence[bytes]:
+        """Return one frame a unit, together at most `budget` bytes, and close to it where the entries have the bits.
+
+        Args:
+            values, residual, with_buffers: as for `UpdateEncoder.encode`; but `residual` must not be `values`.
+            budget: bytes of frames, those of the buffers included, which cost the same whatever the budget.
+            report: filled in; its number of bytes is that of the frames returned, its times those of all attempts.
+
+        Raises:
+            NonFiniteError: a parameter's entries are not all finite; names the tensor.
+            ConfigError: the budget is too small for any update of this layout.
+        """
+        report = report if report is not None else EncodeReport()
+        layout = self.encoder.layout
+        buffers = list(encode_exact(values, layout.buffers, raw=self.encoder.raw)) if with_buffers else []
+        n_fixed = sum(map(len, buffers))
+        room, n = budget - n_fixed, max(layout.n_parameters, 1)
+        bits = _allowed(8 * AIM * room / n / self.overhead)
+        for attempt in range(ATTEMPTS):
+            report.n_bytes = n_fixed
+            frames = list(self.encoder.encode(values, residual, report=report, bits=bits))
+            size = report.n_bytes - n_fixed
+            low, high = OVERHEAD_RANGE
+            self.overhead = min(max(8 * size / (n * bits), low), high)
+            if size <= room and (attempt or size >= LEAST * room or bits >= BITS_MAX):
+                return frames + buffers
+            bits = _allowed(bits * AIM * room / size * BACK_OFF ** max(0, attempt - 1))
+            if attempt >= HALVE_FROM:
+                bits = _allowed(bits / 2)
+        raise ConfigError(
+            f"budget: got {format_size(budget)} for a push whose least is {format_size(size + n_fixed)}, "
+            f"{format_size(n_fixed)} of it for buffers; want a higher rate_up or more transfer_seconds"
+        )
+
+
+def _allowed(bits: float) -> float:
+    return min(max(bits, TABLE_BITS_MIN), BITS_MAX)
