@@ -2,8 +2,8 @@
 
     fit -> grid (beta index, ratio index) -> weights of the buckets -> words and weights -> code lengths -> tables
 
-Both ends walk the same way from the indices on; the fingerprint of the code lengths in the frame tells whether they arrived at
-the same place.
+Both ends walk the same way from the indices on; the fingerprint of the code lengths in the frame tells whether they
+arrived at the same place.
 """
 
 import math
@@ -28,7 +28,7 @@ I64 = npt.NDArray[np.int64]
 F64 = npt.NDArray[np.float64]
 
 BETA_LOW = 0.2  # shape of beta index 0
-BETA_PER_OCTAVE = 24
+BETA_PER_OCTAVE = 48
 BETA_LAST = 255
 RATIO_PER_OCTAVE = 32  # a ratio that is off by half of it costs less than 0.03 % of the bits
 RATIO_LIMIT = 32767
@@ -50,7 +50,8 @@ def grid_model(beta_index: int, ratio_index: int) -> GenNorm:
 
 
 def magnitude_borders(kind: str, raw_bits: int, n: int) -> F64:
-    """Return the lower borders of the magnitude buckets 0..n of a quantiser kind, in its own units; the last may be inf.
+    """Return the lower borders of the magnitude buckets 0..n of a quantiser kind, in its own units; the last may be
+    inf.
 
     A magnitude bucket holds 2**(raw_bits - 1) magnitudes, or one where `raw_bits` is 0.
     """
@@ -74,28 +75,30 @@ def n_magnitude_buckets(kind: str, raw_bits: int) -> int:
 
 @lru_cache(maxsize=1024)
 def magnitude_weights(kind: str, raw_bits: int, beta_index: int, ratio_index: int, n: int) -> U64:
-    """Return the weights of the first `n` magnitude buckets under the grid's model."""
+    """Return the weights of the first `n` magnitude buckets under the grid's model, and that of all others."""
     model = grid_model(beta_index, ratio_index)
     borders = magnitude_borders(kind, raw_bits, n)
     inside, outside = model.inside(borders), 2 * model.survival(borders)
     inside[0], outside[0] = 0.0, 1.0
     masses = np.where(inside[:-1] < 0.5, np.diff(inside), -np.diff(outside))
-    return rounded_weights(masses)
+    return rounded_weights(np.append(masses, outside[-1]))
 
 
 def bucket_weights(kind: str, scheme: WordScheme) -> U64:
-    """Return the weights of the coded buckets, (n_buckets,) uint64.
+    """Return the weights of the coded buckets, and last that of all others, (n_buckets + 1,) uint64.
 
     Without raw bits, bucket 0 is zero, 2 m - 1 is +m and 2 m is -m; each sign has half of its magnitude's weight.
     """
     n, indices = scheme.n_buckets, (scheme.beta_index, scheme.ratio_index)
     if scheme.raw_bits == 0:
         magnitudes = magnitude_weights(kind, 0, *indices, n // 2 + 1)
-        halves = np.maximum(magnitudes[1:] >> np.uint64(1), np.uint64(1))
-        return np.concatenate([magnitudes[:1], np.repeat(halves, 2)])[:n]
+        halves = np.maximum(magnitudes[1:-1] >> np.uint64(1), np.uint64(1))
+        coded = np.concatenate([magnitudes[:1], np.repeat(halves, 2)])
+        return np.append(coded[:n], magnitudes[-1] + coded[n:].sum())
     n_all = n_magnitude_buckets(kind, scheme.raw_bits)
     places = (scheme.origin + np.arange(n)) % n_all
-    return magnitude_weights(kind, scheme.raw_bits, *indices, int(places.max()) + 1)[places]
+    weights = magnitude_weights(kind, scheme.raw_bits, *indices, int(places.max()) + 1)
+    return np.append(weights[places], weights.sum() - weights[places].sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,7 +185,7 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
 def expected_bits(kind: str, scheme: WordScheme) -> float:
     """Return the bits an entry that a scheme's codebook takes on its own model, raw bits included."""
     weights = bucket_weights(kind, scheme)
-    beyond = max(ONE - int(weights.sum()), 0) / ONE
+    beyond = int(weights[-1]) / ONE
     if scheme.coding == TUPLES:
         _, words, rare = tuple_words(scheme, weights)
         lengths, rare_lengths = code_lengths(words, scheme.max_length), code_lengths(rare, scheme.max_length)
@@ -190,11 +193,11 @@ def expected_bits(kind: str, scheme: WordScheme) -> float:
         total = float((words * lengths).sum()) + float(words[-1]) * per_rare
         return total / ONE / scheme.size + beyond * EXTRA_BITS + scheme.raw_bits
     words = run_words(scheme, weights)
-    lengths = code_lengths(words, scheme.max_length).astype(np.float64) + scheme.detail
-    lengths[-1] -= scheme.detail
-    stop = float(weights[1:].sum() + max(ONE - int(weights.sum()), 1)) / ONE
+    spent = code_lengths(words, scheme.max_length).astype(np.float64) + scheme.detail
+    spent[-1] -= scheme.detail
+    stop = float(weights[1:].sum()) / ONE
     entries = (1 - (1 - stop) ** (scheme.size << scheme.detail)) / stop
-    return float((words * lengths).sum()) / float(words.sum()) / entries + beyond * EXTRA_BITS
+    return float((words * spent).sum()) / float(words.sum()) / entries + beyond * EXTRA_BITS
 
 
 def _payloads(scheme: WordScheme, tuples: I64) -> U64:
@@ -210,7 +213,8 @@ def _payloads(scheme: WordScheme, tuples: I64) -> U64:
 def pack_lengths(codebook: Codebook) -> bytes:
     """Write a codebook's lengths: of all tuples (RUNS: words), of the rare word, of the rare list, half a byte each.
 
-    Half bytes 0..12 are lengths; 13 and a half byte n mean n + 3 zeros, 14 and two half bytes n (lower first) n + 19 zeros.
+    Half bytes 0..12 are lengths; 13 and a half byte n mean n + 3 zeros, 14 and two half bytes n (lower first) n + 19
+    zeros.
     """
     scheme = codebook.scheme
     if scheme.coding == TUPLES:

@@ -1,6 +1,6 @@
-"""The body of a coded frame: explicit code lengths, index, segments. Orchestration of the kernels, over threads if asked."""
+"""The body of a coded frame: index and segments. Orchestration of the kernels, over threads if asked."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +24,7 @@ from gradwire_common.codec.kernels.segments import (
     decode_segments,
     encode_segments,
 )
-from gradwire_common.codec.quantizers import BFloat16, Float32, Minifloat, Quantizer, Uniform
+from gradwire_common.codec.quantizers import Float32, Minifloat, Quantizer, Uniform
 from gradwire_common.codec.words import RUNS, WordScheme
 from gradwire_common.errors import BitstreamError, NonFiniteError
 
@@ -48,7 +48,7 @@ class GridTables:
 
 
 @lru_cache(maxsize=256)
-def grid_tables(quantizer: Quantizer, scheme: WordScheme) -> GridTables:
+def grid_tables(quantizer: Hashable, scheme: WordScheme) -> GridTables:
     """Return what the kernels need to know of `quantizer` under `scheme`."""
     raw_bits, origin = scheme.raw_bits, scheme.origin
     modulus = n_magnitude_buckets(quantizer.name, raw_bits)
@@ -108,7 +108,7 @@ def encode_body(
         index = np.empty((-(-some.size // segment), INDEX_FIELDS), np.int64)
         out = np.empty(some.size * MOST_BITS // 8 + index.shape[0] * N_STREAMS * SLACK + SLACK, np.uint8)
         left = NOTHING if residual is None else residual[first:stop]
-        n = encode_segments(some, left, tables.grid, tables.magnitudes, book, segment, fast, out, index)
+        n = encode_segments(some, left, tables.grid, book, segment, fast, out, index)
         if n < 0:
             raise NonFiniteError(f"got a NaN or infinity at or after entry {first - 1 - n}, want finite numbers")
         return index, out[:n].data

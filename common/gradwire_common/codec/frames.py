@@ -91,7 +91,7 @@ def encode_frame(
         model = fit_gennorm(values)
     scheme, segment = choose_scheme(kind, *grid_indices(model, unit_of(quantizer)))
     codebook = model_codebook(kind, scheme)
-    own = own_codebook(values, quantizer, codebook, wanted=explicit_lengths)
+    own = own_codebook(values, quantizer, codebook, segment, wanted=explicit_lengths)
     if own is not None:
         codebook = own
     body: list[bytes | memoryview] = [] if own is None else [pack_lengths(own)]
@@ -135,8 +135,9 @@ def add_frame(frame: BytesLike, weight: float, accumulator: F32, *, threads: int
     Args:
         frame: Any bytes.
         weight: Rounded to float32.
-        accumulator: (n_entries,) float32, C-contiguous. Where the checksum is wrong it is untouched; where the frame is wrong
-            although its checksum is right, it may hold a part. Levels of zero of uniform, float8 and float4 leave it as it is.
+        accumulator: (n_entries,) float32, C-contiguous. Where the checksum is wrong it is untouched; where the frame is
+            wrong although its checksum is right, it may hold a part. Levels of zero of uniform, float8 and float4 leave
+            it as it is.
         threads: How many threads may decode segments.
 
     Raises:
@@ -210,7 +211,7 @@ def _codebook_of(header: FrameHeader, body: memoryview) -> tuple[Codebook, memor
             raise BitstreamError(f"frame: {error}") from error
     if codebook.fingerprint != header.fingerprint:
         raise CodebookMismatchError(
-            f"codebook of beta index {header.scheme.beta_index}, ratio index {header.scheme.ratio_index} has fingerprint "
+            f"codebook ({header.scheme.beta_index}, {header.scheme.ratio_index}) has fingerprint "
             f"{codebook.fingerprint:08x} here, want {header.fingerprint:08x}; explicit code lengths would help"
         )
     return codebook, body

@@ -98,8 +98,8 @@ def parse_header(data: memoryview) -> FrameHeader:
         return FrameHeader(quantizer, n_entries, body_length, header_length=reader.place)
     if coding & ~EXPLICIT not in (TUPLES, RUNS):
         raise BitstreamError(f"frame has coding {coding}, want {RAW}, {TUPLES} or {RUNS}")
-    if n_entries > body_length * MAX_ENTRIES_PER_BYTE:
-        raise BitstreamError(f"frame claims {n_entries} entries in {body_length} bytes")
+    if not 1 <= n_entries <= body_length * MAX_ENTRIES_PER_BYTE:
+        raise BitstreamError(f"frame claims {n_entries} coded entries in {body_length} bytes")
     scheme = _read_scheme(coding & ~EXPLICIT, reader)
     check_raw_bits(KINDS[kind], scheme)
     segment_entries = reader.varint()

@@ -15,8 +15,8 @@ MAX_CODE_LENGTH = 12  # bits; bounds a decoding table at 2**12 entries of eight 
 def code_lengths(weights: U64, max_length: int = MAX_CODE_LENGTH) -> U8:
     """Return the code lengths that make the weighted sum of lengths least.
 
-    Weights are whole numbers, and no step rounds, so that every machine gets the same lengths. Words are ranked by weight, then
-    by index; package-merge gives the lengths of the ranks, a leaf before a package of the same weight.
+    Weights are whole numbers, and no step rounds, so that every machine gets the same lengths. Words are ranked by
+    weight, then by index; package-merge gives the lengths of the ranks, a leaf before a package of the same weight.
 
     Args:
         weights: (n,) uint64; a weight of 0 means that the word needs no code. Their sum is below 2**58.

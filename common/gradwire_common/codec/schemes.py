@@ -1,4 +1,5 @@
-"""Which words to code a tensor with: a choice that the encoder makes from the fit alone, and the header tells the decoder.
+"""Which words to code a tensor with: a choice that the encoder makes from the fit alone, and the header tells the
+decoder.
 
 The bits that candidates take are computed from their code lengths; the least wins. Another choice changes no format.
 """
@@ -17,12 +18,12 @@ RARE_BUCKET = ONE >> 15  # a bucket of less weight is not coded
 MOST_BUCKETS = 250
 MOST_BUCKETS_OF_SIZE = (MOST_BUCKETS, 63, 15, 7, 3, 3)  # (n + 1)**size <= MAX_WORDS; odd, for both signs
 FEW_MAGNITUDES = 64
-COARSE = 4  # steps of the grid, in both directions
+COARSE_BETA, COARSE_RATIO = 8, 4  # steps of the grid
 BITS_FOR_TIME = 0.005  # share of the bits that a cycle of decoding is worth ...
 MOST_EXCESS = 0.0088  # ... up to this share above the entropy; what is beyond it weighs EXCESS_WEIGHT times
 EXCESS_WEIGHT = 5.0
 MAX_LENGTH = 12  # bits
-TUPLE_DETAIL = 14
+LENGTHS_AND_DETAILS = ((12, 14), (11, 13))  # of tuples; the smaller table decodes a tenth faster
 SEGMENT_BITS = 1 << 17  # predicted bits of a segment: its index costs 0.06 % of that
 SEGMENT_QUANTUM = 256  # entries
 MAX_SEGMENT_ENTRIES = 1 << 22
@@ -33,8 +34,9 @@ def choose_scheme(kind: str, beta_index: int, ratio_index: int) -> tuple[WordSch
 
     Neighbours on the grid share a choice, so that the fits of successive gradients rarely need a new one.
     """
-    coarse = (beta_index + COARSE // 2) // COARSE * COARSE, (ratio_index + COARSE // 2) // COARSE * COARSE
-    scheme, segment = _choose(kind, max(min(coarse[0], BETA_LAST), 0), coarse[1])
+    beta_near = min((beta_index + COARSE_BETA // 2) // COARSE_BETA * COARSE_BETA, BETA_LAST)
+    ratio_near = (ratio_index + COARSE_RATIO // 2) // COARSE_RATIO * COARSE_RATIO
+    scheme, segment = _choose(kind, beta_near, ratio_near)
     return replace(scheme, beta_index=beta_index, ratio_index=ratio_index), segment
 
 
@@ -44,7 +46,10 @@ def _choose(kind: str, beta_index: int, ratio_index: int) -> tuple[WordScheme, i
     best, best_bits, least = None, 0.0, np.inf
     entropy = _entropy(kind, beta_index, ratio_index)
     for scheme in _candidates(kind, beta_index, ratio_index):
-        bits = expected_bits(kind, scheme)
+        try:
+            bits = expected_bits(kind, scheme)
+        except UsageError:  # more words than codes
+            continue
         cost = bits * (1 + BITS_FOR_TIME * _decoding_time(scheme, bits, kind))
         cost += EXCESS_WEIGHT * max(bits - (1 + MOST_EXCESS) * entropy, 0)
         if cost < least:
@@ -59,7 +64,7 @@ def _entropy(kind: str, beta_index: int, ratio_index: int) -> float:
     """Bits an entry of the symbols, where few magnitudes have nearly all weight; 0 elsewhere."""
     if kind in ("float32", "bfloat16"):
         return 0.0
-    weights = magnitude_weights(kind, 0, beta_index, ratio_index, FEW_MAGNITUDES).astype(np.float64) / ONE
+    weights = magnitude_weights(kind, 0, beta_index, ratio_index, FEW_MAGNITUDES)[:-1] / ONE
     if weights.sum() < 1 - 1e-4:
         return 0.0
     return float(-(weights * np.log2(weights)).sum() + weights[1:].sum())
@@ -68,7 +73,9 @@ def _entropy(kind: str, beta_index: int, ratio_index: int) -> float:
 def _decoding_time(scheme: WordScheme, bits: float, kind: str) -> float:
     """Rough cycles an entry."""
     if scheme.coding == TUPLES:
-        return 0.35 * (bits - scheme.raw_bits) + (0.25 if scheme.raw_bits else 0.0)
+        return (0.28 if scheme.max_length < 12 else 0.33) * (bits - scheme.raw_bits) + (
+            0.25 if scheme.raw_bits else 0.0
+        )
     zero = int(magnitude_weights(kind, 0, scheme.beta_index, scheme.ratio_index, 1)[0]) / ONE
     return 10 * (1 - zero)
 
@@ -78,22 +85,22 @@ def _candidates(kind: str, beta_index: int, ratio_index: int) -> list[WordScheme
     indices = (beta_index, ratio_index)
     if kind in ("float32", "bfloat16"):
         raw_bits = 24 if kind == "float32" else 8
-        first, n = _span(magnitude_weights(kind, raw_bits, *indices, 255))
+        first, n = _span(magnitude_weights(kind, raw_bits, *indices, 255)[:-1])
         return tuple_schemes(indices, raw_bits, n, first)
     model = grid_model(*indices)
     zero = int(magnitude_weights(kind, 0, *indices, 1)[0]) / ONE
     found = []
     if zero > 0.3:
-        weights = magnitude_weights(kind, 0, *indices, FEW_MAGNITUDES)
+        weights = magnitude_weights(kind, 0, *indices, FEW_MAGNITUDES)[:-1]
         n_positive = int((weights[1:] >= (1 - zero) * ONE / 4096).sum())
         found += run_schemes(indices, zero, 2 * n_positive + 1)
-    if zero > 0.95:
+    if zero > 0.85:
         return found
     if kind in FORMATS:
         for raw_bits in (
             (0,) if FORMATS[kind].mantissa_bits == 1 else (FORMATS[kind].mantissa_bits, FORMATS[kind].mantissa_bits + 1)
         ):
-            first, n = _span(magnitude_weights(kind, raw_bits, *indices, n_magnitude_buckets(kind, raw_bits)))
+            first, n = _span(magnitude_weights(kind, raw_bits, *indices, n_magnitude_buckets(kind, raw_bits))[:-1])
             if raw_bits == 0:
                 first, n = 0, 2 * (first + n) - 1
             if n <= MOST_BUCKETS:
@@ -118,7 +125,8 @@ def tuple_schemes(indices: tuple[int, int], raw_bits: int, n: int, origin: int) 
     for size, most in enumerate(MOST_BUCKETS_OF_SIZE, start=1):
         n_coded = min(n, most)
         if size == 1 or (2 * n_coded > n and n > 1):
-            found.append(WordScheme(TUPLES, *indices, raw_bits, n_coded, size, TUPLE_DETAIL, MAX_LENGTH, origin))
+            for max_length, detail in LENGTHS_AND_DETAILS if size < 4 else LENGTHS_AND_DETAILS[:1]:
+                found.append(WordScheme(TUPLES, *indices, raw_bits, n_coded, size, detail, max_length, origin))
     return found
 
 

@@ -1,11 +1,13 @@
 """Words: the pieces of a source that one codeword stands for, and their weights under a model.
 
-A symbol is split in a bucket, which is coded, and raw low bits, which are not. Buckets then form words in one of two ways:
+A symbol is split in a bucket, which is coded, and raw low bits, which are not. Buckets then form words in one of two
+ways:
 
-    TUPLES  `size` successive buckets are a word; tuples rarer than 2**-detail share one rare word, and their buckets travel in a
-            list of their own with a code of its own (symbol blocks, the k-th extension of the source)
-    RUNS    zeros up to the next bucket that is not zero are a word with it: the run's class, 2**detail zeros wide, and the bucket
-            are coded together, the place within the class is raw; a word more is `size` classes of zeros and no bucket
+    TUPLES  `size` successive buckets are a word; tuples rarer than 2**-detail share one rare word, and their buckets
+            travel in a list of their own with a code of its own (symbol blocks, the k-th extension of the source)
+    RUNS    zeros up to the next bucket that is not zero are a word with it: the run's class, 2**detail zeros wide, and
+            the bucket are coded together, the place within the class is raw; a word more is `size` classes of zeros and
+            no bucket
 
 Everything here is whole numbers: weights have the unit 2**-30.
 """
@@ -75,33 +77,35 @@ class WordScheme:
     @property
     def n_words(self) -> int:
         """Words of a RUNS codebook; a TUPLES codebook has at most `n_tuples` + 1."""
-        return self.size * self.n_buckets + 1
+        return int(self.size * self.n_buckets + 1)
 
     @property
     def n_tuples(self) -> int:
         """Tuples of n_buckets + 1 buckets, the last of which stands for all rare ones."""
-        return (self.n_buckets + 1) ** self.size
+        return int((self.n_buckets + 1) ** self.size)
 
 
 def rounded_weights(probabilities: npt.NDArray[np.float64]) -> U64:
     """Return `probabilities` as weights of SIGNIFICANT_BITS significant bits, uint64, at least 1."""
     fraction, exponent = np.frexp(np.maximum(probabilities, 0) * ONE)
     rounded = np.ldexp(np.rint(np.ldexp(fraction, SIGNIFICANT_BITS)), exponent - SIGNIFICANT_BITS)
-    return np.maximum(np.rint(rounded), 1).astype(np.uint64)
+    return np.asarray(np.maximum(np.rint(rounded), 1), np.uint64)
 
 
 def tuple_words(scheme: WordScheme, buckets: U64) -> tuple[I64, U64, U64]:
-    """Return the tuples that are words, the words' weights with the rare word last, and the weights of the rare list's code.
+    """Return the tuples that are words, the words' weights with the rare word last, and the weights of the rare list's
+    code.
 
     Args:
         scheme: With coding TUPLES.
-        buckets: (n_buckets,) weights.
+        buckets: (n_buckets + 1,) weights, the last that of all buckets that are not coded.
 
     Returns:
-        Tuples ascending, their buckets as digits to the base n_buckets + 1, the first bucket the highest; weights, one more
-        than tuples; rare weights, (n_buckets + 1,), the last for buckets that are not coded.
+        Tuples ascending, their buckets as digits to the base n_buckets + 1, the first bucket the highest; weights, one
+        more than tuples; rare weights, (n_buckets + 1,), the last for buckets that are not coded.
     """
     base, n = scheme.n_buckets + 1, scheme.n_buckets
+    buckets, beyond = buckets[:n], max(int(buckets[n]), 1)
     weights, digits = buckets, np.arange(n, dtype=np.int64)
     for _ in range(scheme.size - 1):
         weights = (weights[:, None] * buckets[None, :] >> np.uint64(WEIGHT_BITS)).ravel()
@@ -111,7 +115,6 @@ def tuple_words(scheme: WordScheme, buckets: U64) -> tuple[I64, U64, U64]:
     covered = np.zeros(n, np.int64)
     np.add.at(covered, digits // base ** (scheme.size - 1), weights.astype(np.int64))
     rest = max(ONE - int(weights.sum()), 1)
-    beyond = max(ONE - int(buckets.sum()), 1)
     rare = np.append(np.maximum(buckets.astype(np.int64) - covered, 1), beyond)
     return digits, np.append(weights, np.uint64(rest)), rare.astype(np.uint64)
 
@@ -119,16 +122,15 @@ def tuple_words(scheme: WordScheme, buckets: U64) -> tuple[I64, U64, U64]:
 def run_words(scheme: WordScheme, buckets: U64) -> U64:
     """Return the weights of the words of a RUNS scheme.
 
-    Word class * n_buckets + bucket - 1 is a run of that class before that bucket, bucket n_buckets standing for all rare ones;
-    the last word is zeros only.
+    Word class * n_buckets + bucket - 1 is a run of that class before that bucket, bucket n_buckets standing for all
+    rare ones; the last word is zeros only.
 
     Args:
         scheme: With coding RUNS.
-        buckets: (n_buckets,) weights; the first is that of zero and not looked at.
+        buckets: (n_buckets + 1,) weights; the first is that of zero and not looked at, the last that of all rare ones.
     """
     bits = np.uint64(WEIGHT_BITS)
-    beyond = max(ONE - int(buckets.sum()), 1)
-    ends = np.append(buckets[1:], np.uint64(beyond))
+    ends = np.maximum(buckets[1:], np.uint64(1))
     zero = max(ONE - int(ends.sum()), 1)
     shares = (ends << bits) // np.uint64(int(ends.sum()))
     stay = zero

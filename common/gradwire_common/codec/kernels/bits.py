@@ -17,7 +17,7 @@ EXTRA_MAX_BITS = 21  # K_MAX has 21
 
 @njit(cache=True, nogil=True)
 def put(out: U8, place: int, value: int, n_bits: int) -> int:
-    """Write the low `n_bits` of `value` at bit `place`; return the place after. What follows in the last byte becomes 0."""
+    """Write the low `n_bits` of `value` at bit `place`; return the place after. The last byte's other bits become 0."""
     for i in range(n_bits):
         byte, shift = (place + i) >> 3, (place + i) & 7
         before = np.int64(out[byte]) if shift > 0 else 0
@@ -61,7 +61,7 @@ def peek_extra(data: U8, place: int) -> tuple[int, int]:
 
 @njit(cache=True, nogil=True)
 def put_varints(values: npt.NDArray[np.int64], out: U8) -> int:
-    """Write numbers >= 0, seven bits a byte, the lowest first, the upper bit saying that more follow; return the bytes written."""
+    """Write numbers >= 0, seven bits a byte, the lowest first, an upper bit where more follow."""
     place = 0
     for i in range(values.size):
         value = values[i]

@@ -2,8 +2,9 @@
 # numba's integers are NumPy's: np.int64 stands where Python has int.
 """Buckets and raw bits to levels: stored, or weighted and added to an accumulator.
 
-Every sum is float32(accumulator + float32(weight * level)): a rounded product, then a rounded sum. Compiled without fastmath and
-without contraction, so that all machines get the same bits. Levels of zero of the grids leave the accumulator as it is.
+Every sum is float32(accumulator + float32(weight * level)): a rounded product, then a rounded sum. There is neither
+fastmath nor contraction here, so that all machines get the same bits. Levels of zero of the grids leave the accumulator
+as it is.
 """
 
 import numpy as np
@@ -43,7 +44,7 @@ def level_of(bucket: int, raw: int, grid: Grid, magnitudes: F32) -> np.float32:
 
 @njit(cache=True, nogil=True)
 def fill_levels(grid: Grid, magnitudes: F32, weight: np.float32, adding: bool, table: F32) -> None:
-    """Fill table[bucket << raw_bits | raw] with the level, or with what it adds; buckets not coded get (or add) nothing."""
+    """Fill table[bucket << raw_bits | raw] with the level, or with what it adds; buckets not coded add nothing."""
     nothing = np.float32(-0.0) if adding else np.float32(0)
     for bucket in range(grid.n_coded + 1):
         for raw in range(1 << grid.raw_bits):
@@ -69,7 +70,9 @@ def place_levels(
 ) -> bool:
     """Store or add the levels of UNIFORM or MINIFLOAT symbols; return whether all exist."""
     shift = np.int32(grid.raw_bits)
-    if shift == 0:
+    if shift == 0 and grid.kind == UNIFORM:
+        _place_uniform(buckets, grid, weight, adding, out)
+    elif shift == 0:
         if adding:
             for i in range(buckets.size):
                 out[i] += levels[buckets[i]]
@@ -96,6 +99,24 @@ def place_levels(
 
 
 @njit(cache=True, nogil=True)
+def _place_uniform(buckets: U8, grid: Grid, weight: np.float32, adding: bool, out: F32) -> None:
+    """Store or add UNIFORM levels without a table: vector code. Buckets that are not coded count as zero."""
+    step, last = grid.unit, np.int32(grid.n_coded)
+    if adding:
+        for i in range(buckets.size):
+            bucket = np.int32(buckets[i])
+            magnitude = np.int32(0) if bucket == last else (bucket + np.int32(1)) >> np.int32(1)
+            level = np.float32(magnitude if bucket & np.int32(1) else -magnitude) * step
+            total = out[i] + weight * level
+            out[i] = total if magnitude > np.int32(0) else out[i]
+    else:
+        for i in range(buckets.size):
+            bucket = np.int32(buckets[i])
+            magnitude = np.int32(0) if bucket == last else (bucket + np.int32(1)) >> np.int32(1)
+            out[i] = np.float32(magnitude if bucket & np.int32(1) else -magnitude) * step
+
+
+@njit(cache=True, nogil=True)
 def scatter(
     places: I32, buckets: I32, grid: Grid, magnitudes: F32, levels: F32, weight: np.float32, adding: bool, out: F32
 ) -> bool:
@@ -117,7 +138,7 @@ def scatter(
 def place_floats(
     buckets: U8, raws: npt.NDArray[np.uint8], grid: Grid, beyond: I32, weight: np.float32, adding: bool, out: F32
 ) -> bool:
-    """Store or add float32 or bfloat16 entries from their exponents and raw bits; return whether all exponents exist."""
+    """Store or add float32 or bfloat16 entries from their exponents and raw bits."""
     scratch = np.empty(buckets.size, np.int32)
     origin, modulus = np.int32(grid.origin), np.int32(grid.modulus)
     top = raws[raws.shape[0] - 1]

@@ -1,6 +1,6 @@
 # mypy: disable-error-code="arg-type, assignment, return-value"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
-"""The portable path: words to bits and back, one by one, every access checked. The fast path makes and reads the same bytes."""
+"""The portable path: words to bits and back, every access checked. The fast path makes and reads the same bytes."""
 
 import numpy as np
 import numpy.typing as npt
@@ -78,7 +78,8 @@ def decode_runs(
 ) -> tuple[int, int]:
     """Read zero runs of `size` entries; list the places and buckets of all entries that are not zero.
 
-    Returns the bytes read and the entries listed; -1 bytes where bits start no word, the data ends, or a bucket exceeds `limit`.
+    Returns the bytes read and the entries listed; -1 bytes where bits start no word, the data ends, or a bucket exceeds
+    `limit`.
     """
     place, i, n = 0, 0, 0
     while i < size:

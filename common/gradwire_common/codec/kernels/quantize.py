@@ -2,9 +2,9 @@
 # numba's integers are NumPy's: np.int64 stands where Python has int.
 """Entries to buckets and raw bits, a block at a time: arithmetic that vectorises, the same as the quantisers' own.
 
-A symbol is a magnitude and a sign. Without raw bits bucket 0 is zero, 2 m - 1 is +m, 2 m is -m. With them, bucket and raw bits
-are the upper and lower bits of the magnitude, and the sign is the lowest raw bit. Buckets from `n_coded` on are stored as
-`n_coded`; `buckets_beyond` lists what they are.
+A symbol is a magnitude and a sign. Without raw bits bucket 0 is zero, 2 m - 1 is +m, 2 m is -m. With them, bucket and
+raw bits are the upper and lower bits of the magnitude, and the sign is the lowest raw bit. Buckets from `n_coded` on
+are stored as `n_coded`; `buckets_beyond` lists what they are.
 """
 
 from typing import NamedTuple
@@ -62,6 +62,20 @@ def largest_bits(bits: U32) -> np.uint32:
 
 
 @njit(cache=True, nogil=True)
+def quick_uniform_buckets(x: F32, grid: Grid, buckets: U8) -> int:
+    """Fill `buckets` for UNIFORM without raw bits, in one pass; return the largest, n_coded for all from there on."""
+    factor, last = grid.factor, np.int32(grid.n_coded)
+    limit = np.float32(min(grid.n_coded // 2 + 1, grid.largest))
+    largest = np.int32(0)
+    for i in range(x.size):
+        symbol = np.int32(np.rint(min(max(x[i] * factor, -limit), limit)))
+        bucket = min((abs(symbol) << np.int32(1)) - np.int32(symbol > np.int32(0)), last)
+        largest = max(largest, bucket)
+        buckets[i] = np.uint8(bucket)
+    return np.int64(largest)
+
+
+@njit(cache=True, nogil=True)
 def symbols_of(x: F32, grid: Grid, scaled: F32, symbols: I32) -> None:
     """Fill `symbols` with signed magnitudes; for the floats, with their bits. `scaled` is scratch."""
     if grid.kind == UNIFORM:
@@ -83,22 +97,20 @@ def symbols_of(x: F32, grid: Grid, scaled: F32, symbols: I32) -> None:
 
 @njit(cache=True, nogil=True)
 def _minifloat_symbols(x: F32, grid: Grid, scaled: F32, symbols: I32) -> None:
-    factor, subnormal, rounder = grid.factor, grid.subnormal, grid.rounder
+    """Normals are rounded in the bits of a float32; subnormals by adding a number whose last bit is their spacing."""
+    factor, rounder = grid.factor, grid.rounder
     shift, rebias, largest = np.int32(grid.shift), np.int32(grid.rebias), np.int32(grid.largest)
-    half = np.int32((1 << (grid.shift - 1)) - 1)
-    bits = scaled.view(np.int32)
+    half, least_normal = np.int32((1 << (grid.shift - 1)) - 1), np.int32(1 << (23 - grid.shift))
+    bits, rounded, levels = scaled.view(np.int32), symbols, symbols.view(np.float32)
     for i in range(x.size):
-        scaled[i] = abs(x[i] * factor)
+        y = abs(x[i] * factor)
+        scaled[i] = y
+        levels[i] = y + rounder
     for i in range(x.size):
-        u = bits[i]
-        symbols[i] = ((u + half + ((u >> shift) & np.int32(1))) >> shift) - rebias
-    for i in range(x.size):
-        small = scaled[i] < subnormal
-        scaled[i] = scaled[i] + rounder
-        magnitude = bits[i] & np.int32(0x7FFFFF) if small else symbols[i]
-        symbols[i] = min(magnitude, largest)
-    for i in range(x.size):
-        symbols[i] = -symbols[i] if x[i] < np.float32(0) else symbols[i]
+        u, subnormal, negative = bits[i], rounded[i] & np.int32(0x7FFFFF), x[i] < np.float32(0)
+        normal = ((u + half + ((u >> shift) & np.int32(1))) >> shift) - rebias
+        magnitude = min(normal if normal > least_normal else subnormal, largest)
+        symbols[i] = -magnitude if negative else magnitude
 
 
 @njit(cache=True, nogil=True)
@@ -160,17 +172,43 @@ def buckets_beyond(symbols: I32, grid: Grid, beyond: I32, n: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def subtract_levels(x: F32, symbols: I32, grid: Grid, magnitudes: F32, out: F32) -> None:
-    """Fill `out` with `x` minus the levels of `symbols`. `magnitudes` holds the levels >= 0 of MINIFLOAT."""
+def subtract_levels(x: F32, symbols: I32, grid: Grid, scaled: F32, out: F32) -> None:
+    """Fill `out` with `x` minus the levels of `symbols`. `scaled` is scratch."""
     if grid.kind == UNIFORM:
         step = grid.unit
         for i in range(x.size):
             out[i] = x[i] - np.float32(symbols[i]) * step
     elif grid.kind == MINIFLOAT:
+        _minifloat_levels(symbols, grid, scaled)
         for i in range(x.size):
-            level = magnitudes[abs(symbols[i])]
-            out[i] = x[i] - (-level if symbols[i] < 0 else level)
+            out[i] = x[i] - scaled[i]
     else:
         levels = symbols.view(np.float32)
         for i in range(x.size):
             out[i] = x[i] - levels[i]
+
+
+@njit(cache=True, nogil=True)
+def subtract_uniform(x: F32, grid: Grid, out: F32) -> None:
+    """Fill `out` with `x` minus its own UNIFORM levels."""
+    factor, step, limit = grid.factor, grid.unit, np.float32(grid.largest)
+    for i in range(x.size):
+        out[i] = x[i] - np.rint(min(max(x[i] * factor, -limit), limit)) * step
+
+
+@njit(cache=True, nogil=True)
+def _minifloat_levels(symbols: I32, grid: Grid, levels: F32) -> None:
+    """Fill `levels` with those of MINIFLOAT `symbols`."""
+    shift, rebias = np.int32(grid.shift), np.int32(grid.rebias)
+    least_normal, spacing, unit = (
+        np.int32(1 << (23 - grid.shift)),
+        grid.subnormal / np.float32(1 << (23 - grid.shift)),
+        grid.unit,
+    )
+    bits = levels.view(np.int32)
+    for i in range(symbols.size):
+        bits[i] = (abs(symbols[i]) + rebias) << shift
+    for i in range(symbols.size):
+        magnitude, normal = abs(symbols[i]), levels[i]
+        level = (np.float32(magnitude) * spacing if magnitude < least_normal else normal) / unit
+        levels[i] = -level if symbols[i] < np.int32(0) else level

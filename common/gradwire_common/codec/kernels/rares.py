@@ -14,6 +14,8 @@ U32 = npt.NDArray[np.uint32]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
+SCANNED_TUPLES = 64  # how many are looked at together for a rare one
+
 
 @njit(cache=True, nogil=True)
 def encode_rares(
@@ -21,7 +23,8 @@ def encode_rares(
 ) -> tuple[int, int]:
     """Write the buckets of the first `n_rare` tuples that `rare` lists at bit `place` of `out`.
 
-    `beyond` holds the buckets that are not coded, in order. Returns the place after, and how many of `beyond` were used.
+    `beyond` holds the buckets that are not coded, in order. Returns the place after, and how many of `beyond` were
+    used.
     """
     last, n_beyond = lengths.size - 1, 0
     for i in range(n_rare):
@@ -48,28 +51,42 @@ def decode_rares(
 ) -> tuple[int, int]:
     """Replace the RARE_BYTEs of one stream's `buckets` by what the list holds from bit `place` on.
 
-    A bucket that is not coded becomes `n_coded`, and goes to `beyond` from `n_beyond` on. Returns the place after and the end
-    of `beyond`; place -1 where bits start no code, the list ends, or a bucket exceeds `limit`.
+    A bucket that is not coded becomes `n_coded`, and goes to `beyond` from `n_beyond` on. Returns the place after and
+    the end of `beyond`; place -1 where bits start no code, the list ends, or a bucket exceeds `limit`.
     """
     max_length = 0
     while 1 << max_length < decoding.size:
         max_length += 1
-    for start in range(0, buckets.size, size):
-        if buckets[start] != RARE_BYTE:
+    stride = SCANNED_TUPLES * size
+    for block in range(0, buckets.size, stride):
+        stop = min(block + stride, buckets.size)
+        if not has_rare(buckets[block:stop]):
             continue
-        for j in range(start, start + size):
-            code = decoding[peek(data, place, max_length)]
-            bucket, length = code >> 4, code & 15
-            place += length
-            if length == 0 or place > 8 * data.size:
-                return -1, n_beyond
-            if bucket == n_coded:
-                extra, place = peek_extra(data, place)
-                if extra < 0 or bucket + extra > limit or j >= buckets.size:
+        for start in range(block, stop, size):
+            if buckets[start] != RARE_BYTE:
+                continue
+            for j in range(start, start + size):
+                code = decoding[peek(data, place, max_length)]
+                bucket, length = code >> 4, code & 15
+                place += length
+                if length == 0 or place > 8 * data.size:
                     return -1, n_beyond
-                buckets[j] = np.uint8(n_coded)
-                beyond[n_beyond] = bucket + extra
-                n_beyond += 1
-            elif j < buckets.size:
-                buckets[j] = np.uint8(bucket)
+                if bucket == n_coded:
+                    extra, place = peek_extra(data, place)
+                    if extra < 0 or bucket + extra > limit or j >= buckets.size:
+                        return -1, n_beyond
+                    buckets[j] = np.uint8(n_coded)
+                    beyond[n_beyond] = bucket + extra
+                    n_beyond += 1
+                elif j < buckets.size:
+                    buckets[j] = np.uint8(bucket)
     return place, n_beyond
+
+
+@njit(cache=True, nogil=True)
+def has_rare(buckets: U8) -> bool:
+    """Return whether a RARE_BYTE is among `buckets`."""
+    largest = np.uint8(0)
+    for i in range(buckets.size):
+        largest = max(largest, buckets[i])
+    return bool(largest == RARE_BYTE)

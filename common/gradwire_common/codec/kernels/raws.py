@@ -1,15 +1,17 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
+# mypy: disable-error-code="arg-type, assignment, call-arg, no-any-return, return-value, var-annotated"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
 """Raw bits: the low bits of symbols, packed in columns so that compilers make vector code of the loops.
 
-Entries come in groups of 64 (the last may be smaller): `width` = ceil(group / 8) columns of up to 8 entries, entry t * width + j
-of the group being the t-th of column j. The raw bits of a column follow one another from the low end of a number of `raw_bits`
-bytes; byte b of all columns stands before byte b + 1 of all columns.
+Entries come in groups of 64 (the last may be smaller): `width` = ceil(group / 8) columns of up to 8 entries, entry
+t * width + j of the group being the t-th of column j. The raw bits of a column follow one another from the low end of a
+number of `raw_bits` bytes; byte b of all columns stands before byte b + 1 of all columns.
 """
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+
+from gradwire_common.codec.kernels.memory import load64, store64
 
 U8 = npt.NDArray[np.uint8]
 
@@ -25,10 +27,12 @@ def raw_bytes(n: int, raw_bits: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def pack_raws(raws: U8, raw_bits: int, out: U8) -> int:
+def pack_raws(raws: U8, raw_bits: int, fast: bool, out: U8) -> int:
     """Write the low `raw_bits` (1 to 8) of `raws`; return the bytes written."""
     n, place = raws.size, 0
-    for start in range(0, n - GROUP + 1, GROUP):
+    if fast:
+        place = _pack_groups(raws, raw_bits, out)
+    for start in range(GROUP * (place // (8 * raw_bits)), n - GROUP + 1, GROUP):
         _pack_columns(raws[start : start + GROUP], 8, raw_bits, out[place : place + 8 * raw_bits])
         place += 8 * raw_bits
     last = n % GROUP
@@ -42,10 +46,12 @@ def pack_raws(raws: U8, raw_bits: int, out: U8) -> int:
 
 
 @njit(cache=True, nogil=True)
-def unpack_raws(data: U8, raw_bits: int, raws: U8) -> int:
+def unpack_raws(data: U8, raw_bits: int, fast: bool, raws: U8) -> int:
     """Read what `pack_raws` wrote into all of `raws`; return the bytes read."""
     n, place = raws.size, 0
-    for start in range(0, n - GROUP + 1, GROUP):
+    if fast:
+        place = _unpack_groups(data, raw_bits, raws)
+    for start in range(GROUP * (place // (8 * raw_bits)), n - GROUP + 1, GROUP):
         _unpack_columns(data[place : place + 8 * raw_bits], 8, raw_bits, raws[start : start + GROUP])
         place += 8 * raw_bits
     last = n % GROUP
@@ -83,3 +89,47 @@ def _unpack_columns(data: U8, width: int, raw_bits: int, raws: U8) -> None:
             for j in range(width):
                 high = np.int32(data[(byte + 1) * width + j]) << (8 - shift)
                 raws[t * width + j] |= np.uint8(high & mask)
+
+
+@njit(cache=True, nogil=True)
+def _pack_groups(raws: U8, raw_bits: int, out: U8) -> int:
+    """Write all whole groups, eight entries a word, byte j of it column j. Loads and stores stay within the groups."""
+    source, to = np.uint64(raws.ctypes.data), np.uint64(out.ctypes.data)
+    for _ in range(raws.size // GROUP):
+        for byte in range(raw_bits):
+            word = np.uint64(0)
+            for t in range(8 * byte // raw_bits, (8 * byte + 7) // raw_bits + 1):
+                eight = load64(source + np.uint64(8 * t))
+                shift = raw_bits * t - 8 * byte
+                if shift >= 0:
+                    word |= (eight & _each_byte(0xFF >> shift)) << np.uint64(shift)
+                else:
+                    word |= (eight >> np.uint64(-shift)) & _each_byte(0xFF >> -shift)
+            store64(to + np.uint64(8 * byte), word)
+        source += np.uint64(GROUP)
+        to += np.uint64(8 * raw_bits)
+    return raws.size // GROUP * 8 * raw_bits
+
+
+@njit(cache=True, nogil=True)
+def _unpack_groups(data: U8, raw_bits: int, raws: U8) -> int:
+    """Read all whole groups, eight entries a word. Loads and stores stay within the groups."""
+    source, to = np.uint64(data.ctypes.data), np.uint64(raws.ctypes.data)
+    mask = _each_byte((1 << raw_bits) - 1)
+    for _ in range(raws.size // GROUP):
+        for t in range(8):
+            byte, shift = raw_bits * t // 8, raw_bits * t % 8
+            eight = load64(source + np.uint64(8 * byte)) >> np.uint64(shift)
+            eight &= _each_byte(0xFF >> shift)
+            if shift + raw_bits > 8:
+                high = load64(source + np.uint64(8 * byte + 8)) << np.uint64(8 - shift)
+                eight |= high & ~_each_byte(0xFF >> shift)
+            store64(to + np.uint64(8 * t), eight & mask)
+        source += np.uint64(8 * raw_bits)
+        to += np.uint64(GROUP)
+    return raws.size // GROUP * 8 * raw_bits
+
+
+@njit(cache=True, nogil=True)
+def _each_byte(byte: int) -> np.uint64:
+    return np.uint64(byte) * np.uint64(0x0101010101010101)

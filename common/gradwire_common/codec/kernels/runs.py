@@ -1,13 +1,14 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
+# mypy: disable-error-code="arg-type, assignment, call-arg, no-any-return, return-value, var-annotated"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
 """Words of RUNS to bits and back, the fast path: zeros are skipped eight at a time, a word is one look-up.
 
 Unguarded accesses, and why each is safe:
 
-    encode  loads: eight buckets at a time, while at least eight are left. Stores: a word takes at most 12 + 8 bits, and what
-            follows a rare bucket goes through two stores of at most 26; `out` has 8 bytes of slack after the most that the
-            stream can take.
-    decode  loads eight bytes at a place, while at least eight are left from there; after that `portable.decode_runs` reads on.
+    encode  loads: eight buckets at a time, while at least eight are left. Stores: a word takes at most 12 + 8 bits, and
+            what follows a rare bucket goes through two stores of at most 26; `out` has 8 bytes of slack after the most
+            that the stream can take.
+    decode  loads eight bytes at a place, while at least eight are left from there; after that `portable.decode_runs`
+    reads on.
 """
 
 import numpy as np
@@ -100,8 +101,8 @@ def decode_runs(
 ) -> tuple[int, int]:
     """Read zero runs of `size` entries from byte `first` on; list places and buckets of all entries that are not zero.
 
-    Returns the byte where the stream ended and the entries listed; byte -1 where bits start no word, the stream passes `end`, or
-    a bucket exceeds `limit`.
+    Returns the byte where the stream ended and the entries listed; byte -1 where bits start no word, the stream passes
+    `end`, or a bucket exceeds `limit`.
     """
     base, mask = np.uint64(data.ctypes.data), np.uint64(decoding.size - 1)
     place, i, n = 8 * first, 0, 0

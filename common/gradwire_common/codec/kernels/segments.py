@@ -1,9 +1,9 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
+# mypy: disable-error-code="arg-type, assignment, no-any-return, return-value"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
 """Segments of a frame: quantise + residual + encode in one pass over the entries, decode + dequantise + add in another.
 
-A segment is independent of all others. Its entries go to four bitstreams, a quarter each; then come the rare list and the raw
-bits. All five lengths stand in the index.
+A segment is independent of all others. Its entries go to four bitstreams, a quarter each; then come the rare list and
+the raw bits. All five lengths stand in the index.
 """
 
 from typing import NamedTuple
@@ -18,16 +18,18 @@ from gradwire_common.codec.kernels.quantize import (
     BFLOAT16,
     FLOAT32,
     INFINITY_BITS,
+    UNIFORM,
     Grid,
     buckets_beyond,
     largest_bits,
+    quick_uniform_buckets,
     split_symbols,
     subtract_levels,
+    subtract_uniform,
     symbols_of,
 )
-from gradwire_common.codec.kernels.rares import decode_rares, encode_rares
+from gradwire_common.codec.kernels.rares import decode_rares, encode_rares, has_rare
 from gradwire_common.codec.kernels.raws import pack_raws, unpack_raws
-from gradwire_common.codec.kernels.tables import RARE_BYTE
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -71,7 +73,6 @@ def encode_segments(
     x: F32,
     residual: F32,
     grid: Grid,
-    magnitudes: F32,
     book: Book,
     segment: int,
     fast: bool,
@@ -80,8 +81,8 @@ def encode_segments(
 ) -> int:
     """Encode all of `x` in segments of `segment` entries; fill `residual` unless it is empty.
 
-    `out` has room for `room(...)` bytes a segment. Returns the bytes written, or -1 - i where entry i (or a later one in its
-    block) is not finite.
+    `out` has room for `room(...)` bytes a segment. Returns the bytes written, or -1 - i where entry i (or a later one
+    in its block) is not finite.
     """
     most = min(segment, x.size)
     n_quarter = quarter(most, book.size)
@@ -101,12 +102,18 @@ def encode_segments(
             entries = x[first + start : first + stop]
             if largest_bits(entries.view(np.uint32)) >= INFINITY_BITS:
                 return -1 - (first + start)
+            if grid.kind == UNIFORM and grid.raw_bits == 0:
+                largest = quick_uniform_buckets(entries, grid, buckets[start:stop])
+                if largest < book.n_coded:
+                    if residual.size > 0:
+                        subtract_uniform(entries, grid, residual[first + start : first + stop])
+                    continue
             block = symbols[: stop - start]
             symbols_of(entries, grid, scaled[: stop - start], block)
             if split_symbols(block, grid, buckets[start:stop], raws[:, start:stop]) >= book.n_coded:
                 n_beyond = buckets_beyond(block, grid, beyond, n_beyond)
             if residual.size > 0:
-                subtract_levels(entries, block, grid, magnitudes, residual[first + start : first + stop])
+                subtract_levels(entries, block, grid, scaled[: stop - start], residual[first + start : first + stop])
         n_quarter = quarter(n, book.size)
         used, rare_place = 0, 0
         for stream in range(N_STREAMS):
@@ -157,13 +164,13 @@ def encode_segments(
         place += n_bytes
         if grid.raw_bits > 0:
             for plane in range(raws.shape[0]):
-                place += pack_raws(raws[plane, :n], min(grid.raw_bits, 8), out[place:])
+                place += pack_raws(raws[plane, :n], min(grid.raw_bits, 8), fast, out[place:])
     return place
 
 
 @njit(cache=True, nogil=True)
 def form_tuples(buckets: U8, size: int, base: int, words: U16) -> None:
-    """Fill `words` with the numbers whose digits to the base `base` are `size` successive buckets, the first the highest."""
+    """Fill `words` with the numbers whose digits to `base` are `size` successive buckets, the first the highest."""
     if size == 1:
         for i in range(words.size):
             words[i] = np.uint16(buckets[i])
@@ -196,8 +203,8 @@ def decode_segments(
 ) -> int:
     """Decode segments into all of `out`, or add `weight` times their levels to it.
 
-    Segment i starts at byte places[i] of `data` and has the lengths index[i]. `levels` holds what an entry becomes or adds, by
-    bucket << raw_bits | raw; NaN where the grid has no such level.
+    Segment i starts at byte places[i] of `data` and has the lengths index[i]. `levels` holds what an entry becomes or
+    adds, by bucket << raw_bits | raw; NaN where the grid has no such level.
 
     Returns the number of segments; -1 - i where segment i is damaged.
     """
@@ -294,7 +301,7 @@ def decode_segments(
             return -1 - number
         if grid.raw_bits > 0:
             for plane in range(raws.shape[0]):
-                place += unpack_raws(data[place:], min(grid.raw_bits, 8), raws[plane, :n])
+                place += unpack_raws(data[place:], min(grid.raw_bits, 8), fast, raws[plane, :n])
         if grid.kind == FLOAT32 or grid.kind == BFLOAT16:
             if not place_floats(buckets[:n], raws[:, :n], grid, beyond, weight, adding, part):
                 return -1 - number
@@ -312,12 +319,3 @@ def decode_segments(
         ):
             return -1 - number
     return index.shape[0]
-
-
-@njit(cache=True, nogil=True)
-def has_rare(buckets: U8) -> bool:
-    """Return whether a RARE_BYTE is among `buckets`."""
-    largest = np.uint8(0)
-    for i in range(buckets.size):
-        largest = max(largest, buckets[i])
-    return bool(largest == RARE_BYTE)

@@ -2,8 +2,8 @@
 # numba's integers are NumPy's: np.int64 stands where Python has int.
 """Tables of a codebook, from code lengths: canonical codes, what the encoders look up, what the decoders look up.
 
-Codes are canonical (shorter first, then by word index) and stored reversed, so that a bitstream is filled and read from the low
-end of little-endian words.
+Codes are canonical (shorter first, then by word index) and stored reversed, so that a bitstream is filled and read from
+the low end of little-endian words.
 """
 
 import numpy as np
@@ -56,7 +56,8 @@ def word_of_bits(lengths: U8, codes: U32, max_length: int, words: I64) -> None:
 def fill_encoding(lengths: U8, codes: U32, tuples: I64, table: U64) -> None:
     """Fill table[tuple] with its code at the top and its length in the low byte; all others are the rare word, flagged.
 
-    The last word is the rare one; its length is 0 where no tuple is rare, and so is the entry of tuples that no word has.
+    The last word is the rare one; its length is 0 where no tuple is rare, and so is the entry of tuples that no word
+    has.
     """
     rare = lengths.size - 1
     for t in range(table.size):
@@ -87,8 +88,9 @@ def fill_decoding(
 ) -> None:
     """Fill the two decoding tables of tuples, both indexed by the next `max_length` bits.
 
-    An entry holds the bits it takes in its low byte, its buckets in the next, then the buckets, a byte each. `single` holds one
-    word, `multiple` as many whole words as the bits and ENTRY_SYMBOLS allow. Bits that start no word have an entry of zero.
+    An entry holds the bits it takes in its low byte, its buckets in the next, then the buckets, a byte each. `single`
+    holds one word, `multiple` as many whole words as the bits and ENTRY_SYMBOLS allow. Bits that start no word have an
+    entry of zero.
     """
     for v in range(single.size):
         word = words[v]
@@ -111,8 +113,8 @@ def fill_decoding(
 def fill_run_decoding(words: I64, lengths: U8, n_buckets: int, n_classes: int, shift: int, table: U64) -> None:
     """Fill the decoding table of runs, indexed by the next bits.
 
-    An entry holds, from the low end: all its bits (8), the bits of its code (8), zeros before the entry (32), bucket (16; 0 for
-    the word that is all zeros). Bits that start no word have an entry of zero.
+    An entry holds, from the low end: all its bits (8), the bits of its code (8), zeros before the entry (32), bucket
+    (16; 0 for the word that is all zeros). Bits that start no word have an entry of zero.
     """
     for v in range(table.size):
         word = words[v]

@@ -1,16 +1,18 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
+# mypy: disable-error-code="arg-type, assignment, call-arg, no-any-return, return-value, var-annotated"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
-"""Words of TUPLES to bits and back, the fast path: four words a flush, several words a look-up, four bitstreams side by side.
+"""Words of TUPLES to bits and back, the fast path: four words a flush, several words a look-up, four bitstreams side by
+side.
 
 Unguarded accesses, and why each is safe:
 
-    encode  loads: indices below tuples.size - 3 and table indices below encoding.size, as the caller promises. Stores: eight
-            bytes at a place at most ceil(bits so far / 8); the caller's `out` has room for MAX_CODE_LENGTH bits a tuple + 8.
-    decode  a batch reads eight bytes at each place and moves it by at most 7 (56 bits); so `n` batches are safe while the
-            furthest place is 8 + 7 n bytes before the end of the data. It writes eight bytes at each of LOOKUPS places at
-            most ENTRY_SYMBOLS apart; so `n` batches are safe while (ENTRY_SYMBOLS * LOOKUPS) * n + 8 buckets are missing in
-            each stream. Table indices are masked to the table's size. What a batch decodes beyond its stream's end is
-            harmless, and noticed: the bytes a stream took are compared with the index in the end.
+    encode  loads: indices below tuples.size - 3 and table indices below encoding.size, as the caller promises. Stores:
+            eight bytes at a place at most ceil(bits so far / 8); the caller's `out` has room for MAX_CODE_LENGTH bits a
+            tuple + 8.
+    decode  a batch reads eight bytes at each place and moves it by at most 7 (56 bits); so `n` batches are safe while
+            the furthest place is 8 + 7 n bytes before the end of the data. It writes eight bytes at each of LOOKUPS
+            places at most ENTRY_SYMBOLS apart; so `n` batches are safe while (ENTRY_SYMBOLS * LOOKUPS) * n + 8 buckets
+            are missing in each stream. Table indices are masked to the table's size. What a batch decodes beyond its
+            stream's end is harmless, and noticed: the bytes a stream took are compared with the index in the end.
 """
 
 import numpy as np

@@ -1,0 +1,64 @@
+"""The fast and the portable path make and read the same bytes."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from gradwire_common.codec.fit import fit_gennorm
+from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame
+from gradwire_common.codec.kernels.dispatch import fast_path
+from gradwire_common.codec.kernels.raws import pack_raws, raw_bytes, unpack_raws
+from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
+
+
+@pytest.fixture
+def portable(monkeypatch):
+    """Switch to the portable path, and back."""
+
+    def switch(on):
+        monkeypatch.setenv("GRADWIRE_PORTABLE", "1" if on else "0")
+
+    return switch
+
+
+@pytest.mark.parametrize("name", QUANTIZER_NAMES)
+def test_both_paths_make_and_read_the_same_bytes(name, portable):
+    rng = np.random.default_rng(11)
+    for n in (1, 63, 64, 1000, 70001):
+        values = (rng.standard_gamma(0.7, n) * rng.choice([-1, 1], n)).astype(np.float32)
+        for ratio in (0.05, 1.0, 8.0):
+            quantizer = build_quantizer(name, fit_gennorm(values), ratio)
+            portable(False)
+            frame = encode_frame(values, quantizer)
+            decoded, added = decode_frame(frame), np.ones(n, np.float32)
+            add_frame(frame, 0.1, added)
+            portable(True)
+            assert not fast_path()
+            assert encode_frame(values, quantizer) == frame
+            assert_array_equal(decode_frame(frame), decoded)
+            slowly = np.ones(n, np.float32)
+            add_frame(frame, 0.1, slowly)
+            assert_array_equal(slowly, added)
+
+
+@pytest.mark.parametrize("raw_bits", range(1, 9))
+def test_raw_bits_come_back(raw_bits):
+    rng = np.random.default_rng(12)
+    for n in (0, 1, 7, 8, 9, 63, 64, 65, 200):
+        raws = rng.integers(0, 1 << raw_bits, n).astype(np.uint8)
+        packed = [np.zeros(raw_bytes(n, raw_bits), np.uint8) for _ in range(2)]
+        for fast in (False, True):
+            assert pack_raws(raws, raw_bits, fast and fast_path(), packed[fast]) == packed[fast].size
+            got = np.empty_like(raws)
+            assert unpack_raws(packed[fast], raw_bits, fast and fast_path(), got) == packed[fast].size
+            assert_array_equal(got, raws)
+        assert_array_equal(packed[0], packed[1])
+
+
+def test_raw_bits_fill_columns():
+    packed = np.zeros(16, np.uint8)
+    raws = np.zeros(64, np.uint8)
+    raws[[0, 8, 32, 63]] = (1, 2, 3, 1)  # columns 0, 0, 0, 7; two bits each
+    pack_raws(raws, 2, False, packed)
+    assert list(packed[:8]) == [0b1001, 0, 0, 0, 0, 0, 0, 0]
+    assert list(packed[8:]) == [0b11, 0, 0, 0, 0, 0, 0, 0b1000000]
