@@ -1,6 +1,6 @@
 """The body of a coded frame: index and segments. Orchestration of the kernels, over threads if asked."""
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -48,7 +48,7 @@ class GridTables:
 
 
 @lru_cache(maxsize=256)
-def grid_tables(quantizer: Hashable, scheme: WordScheme) -> GridTables:
+def grid_tables(quantizer: Quantizer, scheme: WordScheme) -> GridTables:
     """Return what the kernels need to know of `quantizer` under `scheme`."""
     raw_bits, origin = scheme.raw_bits, scheme.origin
     modulus = n_magnitude_buckets(quantizer.name, raw_bits)
