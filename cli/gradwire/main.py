@@ -91,6 +91,32 @@ def status(
 
 
 @app.command()
+def limit(
+    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="address of a parameter server")],
+    worker_id: Annotated[str | None, typer.Option("--worker", metavar="ID", help="this worker alone")] = None,
+    rate_up: Annotated[str | None, typer.Option(metavar="RATE", help="most a worker may send, or none")] = None,
+    rate_down: Annotated[str | None, typer.Option(metavar="RATE", help="most a worker is sent, or none")] = None,
+    burst: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes that may pass at once")] = None,
+    shared_up: Annotated[str | None, typer.Option(metavar="RATE", help="most all may send together, or none")] = None,
+    shared_down: Annotated[str | None, typer.Option(metavar="RATE", help="most all are sent together, or none")] = None,
+    burst_shared: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes of all that may pass at once")] = None,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="how long to wait for an answer")] = 5.0,
+) -> None:
+    """Change the rate limits of a run that goes on."""
+    from gradwire.limit import change_limits
+
+    given = {
+        "rate_up": rate_up,
+        "rate_down": rate_down,
+        "burst": burst,
+        "shared_up": shared_up,
+        "shared_down": shared_down,
+        "burst_shared": burst_shared,
+    }
+    change_limits(address, worker_id, given, timeout)
+
+
+@app.command()
 @with_settings("Coding", only=("quantizer", "bits", "allocation"))
 def inspect(
     config: "Config",

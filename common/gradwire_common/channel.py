@@ -18,10 +18,6 @@ LOOKAHEAD_BYTES = (
     32 << 10
 )  # what a receiver that does not read takes in, halved; at the socket the lead is 4 times that
 
-# HTTP/2 window settings, the same at both ends: without bandwidth probing the window stays small, so a receiver that
-# stops reading stops its sender soon, which is what the token buckets rely on.
-_WINDOW = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES)]
-
 CLIENT_OPTIONS = [
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
@@ -41,7 +37,15 @@ SERVER_OPTIONS = [
     ("grpc.so_reuseport", 0),
 ]
 
-LIMITED = _WINDOW  # added to the options of an end that token buckets slow
+
+def window(lookahead: int) -> list[tuple[str, int]]:
+    """Return the options of an end that token buckets slow.
+
+    Without bandwidth probing the window stays as small as `lookahead` (bytes), so a receiver that stops reading stops
+    its sender soon. It caps throughput at 2 * lookahead / round trip.
+    """
+    return [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", lookahead)]
+
 
 # Bytes that a message costs on the wire beside itself, measured at the socket by tests/test_wire_cost.py.
 MESSAGE_PREFIX = 5  # gRPC: compressed flag and length

@@ -100,6 +100,13 @@ class ServerSettings(_Section):
     rate_up: Rate = Field(Unlimited, description="most a worker may send, such as '20 Mbit/s'")
     rate_down: Rate = Field(Unlimited, description="most a worker is sent, such as '20 Mbit/s'")
     burst: Size = Field("256 KiB", description="bytes that may pass a rate limit at once")
+    shared_up: Rate = Field(Unlimited, description="most that all workers together may send, shared out fairly")
+    shared_down: Rate = Field(Unlimited, description="most that all workers together are sent, shared out fairly")
+    burst_shared: Size = Field("1 MiB", description="bytes that may pass a shared limit at once")
+    lookahead: Size = Field(
+        "32 KiB",
+        description="window of a limited connection; rate * round trip for long fat links. Its lead is 4 times",
+    )
     transfer_seconds: float = Field(1.0, gt=0, description="how long a push may take at the rate limit (bits auto)")
     heartbeat: float = Field(2.0, gt=0, description="seconds between heartbeats; a worker is dead after three missed")
     reflection: bool = Field(False, description="offer gRPC reflection")

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from gradwire_common.channel import LIMITED, SERVER_OPTIONS
+from gradwire_common.channel import SERVER_OPTIONS, window
 from gradwire_common.codec.frames import warm_up
 from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError
@@ -117,7 +117,7 @@ async def _first_of(seconds: float | None, *events: asyncio.Event) -> None:
 @asynccontextmanager
 async def _listening(config: Config, run: Run) -> AsyncIterator[int]:
     """Answer calls while the body runs; afterwards let those in progress end, for a while."""
-    limited = list(LIMITED) if run.settings.limits.limited else []
+    limited = window(run.settings.lookahead) if run.settings.limits.limited else []
     server = grpc.aio.server(options=[*SERVER_OPTIONS, *limited])
     rpc.add_ParameterServerServicer_to_server(ParameterServer(run), server)  # type: ignore[no-untyped-call]
     healthy = health.aio.HealthServicer()

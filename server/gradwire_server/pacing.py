@@ -1,108 +1,220 @@
-"""Bytes that wait for their token bucket: where the bucket meets a clock and the event loop."""
+"""Bytes that wait for their token buckets: where buckets meet a clock and the event loop."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 
 from gradwire_common.chunks import MIN_CHUNK, chunk_size
-from gradwire_common.errors import ConfigError
+from gradwire_common.errors import ConfigError, UsageError
+from gradwire_common.token_bucket import SECOND, TokenBucket
 from gradwire_common.units import format_size
-from gradwire_server.token_bucket import SECOND, TokenBucket
+from gradwire_server.fair_queue import FairQueue, Request
 
 MESSAGE_BYTES = 512  # of a chunk message and its framing beside 16 KiB of data, generously; 1 MiB has 64 frames of it
 LIMITED_CHUNK = 64 << 10  # most bytes in a chunk of a limited link; longer ones let a sender run ahead of its tokens
 CHUNKS_IN_BURST = 2  # so that one chunk may pass while the next fills up
 
+Clock = Callable[[], int]
+Sleep = Callable[[float], Awaitable[None]]
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the token buckets allow one worker, in bytes and bytes per second; a rate of 0 is no limit."""
+    """What the token buckets allow, in bytes and bytes per second; a rate of 0 is no limit.
+
+    Attributes:
+        rate_up, rate_down, burst: of each worker.
+        shared_up, shared_down, burst_shared: of all together.
+    """
 
     rate_up: int = 0
     rate_down: int = 0
     burst: int = 256 << 10
+    shared_up: int = 0
+    shared_down: int = 0
+    burst_shared: int = 1 << 20
 
     def __post_init__(self) -> None:
-        least = CHUNKS_IN_BURST * (MIN_CHUNK + MESSAGE_BYTES)
-        if self.limited and self.burst < least:
-            raise ConfigError(
-                f"burst: got {format_size(self.burst)}, want at least {least} bytes, two of the smallest chunks"
-            )
+        self.check_bursts(MIN_CHUNK)
+
+    def check_bursts(self, chunk_bytes: int) -> None:
+        """Raise ConfigError unless every bucket holds two chunks of `chunk_bytes`."""
+        least = CHUNKS_IN_BURST * (chunk_bytes + MESSAGE_BYTES)
+        for name, limited in [
+            ("burst", self.rate_up or self.rate_down),
+            ("burst_shared", self.shared_up or self.shared_down),
+        ]:
+            if limited and getattr(self, name) < least:
+                raise ConfigError(
+                    f"{name}: got {format_size(getattr(self, name))}, want at least {least} bytes, two chunks of "
+                    f"{format_size(chunk_bytes)}"
+                )
 
     @property
     def limited(self) -> bool:
         """Whether there is any limit."""
-        return bool(self.rate_up or self.rate_down)
+        return bool(self.rate_up or self.rate_down or self.shared_up or self.shared_down)
 
     @property
     def chunk_bytes(self) -> int:
         """Most bytes of data in one chunk."""
-        slower = min((rate for rate in (self.rate_up, self.rate_down) if rate), default=0)
-        size = chunk_size(slower)
+        rates = (self.rate_up, self.rate_down, self.shared_up, self.shared_down)
+        size = chunk_size(min((rate for rate in rates if rate), default=0))
         if not self.limited:
             return size
-        return min(size, LIMITED_CHUNK, self.burst // CHUNKS_IN_BURST - MESSAGE_BYTES)
+        bursts = [self.burst] * bool(self.rate_up or self.rate_down)
+        bursts += [self.burst_shared] * bool(self.shared_up or self.shared_down)
+        return min(size, LIMITED_CHUNK, min(bursts) // CHUNKS_IN_BURST - MESSAGE_BYTES)
 
 
-class Gate:
-    """Lets one direction of one worker's bytes pass at the rate of its bucket, if it has one, and counts them.
+class SharedGate:
+    """Lets one direction of all workers' bytes pass at the rate of one bucket, if there is one, in fair turns."""
 
-    Attributes:
-        n_bytes: bytes that have passed.
-        waited: seconds that the bucket made them wait.
-    """
-
-    def __init__(
-        self,
-        rate: int,
-        burst: int,
-        clock: Callable[[], int] = time.monotonic_ns,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ):
+    def __init__(self, rate: int, burst: int, clock: Clock = time.monotonic_ns, sleep: Sleep = asyncio.sleep):
         self._bucket = TokenBucket(rate, burst) if rate else None
         self._clock = clock
         self._sleep = sleep
-        self.n_bytes = 0
-        self.waited = 0.0
+        self._queue = FairQueue()
+        self._pump: asyncio.Task[None] | None = None
 
     @property
     def tokens(self) -> int:
         """Bytes that may pass at once now, below zero what is owed; 0 where there is no limit."""
         return 0 if self._bucket is None else self._bucket.tokens(self._clock())
 
-    async def take(self, n: int) -> None:
-        """Wait until `n` bytes may pass. A wait that is cancelled gives its tokens back."""
-        self.n_bytes += n
-        if self._bucket is None:
-            return
-        wait = self._bucket.take(n, self._clock()) / SECOND
-        if wait <= 0:
-            return
+    async def take(self, flow: Hashable, n: int) -> bool:
+        """Wait until `n` bytes of `flow` may pass; return whether they had to. A cancelled wait gives tokens back."""
+        bucket = self._bucket
+        if bucket is None:
+            return False
+        if self._pump is None and bucket.tokens(now := self._clock()) >= n:
+            bucket.take(n, now)
+            return False
+        if n > bucket.burst:
+            raise UsageError(f"got {n} bytes at once, want at most the burst of {bucket.burst} bytes")
+        request = Request(flow, n, asyncio.get_running_loop().create_future())
+        self._queue.put(request)
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._serve())
         try:
-            await self._sleep(wait)
+            await request.waiter
         except asyncio.CancelledError:
-            self.refund(n)
+            if not self._queue.remove(request) and request.waiter.done() and not request.waiter.cancelled():
+                self.refund(flow, n)  # it was its turn already
             raise
-        self.waited += wait
+        return True
+
+    def refund(self, flow: Hashable, n: int) -> None:
+        """Give back `n` bytes that were taken and did not pass."""
+        if self._bucket is not None:
+            self._bucket.refund(n)
+            self._queue.credit(flow, n)
+
+    def charge(self, n: int) -> None:
+        """Charge `n` bytes that have passed already; those that come later wait for them."""
+        if self._bucket is not None:
+            self._bucket.spend(n, self._clock())
+
+    def set_rate(self, rate: int, burst: int) -> None:
+        """Change the limit from now on; a rate of 0 lifts it."""
+        self._bucket = changed_bucket(self._bucket, rate, burst, self._clock())
+
+    async def _serve(self) -> None:
+        """Let requests pass, each in its turn, until none waits."""
+        try:
+            while self._queue:
+                request = self._queue.take()
+                bucket = self._bucket
+                wait = bucket.spend(request.n, self._clock()) if bucket is not None else 0
+                if wait > 0:
+                    await self._sleep(wait / SECOND)
+                if not request.waiter.done():
+                    request.waiter.set_result(None)
+                else:
+                    self.refund(request.flow, request.n)
+        finally:
+            self._pump = None
+
+
+class Gate:
+    """Lets one direction of one worker's bytes pass at the rate of its bucket and of the shared one, and counts them.
+
+    Attributes:
+        n_bytes: bytes that have passed.
+        waited: seconds that the buckets made them wait.
+    """
+
+    def __init__(
+        self,
+        rate: int,
+        burst: int,
+        clock: Clock = time.monotonic_ns,
+        sleep: Sleep = asyncio.sleep,
+        shared: SharedGate | None = None,
+    ):
+        self._bucket = TokenBucket(rate, burst) if rate else None
+        self._clock = clock
+        self._sleep = sleep
+        self._shared = shared
+        self.n_bytes = 0
+        self.waited = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Bytes that its own bucket lets pass at once now, below zero what is owed; 0 where there is no limit."""
+        return 0 if self._bucket is None else self._bucket.tokens(self._clock())
+
+    async def take(self, n: int) -> None:
+        """Wait until `n` bytes may pass. A wait that is cancelled gives its tokens back.
+
+        The worker's own bucket comes first: only who may send takes turns at the shared one.
+        """
+        self.n_bytes += n
+        bucket, began = self._bucket, self._clock()
+        waited = False
+        try:
+            if bucket is not None and (wait := bucket.take(n, began)) > 0:
+                waited = True
+                await self._sleep(wait / SECOND)
+            if self._shared is not None:
+                waited |= await self._shared.take(self, n)
+        except asyncio.CancelledError:
+            self.n_bytes -= n
+            if bucket is not None:
+                bucket.refund(n)
+            raise
+        if waited:
+            self.waited += (self._clock() - began) / SECOND
 
     def refund(self, n: int) -> None:
         """Give back `n` bytes that were taken and did not pass."""
         self.n_bytes -= n
         if self._bucket is not None:
             self._bucket.refund(n)
+        if self._shared is not None:
+            self._shared.refund(self, n)
 
     def charge(self, n: int) -> None:
         """Charge `n` bytes that have passed already; those that come later wait for them."""
         self.n_bytes += n
         if self._bucket is not None:
             self._bucket.spend(n, self._clock())
+        if self._shared is not None:
+            self._shared.charge(n)
 
     def set_rate(self, rate: int, burst: int) -> None:
         """Change the limit from now on; a rate of 0 lifts it."""
-        if not rate:
-            self._bucket = None
-        elif self._bucket is None:
-            self._bucket = TokenBucket(rate, burst)
-        else:
-            self._bucket.set_rate(rate, burst, self._clock())
+        self._bucket = changed_bucket(self._bucket, rate, burst, self._clock())
+
+
+def changed_bucket(bucket: TokenBucket | None, rate: int, burst: int, now: int) -> TokenBucket | None:
+    """Return `bucket` with another rate and burst, a new empty one where there was none, or None for a rate of 0."""
+    if not rate:
+        return None
+    if bucket is None:
+        bucket = TokenBucket(rate, burst)
+        bucket.spend(burst, now)
+    else:
+        bucket.set_rate(rate, burst, now)
+    return bucket

@@ -5,7 +5,6 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
 
 from gradwire_common.errors import GradwireError, RunEndedError, UsageError
 from gradwire_common.manifest import Manifest, Unit
@@ -15,8 +14,9 @@ from gradwire_server.admission import check_dtypes, check_same_model, check_same
 from gradwire_server.broadcast import Broadcast, Update
 from gradwire_server.collector import Collector, Contribution
 from gradwire_server.evaluations import Evaluations
+from gradwire_server.limiter import Gates, Limiter, described
 from gradwire_server.members import Member, Members
-from gradwire_server.pacing import Gate
+from gradwire_server.pacing import Limits
 from gradwire_server.records import Records
 from gradwire_server.rounds import Phase, Rounds, Verdict
 from gradwire_server.settings import Settings
@@ -25,14 +25,6 @@ from gradwire_server.staging import Push
 log = logging.getLogger("gradwire.server")
 
 RING_BYTES = 64 << 20  # frames of past updates kept for watchers that lag behind
-
-
-@dataclass(frozen=True, slots=True)
-class Gates:
-    """The two directions of a worker's traffic; they outlive its sessions."""
-
-    up: Gate
-    down: Gate
 
 
 class Run:
@@ -50,6 +42,7 @@ class Run:
         self.members = Members(settings.workers, settings.heartbeat, lambda: secrets.token_hex(8))
         self.rounds = Rounds(settings.workers, settings.rounds)
         self.broadcast = Broadcast(RING_BYTES)
+        self.limiter = Limiter(settings.limits)
         self.evaluations = Evaluations(settings.evaluate_every, settings.rounds)
         self.collector = Collector(settings, self.rounds, self._committed, clock)
         self.over = asyncio.Event()
@@ -58,7 +51,6 @@ class Run:
         self._manifest: Manifest | None = None
         self._shared: dict[str, str] = {}  # settings that all workers have in common
         self._weights_from = ""  # the worker that was asked for initial weights
-        self._gates: dict[str, Gates] = {}
         self._joining = asyncio.Lock()
         self._clock = clock
         self._began = clock()
@@ -128,12 +120,13 @@ class Run:
 
     def gates_of(self, member: Member) -> Gates:
         """Return the gates that the bytes of `member` pass."""
-        if member.worker_id not in self._gates:
-            limits = self.settings.limits
-            self._gates[member.worker_id] = Gates(
-                Gate(limits.rate_up, limits.burst), Gate(limits.rate_down, limits.burst)
-            )
-        return self._gates[member.worker_id]
+        return self.limiter.gates_of(member.worker_id)
+
+    def limit(self, worker_id: str, changes: dict[str, int]) -> Limits:
+        """Change limits while the run goes on. Raises as `Limiter.change` does."""
+        limits = self.limiter.change(worker_id, changes)
+        log.info("limits of %s are now: %s", f"worker {worker_id}" if worker_id else "all workers", described(limits))
+        return limits
 
     def _gone(self, member: Member) -> None:
         self.rounds.dismiss(member.slot)

@@ -14,7 +14,7 @@ from gradwire_server.receiving import read_frames, read_header
 from gradwire_server.rounds import Verdict
 from gradwire_server.run import Run
 from gradwire_server.staging import Staging
-from gradwire_server.status import join_reply, limits, status_reply
+from gradwire_server.status import join_reply, limit_reply, limits, status_reply
 
 _VERDICTS = {
     Verdict.COUNTED: pb.VERDICT_COUNTED,
@@ -82,7 +82,7 @@ class ParameterServer(rpc.ParameterServerServicer):
         run = self._run
         member = run.hear(request.session)
         reply = pb.HeartbeatReply(
-            weights_wanted=run.weights_wanted(member), version=run.rounds.version or 0, limits=limits(run)
+            weights_wanted=run.weights_wanted(member), version=run.rounds.version or 0, limits=limits(run, member)
         )
         self._charge(member, request, reply, run.rounds.open_round)
         return reply
@@ -109,6 +109,12 @@ class ParameterServer(rpc.ParameterServerServicer):
         self._charge(member, request, reply, self._run.rounds.open_round)
         self._run.leave(member, request.reason)
         return reply
+
+    @answers_errors
+    async def Limit(self, request: pb.LimitRequest, context: Any) -> pb.LimitReply:  # noqa: ARG002, N802
+        """Change what the token buckets allow."""
+        changes = {field.name: value for field, value in request.changes.ListFields()}
+        return limit_reply(self._run.limit(request.worker_id, changes))
 
     async def _send(self, member: Member, update: Update, context: Any) -> None:
         """Send one update, no faster than the worker's bucket allows."""

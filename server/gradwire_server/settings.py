@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Self
 
+from gradwire_common.channel import LOOKAHEAD_BYTES
 from gradwire_common.config import Config, Unlimited
 from gradwire_common.method import Method
 from gradwire_common.units import parse_rate, parse_size
@@ -19,6 +20,7 @@ class Settings:
         rounds: the version that it ends at; 0 for no end.
         heartbeat: seconds.
         transfer_seconds: that a push with a budget may take.
+        lookahead: bytes of window of a limited connection.
     """
 
     name: str = "run"
@@ -32,6 +34,7 @@ class Settings:
     downlink: Method = field(default_factory=Method)
     limits: Limits = field(default_factory=Limits)
     transfer_seconds: float = 1.0
+    lookahead: int = LOOKAHEAD_BYTES
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -59,7 +62,15 @@ class Settings:
             optimizer=optimizer,
             uplink=config.uplink,
             downlink=config.downlink,
-            limits=Limits(_rate(config.rate_up), _rate(config.rate_down), parse_size(config.burst)),
+            limits=Limits(
+                _rate(config.rate_up),
+                _rate(config.rate_down),
+                parse_size(config.burst),
+                _rate(config.shared_up),
+                _rate(config.shared_down),
+                parse_size(config.burst_shared),
+            ),
+            lookahead=parse_size(config.lookahead),
             transfer_seconds=config.transfer_seconds,
         )
 

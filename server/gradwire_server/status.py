@@ -1,9 +1,12 @@
 """What Join and Status say of a run."""
 
+from dataclasses import asdict
+
 from gradwire_common import __version__
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.wire import method_to_message
 from gradwire_server.members import Member
+from gradwire_server.pacing import Limits
 from gradwire_server.run import Run
 
 
@@ -19,24 +22,29 @@ def join_reply(run: Run, member: Member) -> pb.JoinReply:
         weights_wanted=run.weights_wanted(member),
         heartbeat_ms=max(1, round(settings.heartbeat * 1000)),
         method=method_to_message(settings.uplink),
-        limits=limits(run),
+        limits=limits(run, member),
         buffers_every=settings.buffers_every,
         evaluate_every=settings.evaluate_every,
         run=settings.name,
     )
 
 
-def limits(run: Run) -> pb.Limits:
-    """Return what the token buckets allow."""
-    allowed = run.settings.limits
+def limits(run: Run, member: Member) -> pb.Limits:
+    """Return what the token buckets allow a worker now."""
+    allowed = run.limiter.limits_of(member.worker_id)
     return pb.Limits(
         rate_up=allowed.rate_up,
         rate_down=allowed.rate_down,
         burst=allowed.burst if allowed.limited else 0,
-        chunk_bytes=allowed.chunk_bytes,
-        share_up=allowed.rate_up,
+        chunk_bytes=run.settings.limits.chunk_bytes,
+        share_up=run.limiter.share_up(member.worker_id, max(len(run.members.alive), run.settings.workers)),
         transfer_seconds=run.settings.transfer_seconds,
     )
+
+
+def limit_reply(limits: Limits) -> pb.LimitReply:
+    """Return the limits that hold from now on."""
+    return pb.LimitReply(limits=pb.LimitChanges(**asdict(limits)))
 
 
 def status_reply(run: Run, after_round: int) -> pb.StatusReply:

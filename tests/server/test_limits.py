@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradwire_common.errors import ConfigError
+from gradwire_common.errors import ConfigError, UsageError
 from gradwire_common.manifest import Manifest, TensorSpec
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.pacing import Gate, Limits
 from running import running_server
-from server.plain_worker import PlainWorker, run_config
+from server.plain_worker import PlainWorker, refused, run_config
 
 MODEL = Manifest((TensorSpec("weight", (500, 300)),))  # about 500,000 bytes: well over burst and lead
 VALUES = np.random.default_rng(0).standard_normal(500 * 300).astype(np.float32)
@@ -121,3 +121,42 @@ def test_the_long_run_rate_is_met(rate: int) -> None:
 
     asyncio.run(run())
     assert 0.99 * rate < (gate.n_bytes - (256 << 10)) / (fake.now / 1e9) <= rate
+
+
+def test_limits_change_while_the_run_goes_on(tmp_path: Path) -> None:
+    config = run_config(tmp_path, workers=1, rate_up="100 kB/s", burst="128 KiB")
+    with running_server(config) as server:
+        worker = PlainWorker(server.address, "a", MODEL)
+        worker.chunk_bytes = worker.join().limits.chunk_bytes
+        change = pb.LimitRequest(worker_id="a", changes=pb.LimitChanges(rate_up=1 << 30))
+        assert worker.stub.Limit(change, timeout=5).limits.rate_up == 1 << 30
+        began = time.monotonic()
+        n_bytes = worker.push_weights(VALUES).length
+        assert time.monotonic() - began < n_bytes / 100_000 / 2
+        told = worker.heartbeat().limits
+        assert (told.rate_up, told.share_up, told.chunk_bytes) == (1 << 30, 1 << 30, worker.chunk_bytes)
+        worker.channel.close()
+
+
+def test_a_change_of_limits_that_cannot_hold_is_refused(tmp_path: Path) -> None:
+    with running_server(run_config(tmp_path, shared_up="1 Mbit/s")) as server:
+        worker = PlainWorker(server.address, "a", MODEL)
+        with refused(ConfigError, r"burst_shared: got 1000 B, want at least 33792 bytes"):
+            worker.stub.Limit(pb.LimitRequest(changes=pb.LimitChanges(burst_shared=1000)), timeout=5)
+        with refused(UsageError, "shared_up: got it for worker a alone"):
+            worker.stub.Limit(pb.LimitRequest(worker_id="a", changes=pb.LimitChanges(shared_up=1)), timeout=5)
+        worker.channel.close()
+    with running_server(run_config(tmp_path / "free")) as server:
+        worker = PlainWorker(server.address, "a", MODEL)
+        with refused(UsageError, "this run began without any"):
+            worker.stub.Limit(pb.LimitRequest(changes=pb.LimitChanges(rate_up=1000)), timeout=5)
+        worker.channel.close()
+
+
+def test_a_share_is_what_is_left_when_all_send(tmp_path: Path) -> None:
+    config = run_config(tmp_path, workers=4, rate_up="1 MB/s", shared_up="2 MB/s", transfer_seconds=3)
+    with running_server(config) as server:
+        worker = PlainWorker(server.address, "a", MODEL)
+        limits = worker.join().limits
+        worker.channel.close()
+    assert (limits.rate_up, limits.share_up, limits.transfer_seconds) == (1_000_000, 500_000, 3)

@@ -169,6 +169,36 @@ class Limits(_message.Message):
     transfer_seconds: float
     def __init__(self, rate_up: _Optional[int] = ..., rate_down: _Optional[int] = ..., burst: _Optional[int] = ..., chunk_bytes: _Optional[int] = ..., share_up: _Optional[int] = ..., transfer_seconds: _Optional[float] = ...) -> None: ...
 
+class LimitRequest(_message.Message):
+    __slots__ = ("worker_id", "changes")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    changes: LimitChanges
+    def __init__(self, worker_id: _Optional[str] = ..., changes: _Optional[_Union[LimitChanges, _Mapping]] = ...) -> None: ...
+
+class LimitChanges(_message.Message):
+    __slots__ = ("rate_up", "rate_down", "burst", "shared_up", "shared_down", "burst_shared")
+    RATE_UP_FIELD_NUMBER: _ClassVar[int]
+    RATE_DOWN_FIELD_NUMBER: _ClassVar[int]
+    BURST_FIELD_NUMBER: _ClassVar[int]
+    SHARED_UP_FIELD_NUMBER: _ClassVar[int]
+    SHARED_DOWN_FIELD_NUMBER: _ClassVar[int]
+    BURST_SHARED_FIELD_NUMBER: _ClassVar[int]
+    rate_up: int
+    rate_down: int
+    burst: int
+    shared_up: int
+    shared_down: int
+    burst_shared: int
+    def __init__(self, rate_up: _Optional[int] = ..., rate_down: _Optional[int] = ..., burst: _Optional[int] = ..., shared_up: _Optional[int] = ..., shared_down: _Optional[int] = ..., burst_shared: _Optional[int] = ...) -> None: ...
+
+class LimitReply(_message.Message):
+    __slots__ = ("limits",)
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    limits: LimitChanges
+    def __init__(self, limits: _Optional[_Union[LimitChanges, _Mapping]] = ...) -> None: ...
+
 class HeartbeatRequest(_message.Message):
     __slots__ = ("session",)
     SESSION_FIELD_NUMBER: _ClassVar[int]

@@ -64,6 +64,11 @@ class ParameterServerStub(object):
                 request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.StatusRequest.SerializeToString,
                 response_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.StatusReply.FromString,
                 _registered_method=True)
+        self.Limit = channel.unary_unary(
+                '/gradwire.v1.ParameterServer/Limit',
+                request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.LimitRequest.SerializeToString,
+                response_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.LimitReply.FromString,
+                _registered_method=True)
         self.Leave = channel.unary_unary(
                 '/gradwire.v1.ParameterServer/Leave',
                 request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.LeaveRequest.SerializeToString,
@@ -118,6 +123,14 @@ class ParameterServerServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Limit(self, request, context):
+        """Changes what the token buckets allow while the run goes on; needs no session. Workers hear of it at their next
+        heartbeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Leave(self, request, context):
         """Ends a session politely: no round waits for this worker any more.
         """
@@ -157,6 +170,11 @@ def add_ParameterServerServicer_to_server(servicer, server):
                     servicer.Status,
                     request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.StatusRequest.FromString,
                     response_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.StatusReply.SerializeToString,
+            ),
+            'Limit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Limit,
+                    request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.LimitRequest.FromString,
+                    response_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.LimitReply.SerializeToString,
             ),
             'Leave': grpc.unary_unary_rpc_method_handler(
                     servicer.Leave,
@@ -326,6 +344,33 @@ class ParameterServer(object):
             '/gradwire.v1.ParameterServer/Status',
             gradwire__common_dot_v1_dot_parameter__server__pb2.StatusRequest.SerializeToString,
             gradwire__common_dot_v1_dot_parameter__server__pb2.StatusReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Limit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradwire.v1.ParameterServer/Limit',
+            gradwire__common_dot_v1_dot_parameter__server__pb2.LimitRequest.SerializeToString,
+            gradwire__common_dot_v1_dot_parameter__server__pb2.LimitReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradwire_common.errors import ConfigError, UsageError
-from gradwire_server.token_bucket import SECOND, TokenBucket
+from gradwire_common.token_bucket import SECOND, TokenBucket
 
 MS = SECOND // 1000
 
@@ -86,3 +86,43 @@ def test_no_window_carries_more_than_rate_times_time_and_burst(
             total += n
             elapsed = max(time - start, 0)
             assert total <= rate * elapsed / SECOND + burst + 1
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("take"), st.integers(1, 1000), st.integers(0, 1000)),  # bytes taken; of them given back
+        st.tuples(st.just("rate"), st.integers(1, 10**6), st.integers(1000, 10_000)),
+        st.tuples(st.just("pass"), st.integers(0, 10 * SECOND), st.just(0)),
+        st.tuples(st.just("jump back"), st.integers(0, 10 * SECOND), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+@given(rate=st.integers(1, 10**6), burst=st.integers(1000, 10_000), steps=STEPS)
+def test_takes_refunds_rate_changes_and_clock_jumps_keep_the_bound(
+    rate: int, burst: int, steps: list[tuple[str, int, int]]
+) -> None:
+    """Over any time, what passes is at most what flows in, and the largest burst. True time never goes backwards."""
+    bucket = TokenBucket(rate, burst)
+    now = true = flowed = 0  # the clock's ns, true ns, byte * ns / s that flowed in
+    skipped = 0  # true time that the clock has shown twice
+    most_burst, events = burst, [(0, 0)]  # flowed in, bytes passed
+    for what, a, b in steps:
+        if what == "take":
+            wait = bucket.take(a, now)
+            now, true, flowed = now + wait, true + wait, flowed + wait * bucket.rate
+            bucket.refund(min(a, b))
+            events.append((flowed, a - min(a, b)))
+        elif what == "rate":
+            bucket.set_rate(a, b, now)
+            most_burst = max(most_burst, b)
+        elif what == "pass":
+            now, true, flowed = now + a, true + a, flowed + a * bucket.rate
+        else:
+            now, skipped = now - a, skipped + a
+    for first in range(len(events)):
+        passed = 0
+        for flowed_then, n in events[first:]:
+            passed += n
+            assert passed * SECOND <= flowed_then - events[first][0] + most_burst * SECOND

@@ -1,0 +1,97 @@
+"""Every worker's gates, those of all together, and the limits that stand behind them."""
+
+from dataclasses import asdict, dataclass, replace
+
+from gradwire_common.errors import UsageError
+from gradwire_common.units import format_size
+from gradwire_server.pacing import Gate, Limits, SharedGate
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """The two directions of a worker's traffic; they outlive its sessions."""
+
+    up: Gate
+    down: Gate
+
+
+class Limiter:
+    """Holds workers to their limits, which may change while the run goes on.
+
+    Chunks stay as long as the limits at the start made them, so a burst can be changed to no less than two of them.
+
+    Attributes:
+        limits: of every worker that has none of its own, and of all together.
+    """
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self._chunk_bytes = limits.chunk_bytes
+        self._own: dict[str, Limits] = {}
+        self._gates: dict[str, Gates] = {}
+        self._up = SharedGate(limits.shared_up, limits.burst_shared)
+        self._down = SharedGate(limits.shared_down, limits.burst_shared)
+        self._can_limit = limits.limited
+
+    def gates_of(self, worker_id: str) -> Gates:
+        """Return the gates that a worker's bytes pass."""
+        if worker_id not in self._gates:
+            allowed = self.limits_of(worker_id)
+            self._gates[worker_id] = Gates(
+                Gate(allowed.rate_up, allowed.burst, shared=self._up),
+                Gate(allowed.rate_down, allowed.burst, shared=self._down),
+            )
+        return self._gates[worker_id]
+
+    def limits_of(self, worker_id: str) -> Limits:
+        """Return what a worker is allowed."""
+        return self._own.get(worker_id, self.limits)
+
+    def share_up(self, worker_id: str, n_workers: int) -> int:
+        """Return the bytes per second that a worker can count on when `n_workers` all send; 0 where none are limited."""
+        allowed = self.limits_of(worker_id)
+        rates = [allowed.rate_up, self.limits.shared_up // max(n_workers, 1)]
+        return min((rate for rate in rates if rate), default=0)
+
+    def change(self, worker_id: str, changes: dict[str, int]) -> Limits:
+        """Change the limits of one worker, or with an empty id those of all; return those that hold now.
+
+        Args:
+            worker_id: of a worker, whether it has joined yet or not.
+            changes: new values of fields of `Limits`.
+
+        Raises:
+            UsageError: the run began without limits, or the shared ones are to change for one worker alone.
+            ConfigError: a burst that holds no two chunks.
+        """
+        if not self._can_limit:
+            raise UsageError(
+                "limits: this run began without any, so its windows and chunks are too long for them; want it to begin "
+                "with rate_up or rate_down, however high"
+            )
+        if worker_id and (shared := [name for name in changes if "shared" in name]):
+            raise UsageError(f"{shared[0]}: got it for worker {worker_id} alone, want it for all workers")
+        after = replace(self.limits_of(worker_id), **changes)
+        after.check_bursts(self._chunk_bytes)
+        if worker_id:
+            self._own[worker_id] = after
+            self._apply(worker_id)
+            return after
+        self.limits = after
+        self._own = {name: replace(own, **changes) for name, own in self._own.items()}
+        self._up.set_rate(after.shared_up, after.burst_shared)
+        self._down.set_rate(after.shared_down, after.burst_shared)
+        for name in self._gates:
+            self._apply(name)
+        return after
+
+    def _apply(self, worker_id: str) -> None:
+        if worker_id in self._gates:
+            allowed, gates = self.limits_of(worker_id), self._gates[worker_id]
+            gates.up.set_rate(allowed.rate_up, allowed.burst)
+            gates.down.set_rate(allowed.rate_down, allowed.burst)
+
+
+def described(limits: Limits) -> str:
+    """Write limits for the log."""
+    return ", ".join(f"{name} {format_size(value)}" for name, value in asdict(limits).items())
