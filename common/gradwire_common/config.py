@@ -96,7 +96,7 @@ class ServerSettings(_Section):
     optimizer_options: Options = Field({"momentum": 0.9}, description="the optimizer's other parameters, as JSON")
     schedule: str = Field("none", description="any scheduler of torch.optim.lr_scheduler, by name")
     schedule_options: Options = Field({}, description="the scheduler's parameters, as JSON")
-    buffers_every: int = Field(1, ge=0, description="rounds between averages of the buffers; 0 for never")
+    buffers_every: int = Field(10, ge=0, description="rounds between averages of the buffers; 0 for never")
     rate_up: Rate = Field(Unlimited, description="most a worker may send, such as '20 Mbit/s'")
     rate_down: Rate = Field(Unlimited, description="most a worker is sent, such as '20 Mbit/s'")
     burst: Size = Field("256 KiB", description="bytes that may pass a rate limit at once")
@@ -120,6 +120,7 @@ class WorkerSettings(_Section):
     slot: int | None = Field(None, ge=0, description="shard of this worker; the lowest free one when not given")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="torch threads of a worker; 0 shares the cores among local workers")
+    pace: bool = Field(True, description="send no faster than the server's rate limit")
     patience: float = Field(60.0, gt=0, description="seconds to go on trying to reach a server that does not answer")
 
 

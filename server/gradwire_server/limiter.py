@@ -48,7 +48,7 @@ class Limiter:
         return self._own.get(worker_id, self.limits)
 
     def share_up(self, worker_id: str, n_workers: int) -> int:
-        """Return the bytes per second that a worker can count on when `n_workers` all send; 0 where none are limited."""
+        """Return the bytes per second left to a worker when `n_workers` all send; 0 where there is no limit."""
         allowed = self.limits_of(worker_id)
         rates = [allowed.rate_up, self.limits.shared_up // max(n_workers, 1)]
         return min((rate for rate in rates if rate), default=0)

@@ -17,11 +17,13 @@ from gradwire_common.update import largest_update
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 from gradwire_common.wire import manifest_to_message
+from gradwire_worker.pacer import Pacer
 from gradwire_worker.patience import Patience
 from gradwire_worker.pending import PendingPush
 from gradwire_worker.replica import Update, UpdateKind
 
 CALL_TIMEOUT = 10.0  # seconds for a call that carries no frames; those that do never time out while bytes move
+IN_FLIGHT = 256 << 10  # bytes of frames that a small call may have to wait behind
 LEAVE_TIMEOUT = 2.0  # seconds; politeness must not hold up the end of a process
 
 T = TypeVar("T")
@@ -55,6 +57,7 @@ class Client:
         settings: Mapping[str, str] | None = None,
         slot: int | None = None,
         patience: float = 60.0,
+        pace: bool = True,
     ):
         self.server = server
         self.manifest = manifest
@@ -73,6 +76,7 @@ class Client:
         )
         self._patience = patience
         self._closing = threading.Event()
+        self._pacer = Pacer(self._closing.wait) if pace else None
         self._joining = threading.Lock()
         self._channel = grpc.insecure_channel(server, options=CLIENT_OPTIONS)
         self._stub: Any = ParameterServerStub(self._channel)  # type: ignore[no-untyped-call]
@@ -81,6 +85,12 @@ class Client:
     def chunk_bytes(self) -> int:
         """Most bytes of data in a chunk of a push."""
         return self.limits.chunk_bytes or chunk_size(self.limits.rate_up)
+
+    @property
+    def _timeout(self) -> float:
+        """Seconds for a small call, which may have to wait behind what the link holds already."""
+        rates = [rate for rate in (self.limits.rate_up, self.limits.rate_down) if rate]
+        return CALL_TIMEOUT + (IN_FLIGHT / min(rates) if rates else 0.0)
 
     def join(self) -> pb.JoinReply:
         """Become a worker of the run.
@@ -91,7 +101,7 @@ class Client:
         """
         with self._joining:
             self.reply = self._join()
-            self.limits = self.reply.limits
+            self._hear(self.reply.limits)
         return self.reply
 
     def push(self, push: PendingPush) -> "Sending":
@@ -134,10 +144,10 @@ class Client:
     def heartbeat(self) -> pb.HeartbeatReply:
         """Say that this worker is alive."""
         reply: pb.HeartbeatReply = self._patiently(
-            lambda session: self._stub.Heartbeat(pb.HeartbeatRequest(session=session), timeout=CALL_TIMEOUT)
+            lambda session: self._stub.Heartbeat(pb.HeartbeatRequest(session=session), timeout=self._timeout)
         )
         if reply.HasField("limits"):
-            self.limits = reply.limits
+            self._hear(reply.limits)
         return reply
 
     def report(self, version: int, count: int, correct: int, loss_sum: float) -> None:
@@ -145,7 +155,7 @@ class Client:
         self._patiently(
             lambda session: self._stub.Report(
                 pb.EvaluationReport(session=session, version=version, count=count, correct=correct, loss_sum=loss_sum),
-                timeout=CALL_TIMEOUT,
+                timeout=self._timeout,
             )
         )
 
@@ -167,7 +177,7 @@ class Client:
         patience = self.patience()
         while True:
             try:
-                reply: pb.JoinReply = self._stub.Join(self._request, timeout=CALL_TIMEOUT)
+                reply: pb.JoinReply = self._stub.Join(self._request, timeout=max(CALL_TIMEOUT, self._patience))
             except grpc.RpcError as failed:
                 patience.endure(error_of(failed, self.server))
             else:
@@ -185,7 +195,18 @@ class Client:
             except GradwireError as error:
                 self._leave(reply.session, str(error))
                 raise
-            self.reply, self.limits = reply, reply.limits
+            self.reply = reply
+            self._hear(reply.limits)
+
+    def _hear(self, limits: pb.Limits) -> None:
+        self.limits = limits
+        if self._pacer is not None:
+            self._pacer.set(limits)
+
+    def messages(self, push: PendingPush, session: str) -> Iterator[pb.PushMessage]:
+        """Yield the messages of a push at the pace that the server allows."""
+        messages = push.messages(session, self.chunk_bytes)
+        return messages if self._pacer is None else self._pacer.paced(messages)
 
     def _leave(self, session: str, reason: str) -> None:
         with contextlib.suppress(grpc.RpcError):
@@ -223,7 +244,7 @@ class Sending:
 
     def _start(self) -> None:
         self._session = self._client.reply.session
-        self._call = self._client._stub.Push.future(self._push.messages(self._session, self._client.chunk_bytes))
+        self._call = self._client._stub.Push.future(self._client.messages(self._push, self._session))
 
     def receipt(self) -> pb.Receipt:
         """Return the server's answer once all frames have been appended and the push is closed.

@@ -75,6 +75,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         slot: int | None = None,
         settings: Mapping[str, str] | None = None,
         patience: float = 60.0,
+        pace: bool = True,
     ):
         """Join the run; upload the model's weights if the server has none, load the server's otherwise.
 
@@ -92,6 +93,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
             slot: the shard wanted; the lowest free one when None.
             settings: what all workers of the run must share; the first worker's count.
             patience: seconds to go on trying to reach a server that does not answer.
+            pace: whether to send no faster than the server's limit, rather than be slowed by it.
 
         Raises:
             UsageError: a model, option or setting that cannot be; JoinError where the server refuses it.
@@ -114,7 +116,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
         warm_kernels()  # before joining: no round waits for a compiler
         client = Client(
-            server, worker_id or _new_worker_id(), manifest, settings=settings, slot=slot, patience=patience
+            server, worker_id or _new_worker_id(), manifest, settings=settings, slot=slot, patience=patience, pace=pace
         )
         self._flat = FlatModel(model, manifest)
         replica = Replica(manifest.layout, self._flat.new_vector(manifest.layout.size))

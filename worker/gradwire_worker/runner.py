@@ -43,6 +43,7 @@ def run_worker(config: Config) -> None:
         slot=config.slot,
         settings=shared_settings(config),
         patience=config.patience,
+        pace=config.pace,
     ) as optimizer:
         shard = shard_of(task, config, optimizer.slot, optimizer.slots)
         try:
