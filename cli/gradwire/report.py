@@ -13,6 +13,9 @@ from gradwire_common.errors import UsageError
 from gradwire_common.units import format_size
 
 
+MANY_TICKS = 50  # where the axis spans more than this factor, ticks at 2 and 5 would touch
+
+
 def figures(run: History, baseline: History | None = None) -> dict[str, Any]:
     """Return the figures of a run and of its baseline, as `--json` writes them.
 
@@ -79,7 +82,8 @@ def draw_curves(path: Path, histories: Sequence[History]) -> None:
     by_round.xaxis.set_major_locator(MaxNLocator(integer=True))
     by_round.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     by_bytes.set(xlabel="bytes sent to the server, all workers", xscale="log")
-    by_bytes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left, right = by_bytes.get_xlim()
+    by_bytes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right < MANY_TICKS * left else (1,)))
     by_bytes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short_size(value)))
     by_bytes.xaxis.set_minor_formatter(NullFormatter())
     for axes in (by_round, by_bytes):

@@ -70,6 +70,14 @@ class Running:
             pass
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kernels() -> None:
+    """Compile the kernels before any process is waited for."""
+    from gradwire_worker.warming import warm_kernels
+
+    warm_kernels()
+
+
 def run_to_the_end(*arguments: object, folder: Path, **settings: str) -> Ended:
     done = subprocess.run(
         [sys.executable, "-m", "gradwire", *map(str, arguments)],

@@ -42,9 +42,9 @@ def test_a_task_of_ones_own_is_trained(run, tmp_path):
 
 
 def test_the_demos_settings_are_good(tmp_path, run):
-    """Misspelt settings are found by loading the file; --bits then fails before anything is trained."""
-    ended = run("train", "--config", EXAMPLES / "demo.toml", "--bits", 9)
-    assert ended.error == "error: bits: got '9', want less than or equal to 8"
+    """Misspelt settings are found by loading the file; --gamma then fails before anything is trained."""
+    ended = run("train", "--config", EXAMPLES / "demo.toml", "--gamma", 2)
+    assert ended.error == "error: gamma: got '2', want less than or equal to 1"
 
 
 def test_the_commands_of_the_compose_file_work_as_processes(start, tmp_path):
