@@ -85,7 +85,7 @@ class Child:
 
 
 class Cluster:
-    """One server and `config.workers` workers, from `start` until `stop`; a context does both.
+    """One server and `config.workers` workers, from `start` until `stop`, which a context calls in the end.
 
     Attributes:
         address: where the server listens, once started.
@@ -101,11 +101,6 @@ class Cluster:
         self.workers: list[Child] = []
 
     def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
         return self
 
     def __exit__(

@@ -18,7 +18,7 @@ from gradwire_common.errors import UsageError, WeatherError
 POLL_SECONDS = 0.2
 ANSWER_SECONDS = 5.0  # that the server may take to answer a poll
 IDLE_SECONDS = 15.0  # that a server without any worker process may take to end the run
-SLOW_WARM_UP = 2.0  # seconds; kernels that took longer were compiled, not loaded
+SLOW_WARM_UP = 5.0  # seconds; kernels that took longer were compiled, not loaded
 
 
 def run_train(config: Config, *, compare: bool = False, json_file: Path | None = None) -> None:
@@ -73,11 +73,11 @@ def _baseline(config: Config, folder: Path) -> Config:
 
 
 def _warm_up(console: Console) -> None:
-    """Compile the codec's kernels once, so that no process does it while others wait."""
+    """Compile the kernels once, so that no two processes compile them side by side."""
     with console.status("loading the codec's kernels; the first time they are compiled, which takes half a minute"):
-        from gradwire_common.codec.frames import warm_up
+        from gradwire_worker.warming import warm_kernels
 
-        seconds = warm_up()
+        seconds = warm_kernels()
     if seconds > SLOW_WARM_UP:
         console.print(f"compiled the codec's kernels in {seconds:.0f} s", highlight=False)
 
@@ -87,6 +87,8 @@ def _follow(config: Config, folder: Path, console: Console) -> History:
     history = History(label(config), total=config.rounds)
     with Cluster(config, folder) as cluster:
         try:
+            with console.status(f"starting a server and {config.workers} workers"):
+                cluster.start()
             with Monitor(cluster.address, ANSWER_SECONDS) as monitor, open_display(console) as display:
                 idle_since = None
                 while cluster.running:
