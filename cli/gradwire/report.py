@@ -12,7 +12,6 @@ from gradwire.history import LAST_EVALUATIONS, History
 from gradwire_common.errors import UsageError
 from gradwire_common.units import format_size
 
-
 MANY_TICKS = 50  # where the axis spans more than this factor, ticks at 2 and 5 would touch
 
 
