@@ -101,7 +101,7 @@ def encode_body(
     Raises:
         NonFiniteError: a NaN or infinity among `values`; `residual` may be filled in part.
     """
-    tables, book, fast = grid_tables(quantizer, codebook.scheme), kernel_book(codebook), fast_path()
+    tables, book, fast = grid_tables(quantizer, codebook.scheme), kernel_book(codebook), fast_path()  # type: ignore[arg-type]
 
     def encode(first: int, stop: int) -> tuple[I64, memoryview]:
         some = values[first:stop]
@@ -142,7 +142,7 @@ def decode_body(
     places = n_index + np.cumsum(lengths) - lengths
     if int(places[-1] + lengths[-1]) != data.size:
         raise BitstreamError(f"frame's segments have {int(places[-1] + lengths[-1])} bytes, want {data.size}")
-    tables, book, fast = grid_tables(header.quantizer, scheme), kernel_book(codebook), fast_path()
+    tables, book, fast = grid_tables(header.quantizer, scheme), kernel_book(codebook), fast_path()  # type: ignore[arg-type]
     adding, factor = weight is not None, np.float32(1 if weight is None else weight)
     levels = NOTHING
     if tables.grid.kind in (UNIFORM, MINIFLOAT):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradwire_common.codec.codebooks import n_magnitude_buckets
 from gradwire_common.codec.quantizers import FORMATS, BFloat16, Float32, Minifloat, Quantizer, Uniform
 from gradwire_common.codec.words import MAX_RUN, RAW, RUNS, TUPLES, WordScheme
 from gradwire_common.errors import BitstreamError, UsageError
@@ -131,6 +132,11 @@ def check_raw_bits(kind: str, scheme: WordScheme) -> None:
         raise BitstreamError(f"{kind} frame is coded as runs")
     if kind == "uniform" and scheme.origin:
         raise BitstreamError(f"uniform frame has origin {scheme.origin}, want 0")
+    n_all = n_magnitude_buckets(kind, scheme.raw_bits)
+    if scheme.raw_bits and scheme.n_buckets > n_all:
+        raise BitstreamError(
+            f"{kind} frame has {scheme.n_buckets} buckets of {scheme.raw_bits} raw bits, want at most {n_all}"
+        )
     if scheme.raw_bits == 0 and scheme.origin:
         raise BitstreamError(f"frame without raw bits has origin {scheme.origin}, want 0")
 

@@ -72,7 +72,7 @@ def sample_of(values: F32, n: int) -> F32:
 
 def bucket_counts(sample: F32, quantizer: Quantizer, scheme: WordScheme) -> npt.NDArray[np.int64]:
     """Return how often each coded bucket occurs in `sample`, and last all others."""
-    grid = grid_tables(quantizer, scheme).grid
+    grid = grid_tables(quantizer, scheme).grid  # type: ignore[arg-type]
     symbols, buckets = np.empty(sample.size, np.int32), np.empty(sample.size, np.uint8)
     raws = np.empty((3, sample.size), np.uint8)
     symbols_of(sample, grid, np.empty(sample.size, np.float32), symbols)
