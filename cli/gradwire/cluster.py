@@ -15,6 +15,8 @@ from typing import Any, Self
 
 from gradwire.exit_codes import MISUSED
 from gradwire.lifeline import VARIABLE as PARENT
+from gradwire.links.forwarder import Forwarder
+from gradwire.links.profile import Link
 from gradwire_common.config import ENV_PREFIX, Config
 from gradwire_common.errors import GradwireError, UsageError
 
@@ -87,11 +89,15 @@ class Child:
 class Cluster:
     """One server and `config.workers` workers, from `start` until `stop`, which a context calls in the end.
 
+    With a `link`, each worker reaches the server through a forwarder that behaves like it.
+
     Attributes:
         address: where the server listens, once started.
     """
 
-    def __init__(self, config: Config, folder: Path):
+    def __init__(self, config: Config, folder: Path, link: Link | None = None):
+        self._link = link
+        self._forwarders: list[Forwarder] = []
         self._config = config
         self._folder = folder
         self._environment = _environment(config)
@@ -121,7 +127,14 @@ class Cluster:
             self.workers.append(self._child(f"worker-{slot}", changes))
         self.address = self._wait_for_address(self.server)
         for worker in self.workers:
-            worker.tell(self.address)
+            worker.tell(self._way_to(self.address))
+
+    def _way_to(self, address: str) -> str:
+        """Return the address at which a worker finds the server: behind a link of its own, where there is one."""
+        if self._link is None:
+            return address
+        self._forwarders.append(Forwarder(address, self._link))
+        return self._forwarders[-1].address
 
     def check(self) -> None:
         """Raise ClusterError if a process has failed."""
@@ -171,6 +184,9 @@ class Cluster:
         deadline = time.monotonic() + STOP_SECONDS
         for child in children:
             child.stop(deadline)
+        for forwarder in self._forwarders:
+            forwarder.close()
+        self._forwarders.clear()
         self._settings.cleanup()
 
     def _child(self, name: str, changes: dict[str, Any]) -> Child:

@@ -44,12 +44,18 @@ def train(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="write the final figures to this file")
     ] = None,
+    link: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LINK", help="each worker's link: '20 Mbit/s, 50 ms', adsl, 4g, satellite, 'wireless: ...'"
+        ),
+    ] = None,
 ) -> None:
     """Train on this machine: one server and some worker processes, over real gRPC."""
     from gradwire.train import run_train
 
     _end_in_order()
-    run_train(config, compare=compare, json_file=json_file)
+    run_train(config, compare=compare, json_file=json_file, link=link)
 
 
 @app.command()

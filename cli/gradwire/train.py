@@ -9,6 +9,7 @@ from rich.console import Console
 from gradwire.cluster import Cluster, ClusterError
 from gradwire.display import open_display
 from gradwire.history import History
+from gradwire.links.profile import Link, linked, parse_link
 from gradwire.monitor import Monitor
 from gradwire.report import draw_curves, figures, summary_table, write_json
 from gradwire.run_folder import METRICS, new_run_folder, read_metrics
@@ -21,19 +22,24 @@ IDLE_SECONDS = 15.0  # that a server without any worker process may take to end 
 SLOW_WARM_UP = 5.0  # seconds; kernels that took longer were compiled, not loaded
 
 
-def run_train(config: Config, *, compare: bool = False, json_file: Path | None = None) -> None:
+def run_train(config: Config, *, compare: bool = False, json_file: Path | None = None, link: str | None = None) -> None:
     """Train on a local cluster and leave config, logs, metrics, weights and curves in RUNS/NAME.
 
     Args:
         config: the settings of the run.
         compare: whether the float32 baseline of the same seed runs afterwards, in RUNS/NAME/baseline.
         json_file: where the final figures go, as `report.figures` has them.
+        link: what lies between each worker and the server, as `parse_link` reads it; None for this machine's loopback.
 
     Raises:
         GradwireError: if a process of the cluster fails, or RUNS/NAME cannot be used.
     """
     console = Console()
     folder = config.runs / config.name
+    way = parse_link(link) if link is not None else None
+    if way is not None:
+        config = linked(config, way)
+        console.print(f"every worker behind a link of {way}", highlight=False)
     if compare and config.quantizer == "float32":
         raise UsageError("compare: got quantizer float32, the baseline itself; want another quantizer, or no --compare")
     if json_file:
@@ -42,11 +48,11 @@ def run_train(config: Config, *, compare: bool = False, json_file: Path | None =
         if kept:
             console.print(f"an older run was in {folder}; it is in {kept} now", highlight=False)
         _warm_up(console)
-        run = _follow(config, folder, console)
+        run = _follow(config, folder, console, way)
         baseline = None
         if compare:
             console.print("now the float32 baseline of the same seed", highlight=False)
-            baseline = _follow(_baseline(config, folder), folder / "baseline", console)
+            baseline = _follow(_baseline(config, folder), folder / "baseline", console, way)
         draw_curves(folder / "curves.png", [run, baseline] if baseline else [run])
         if json_file:
             write_json(json_file, figures(run, baseline))
@@ -82,10 +88,10 @@ def _warm_up(console: Console) -> None:
         console.print(f"compiled the codec's kernels in {seconds:.0f} s", highlight=False)
 
 
-def _follow(config: Config, folder: Path, console: Console) -> History:
+def _follow(config: Config, folder: Path, console: Console, link: Link | None) -> History:
     """Run a cluster to the end of its rounds and return what it did."""
     history = History(label(config), total=config.rounds)
-    with Cluster(config, folder) as cluster:
+    with Cluster(config, folder, link) as cluster:
         try:
             with console.status(f"starting a server and {config.workers} workers"):
                 cluster.start()

@@ -44,7 +44,7 @@ def format_rate(bytes_per_second: float) -> str:
     bits = bytes_per_second * 8
     for unit, factor in reversed(_RATES.items()):
         if bits >= factor:
-            return f"{bits / factor:.4g} {unit.capitalize() if factor > 1 else unit}"
+            return f"{bits / factor:.4g} {unit.capitalize() if factor > 1000 else unit}"
     return f"{bits:.4g} bit/s"
 
 

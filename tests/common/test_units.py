@@ -30,7 +30,7 @@ def test_what_is_no_size_is_refused(text):
         parse_size(text)
 
 
-@pytest.mark.parametrize("text", ["20 Mbit/s", "1.5 Gbit/s", "64 Kbit/s", "5 bit/s"])
+@pytest.mark.parametrize("text", ["20 Mbit/s", "1.5 Gbit/s", "64 kbit/s", "5 bit/s"])
 def test_rates_are_written_as_they_are_read(text):
     assert format_rate(parse_rate(text)) == text
 

@@ -1,11 +1,13 @@
 """A link as people describe it: "20 Mbit/s, 50 ms", "adsl", or a wireless channel."""
 
+import math
 import re
 from dataclasses import dataclass
 
 from gradwire.links.wireless import WirelessChannel
+from gradwire_common.config import Config, Unlimited
 from gradwire_common.errors import ConfigError
-from gradwire_common.units import format_rate, parse_rate
+from gradwire_common.units import format_rate, parse_rate, parse_size
 
 _DELAY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*ms")
 
@@ -28,6 +30,25 @@ class Link:
         rates = up if up == down else f"{up} up, {down} down"
         return f"{rates}, {self.delay * 1000:g} ms"
 
+
+def linked(config: Config, link: Link) -> Config:
+    """Return `config` with the limits that suit `link`, where it sets none: its rates, and a window that fills it.
+
+    The burst is short: a link lets nothing pass at once, so what it did not carry while it was idle cannot be made up.
+    """
+    changes: dict[str, str] = {}
+    for name, rate in (("rate_up", link.rate_up), ("rate_down", link.rate_down)):
+        if rate and getattr(config, name) == Unlimited:
+            changes[name] = f"{rate:.0f} B/s"
+    in_flight = math.ceil(max(link.rate_up, link.rate_down) * 2 * link.delay)  # bytes of a round trip
+    if in_flight > parse_size(config.lookahead):
+        changes["lookahead"] = f"{in_flight} B"
+    if "burst" not in config.model_fields_set:
+        changes["burst"] = LINKED_BURST
+    return config.model_copy(update=changes)
+
+
+LINKED_BURST = "34 KiB"  # two of the smallest chunks, and their framing
 
 PRESETS = {
     "adsl": Link(rate_up=1e6 / 8, rate_down=16e6 / 8, delay=0.015),
