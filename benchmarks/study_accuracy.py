@@ -139,10 +139,10 @@ def draw(path: Path, runs: Path, seeds: dict[str, int]) -> None:
 def curve(metrics: Path) -> list[tuple[int, int, float]]:
     """Return (version, bytes moved until then, accuracy) for every evaluation of a run."""
     records = [json.loads(line) for line in metrics.read_text().splitlines()]
-    rounds = [each for each in records if each["type"] == "round"]
+    rounds = [each for each in records if each["kind"] == "round"]
     points = []
     for each in records:
-        if each["type"] == "evaluation":
+        if each["kind"] == "evaluation":
             moved = sum(r["bytes_up"] + r["bytes_down"] for r in rounds if r["round"] <= each["version"])
             points.append((each["version"], moved, each["accuracy"]))
     return sorted(points)

@@ -47,7 +47,7 @@ def window(lookahead: int) -> list[tuple[str, int]]:
     return [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", lookahead)]
 
 
-# Bytes that a message costs on the wire beside itself, measured at the socket by tests/test_wire_cost.py.
+# Bytes that a message costs on the wire beside itself, compared with the socket by tests/end_to_end/test_wire_cost.py.
 MESSAGE_PREFIX = 5  # gRPC: compressed flag and length
 FRAME_PREFIX = 9  # HTTP/2 frame header
 FRAME_BYTES = 16_384  # HTTP/2's default largest frame
