@@ -109,6 +109,7 @@ class ServerSettings(_Section):
     )
     transfer_seconds: float = Field(1.0, gt=0, description="how long a push may take at the rate limit (bits auto)")
     heartbeat: float = Field(2.0, gt=0, description="seconds between heartbeats; a worker is dead after three missed")
+    metrics_listen: str | None = Field(None, description="HOST:PORT to serve metrics for Prometheus on")
     reflection: bool = Field(False, description="offer gRPC reflection")
 
 

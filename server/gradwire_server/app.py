@@ -18,6 +18,7 @@ from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
+from gradwire_server.metrics import exported
 from gradwire_server.records import Records
 from gradwire_server.run import Run
 from gradwire_server.servicer import ParameterServer
@@ -80,7 +81,7 @@ async def serve_run(
     records = Records(folder / "metrics.jsonl")
     try:
         run = Run(settings, records)
-        async with _listening(config, run) as port:
+        async with _exporting(config, run), _listening(config, run) as port:
             if ready is not None:
                 ready(port)
             async with _tasks(run.collector.keep_going(run.fail), _bury_the_dead(run)):
@@ -137,6 +138,15 @@ async def _listening(config: Config, run: Run) -> AsyncIterator[int]:
     finally:
         await healthy.enter_graceful_shutdown()
         await server.stop(DRAIN_SECONDS)
+
+
+@asynccontextmanager
+async def _exporting(config: Config, run: Run) -> AsyncIterator[None]:
+    """Answer scrapes of metrics while the body runs, where they are wanted."""
+    with exported(run, config.metrics_listen) as port:
+        if port:
+            log.info("metrics on port %d", port)
+        yield
 
 
 @asynccontextmanager
