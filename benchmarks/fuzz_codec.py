@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from fuzzing.checks import Oracle, check_decoder
-from fuzzing.corpus import build_corpus
+from fuzzing.checks import Oracle, check_decoder, check_paths_agree
+from fuzzing.corpus import LARGE, build_corpus
 from fuzzing.keeper import Keeper, read_kept
 from fuzzing.memory import limit_further_memory, peak_mib
 from fuzzing.mutations import MUTATIONS
@@ -27,8 +27,9 @@ from gradwire_common.errors import BitstreamError
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "codec"))
 from reference_decoder import decode as reference_decode
 
-PATIENCE = 120.0  # s for one batch; more is a hang
-BATCH = 1000  # frames between looks at the clock
+PATIENCE = 600.0  # s for one batch, uncompiled too; more is a hang
+BATCH = 200  # frames between looks at the clock
+PORTABLE_SHARE = 0.1  # of the frames that both paths decode
 REFERENCE_MAX = 20_000  # entries; the reference decoder is slow
 
 
@@ -38,8 +39,9 @@ def main() -> None:
     if options.frame is not None:
         print("a frame" if check_decoder(read_kept(options.frame), reference_decode) else "refused")
         return
-    warm_up()
-    corpus = build_corpus(options.seed)
+    if options.largest >= LARGE:
+        warm_up()
+    corpus = build_corpus(options.seed, options.largest)
     for frame in corpus:
         if not check_decoder(frame, choose_oracle(frame)):
             raise SystemExit(f"the decoder refuses an undamaged frame: {frame[:64].hex()}")
@@ -64,6 +66,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of corpus and mutations (default 1)")
     parser.add_argument("--reference", type=float, default=0.02, help="share that the reference decoder decodes too")
     parser.add_argument("--memory", type=int, default=1024, help="MiB that decoding may take (default 1024; 0: any)")
+    parser.add_argument("--largest", type=int, default=LARGE, help="most entries of an undamaged frame")
     parser.add_argument("--keep", type=Path, help="where the frame in hand is written (default a temporary file)")
     parser.add_argument("--frame", type=Path, help="try the one frame kept in this file")
     return parser.parse_args()
@@ -83,6 +86,8 @@ def fuzz(corpus: Sequence[bytes], options: argparse.Namespace, keeper: Keeper) -
             oracle = choose_oracle(data) if rng.random() < options.reference else None
             tried[mutation.__name__] += 1
             taken[mutation.__name__] += check_decoder(data, oracle)
+            if rng.random() < PORTABLE_SHARE:
+                check_paths_agree(data)
     faulthandler.cancel_dump_traceback_later()
     return tried, taken
 

@@ -1,30 +1,45 @@
-"""gradwire's coder, called as the benchmark calls the others."""
+"""gradwire's coder, called as the benchmark calls the others: symbols in, symbols out, the codebook from the fit."""
 
 import numpy as np
-import numpy.typing as npt
+from peers.coder import U8
+from symbol_kernels import decode_symbols, encode_symbols
 from workloads import Part
 
-from gradwire_common.codec.frames import decode_frame, encode_frame
+from gradwire_common.codec.codebooks import model_codebook
+from gradwire_common.codec.coder import MOST_BITS, grid_tables, kernel_book
+from gradwire_common.codec.kernels.segments import INDEX_FIELDS, N_STREAMS, SLACK
+
+HEADER_BYTES = 36  # of a frame, its checksum included
+INDEX_BYTES = 2  # at most, for each length in the index; counted as this many
 
 
 class Gradwire:
-    """Quantise, encode; decode, dequantise."""
+    """What `encode_frame` and `decode_frame` do, without quantising, levels and checksum."""
 
     name = "gradwire"
 
     def __init__(self, part: Part):
-        self.part = part
-        self.frame = b""
+        self.symbols = part.symbols
+        codebook = model_codebook(part.quantizer.name, part.scheme)
+        self.grid, self.book = grid_tables(part.quantizer, part.scheme).grid, kernel_book(codebook)
+        self.segment = part.segment
+        self.index = np.empty((-(-self.symbols.size // self.segment), INDEX_FIELDS), np.int64)
+        room = self.symbols.size * MOST_BITS // 8 + self.index.shape[0] * N_STREAMS * SLACK + SLACK
+        self.encoded = np.zeros(room, np.uint8)
+        self.decoded = np.zeros_like(self.symbols)
+        self.n_body = 0
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the frame."""
-        return len(self.frame)
+        """Bytes of the frame that this would be."""
+        return self.n_body + INDEX_BYTES * self.index.size + HEADER_BYTES
 
     def encode(self) -> None:
-        """Encode a frame."""
-        self.frame = encode_frame(self.part.values, self.part.quantizer, self.part.model)
+        """Encode segment by segment."""
+        self.n_body = encode_symbols(self.symbols, self.grid, self.book, self.segment, self.encoded, self.index)
 
-    def decode(self) -> npt.NDArray[np.float32]:
-        """Decode the frame."""
-        return decode_frame(self.frame)
+    def decode(self) -> U8:
+        """Decode segment by segment."""
+        data = self.encoded[: self.n_body]
+        done = decode_symbols(data, self.grid, self.book, self.segment, self.index, self.decoded)
+        return self.decoded if done else self.decoded[:0]

@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from gradwire_common.codec.codebooks import grid_indices
 from gradwire_common.codec.fit import fit_gennorm
+from gradwire_common.codec.frames import unit_of
 from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import Quantizer, build_quantizer
+from gradwire_common.codec.quantizers import Minifloat, Quantizer, build_quantizer
+from gradwire_common.codec.schemes import choose_scheme
+from gradwire_common.codec.words import WordScheme
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -29,12 +33,15 @@ class Part:
         values: (n,) float32.
         quantizer: gives the symbols of `values`.
         model: the fit of `values`.
-        symbols: (n,) the same symbols as bytes, counted from the least that occurs.
+        scheme, segment: how gradwire codes them.
+        symbols: (n,) the same symbols as bytes, in the order in which gradwire splits them in buckets and raw bits.
     """
 
     values: F32
     quantizer: Quantizer
     model: GenNorm
+    scheme: WordScheme
+    segment: int
     symbols: U8
 
 
@@ -76,8 +83,12 @@ def build_part(grid: str, values: F32) -> Part:
         edge = np.float32(W3_LAST * step)
         values = np.clip(values, -edge, edge)
     quantizer = build_quantizer(GRIDS[grid], model, step)
-    symbols = quantizer.quantize(values).astype(np.int32)
-    return Part(values, quantizer, model, (symbols - symbols.min()).astype(np.uint8))
+    scheme, segment = choose_scheme(quantizer.name, *grid_indices(model, unit_of(quantizer)))
+    signed = quantizer.quantize(values).astype(np.int32)
+    if isinstance(quantizer, Minifloat):
+        signed -= quantizer.form.n_positive
+    signs = signed < 0 if scheme.raw_bits else -(signed > 0).astype(np.int32)
+    return Part(values, quantizer, model, scheme, segment, (2 * np.abs(signed) + signs).astype(np.uint8))
 
 
 def build_workload(name: str, parts: list[Part]) -> Workload:

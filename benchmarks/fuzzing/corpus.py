@@ -12,20 +12,26 @@ STEPS = (0.02, 0.5, 2.0, 6.0, 14.0)  # in alpha; from 7 bits an entry down to hu
 LARGE = 100_000  # entries; several segments
 
 
-def build_corpus(seed: int) -> list[bytes]:
-    """Return frames of every quantiser, at several sizes and rates, with derived and with explicit code lengths."""
+def build_corpus(seed: int, largest: int = LARGE) -> list[bytes]:
+    """Return frames of every quantiser, at several sizes and rates, with derived and with explicit code lengths.
+
+    Args:
+        seed: of their entries.
+        largest: most entries of a frame.
+    """
     rng = np.random.default_rng(seed)
     frames = []
-    for n in SIZES:
+    for n in (size for size in SIZES if size <= largest):
         for name in QUANTIZER_NAMES:
             for beta in (0.5, 1.3):
                 frames += _encode_all(_draw(rng, beta, n), name, GenNorm(beta, 1.0))
-    frames += _encode_all(_draw(rng, 1.0, LARGE), "float4-1-2-1", GenNorm(1.0, 1.0))
-    frames += _encode_all(_draw(rng, 1.0, LARGE), "uniform", GenNorm(1.0, 1.0))
-    outliers = _draw(rng, 1.0, 3000)
+    if largest >= LARGE:
+        frames += _encode_all(_draw(rng, 1.0, LARGE), "float4-1-2-1", GenNorm(1.0, 1.0))
+        frames += _encode_all(_draw(rng, 1.0, LARGE), "uniform", GenNorm(1.0, 1.0))
+    outliers = _draw(rng, 1.0, min(3000, largest))
     outliers[::100] *= 1e4  # rare symbols far outside of what the model expects
     frames += _encode_all(outliers, "uniform", GenNorm(1.0, 1.0))
-    frames += _encode_all(np.zeros(3000, np.float32), "uniform", GenNorm(1.0, 1.0))
+    frames += _encode_all(np.zeros(min(3000, largest), np.float32), "uniform", GenNorm(1.0, 1.0))
     return frames
 
 
