@@ -34,7 +34,7 @@ app = typer.Typer(
     "Server",
     "Worker",
     "Task",
-    without=("listen", "reflection", "server", "worker_id", "slot"),
+    without=("listen", "reflection", "resume", "server", "worker_id", "slot"),
 )
 def train(
     config: "Config",

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.method import BITS_MAX, BITS_MIN, FLOAT32, Allocation, Method, QuantizerName, TransformName
-from gradwire_common.units import parse_rate, parse_size
+from gradwire_common.units import parse_deadline, parse_quorum, parse_rate, parse_size
 
 ENV_PREFIX = "GRADWIRE_"
 
@@ -42,12 +42,18 @@ def _bits(value: Any) -> float | str:
     raise ValueError(f"a number from {BITS_MIN:g} to {BITS_MAX:g}, or {AUTO}")
 
 
+def _text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 Unlimited = "none"
 AUTO = "auto"
 AUTO_BITS_DOWN = 2.0  # bits per entry of the broadcast where the uplink's are auto and nothing else is said
 Bits = Annotated[float | Literal["auto"], PlainValidator(_bits)]
 Rate = Annotated[str, _checked(lambda text: text == Unlimited or parse_rate(text))]
 Size = Annotated[str, _checked(parse_size)]
+Quorum = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_quorum(text, 1))]
+Deadline = Annotated[str, BeforeValidator(_text), _checked(parse_deadline)]
 Options = Annotated[dict[str, Any], BeforeValidator(_json)]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -110,6 +116,20 @@ class ServerSettings(_Section):
     transfer_seconds: float = Field(1.0, gt=0, description="how long a push may take at the rate limit (bits auto)")
     heartbeat: float = Field(2.0, gt=0, description="seconds between heartbeats; a worker is dead after three missed")
     metrics_listen: str | None = Field(None, description="HOST:PORT to serve metrics for Prometheus on")
+    quorum: Quorum = Field(
+        "1", description="pushes without which no round closes: a number, a share such as '75 %', or all"
+    )
+    deadline: Deadline = Field(
+        "none", description="seconds after which the quorum suffices; adaptive follows from past arrivals"
+    )
+    late_weight: float = Field(
+        1.0, ge=0.0, le=1.0, description="weight of a late push in its worker's next one; 0 drops it"
+    )
+    checkpoint_every: int = Field(
+        100, ge=0, description="rounds between checkpoints; 0 keeps nothing on the disk but the results"
+    )
+    checkpoints: int = Field(2, ge=1, description="checkpoints that are kept")
+    resume: bool = Field(False, description="go on with the run in RUNS/NAME, where there is one")
     reflection: bool = Field(False, description="offer gRPC reflection")
 
 

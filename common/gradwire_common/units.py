@@ -1,5 +1,6 @@
 """Rates and sizes as people write them: "20 Mbit/s", "256 KiB"."""
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -28,6 +29,43 @@ def parse_rate(text: str | int | float) -> float:
     bytes_per_second = {f"{unit}/s": float(factor) for unit, factor in _SIZES.items() if unit}
     bits_per_second = {unit: factor / 8 for unit, factor in _RATES.items()}
     return _parse(text, {"": 1.0} | bytes_per_second | bits_per_second, "a rate such as '20 Mbit/s' or '3 MB/s'")
+
+
+def parse_quorum(text: str | int, workers: int) -> int:
+    """Return the pushes that `text` asks for, of `workers`: "all", a share such as "75 %", or a number of pushes.
+
+    Raises:
+        ConfigError: if it is none of these, or out of range.
+    """
+    text = str(text).strip()
+    if text == "all":
+        return workers
+    number, percent, rest = text.partition("%")
+    try:
+        share = float(number) / 100 if percent else 0.0
+        count = math.ceil(share * workers - 1e-9) if percent else int(number)
+    except ValueError:
+        count = 0
+    if count < 1 or rest or share > 1:
+        raise ConfigError(f"got {text!r}, want all, a share such as '75 %', or a number of pushes from 1")
+    return count
+
+
+def parse_deadline(text: str | int | float) -> float | str | None:
+    """Return the seconds that `text` names; None for "none", and "adaptive" for itself.
+
+    Raises:
+        ConfigError: if it is none of these.
+    """
+    if text in ("none", "adaptive"):
+        return None if text == "none" else "adaptive"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise ConfigError(f"got {text!r}, want none, adaptive, or a number of seconds above 0")
+    return seconds
 
 
 def format_size(n_bytes: float) -> str:

@@ -1,13 +1,14 @@
 """What a worker must agree with before it may join: versions, model, settings."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from gradwire_common import __version__
 from gradwire_common.channel import PROTOCOL_VERSION
 from gradwire_common.codec.frames import FRAME_VERSION
-from gradwire_common.errors import JoinError, ModelMismatchError
+from gradwire_common.errors import ConfigError, JoinError, ModelMismatchError
 from gradwire_common.manifest import Manifest
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
@@ -51,6 +52,17 @@ def check_same_settings(run: Mapping[str, str], worker: Mapping[str, str]) -> No
     ]
     if lines:
         raise JoinError(f"settings differ from the run's: {_first(lines)}")
+
+
+def check_resumed(run: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise ConfigError, naming the first settings that differ, unless a run is resumed with those it was made with."""
+    lines = [
+        f"{name}: got {now.get(name, 'nothing')}, want {run.get(name, 'nothing')}"
+        for name in sorted({*run, *now})
+        if run.get(name) != now.get(name)
+    ]
+    if lines:
+        raise ConfigError(f"settings differ from those of the run to resume: {_first(lines)}")
 
 
 def _first(lines: list[str]) -> str:

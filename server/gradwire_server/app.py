@@ -18,6 +18,7 @@ from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
+from gradwire_server.keeper import Keeper
 from gradwire_server.metrics import exported
 from gradwire_server.records import Records
 from gradwire_server.run import Run
@@ -28,6 +29,8 @@ log = logging.getLogger("gradwire.server")
 
 GRACE_SECONDS = 120.0  # after the run's end, for workers to evaluate its last version and to leave
 DRAIN_SECONDS = 5.0  # after a signal, for workers to leave, and then for calls to end by themselves
+STATE = "state"  # the folder, in that of the run, of its journal and checkpoints
+METRICS = "metrics.jsonl"
 SERVICE = pb.DESCRIPTOR.services_by_name["ParameterServer"].full_name
 
 
@@ -78,9 +81,12 @@ async def serve_run(
     folder = config.runs / config.name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(config.to_toml())
-    records = Records(folder / "metrics.jsonl")
+    keeper = Keeper(folder / STATE, config.checkpoint_every, config.checkpoints) if config.checkpoint_every else None
+    records = Records(folder / METRICS, resume=config.resume)
     try:
-        run = Run(settings, records)
+        run = Run(settings, records, keeper)
+        if config.resume:
+            await run.resume()
         async with _exporting(config, run), _listening(config, run) as port:
             if ready is not None:
                 ready(port)

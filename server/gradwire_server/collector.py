@@ -10,37 +10,24 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gradwire_common.errors import GradwireError, ModelMismatchError, UsageError
 from gradwire_common.manifest import Layout, Manifest
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.broadcast import Update
-from gradwire_server.rounds import Rounds, Verdict
+from gradwire_server.checkpoint import Checkpoint
+from gradwire_server.contribution import Contribution, commit_record, push_record
+from gradwire_server.deadlines import Deadlines
+from gradwire_server.keeper import Keeper
+from gradwire_server.replay import Replayed, replay
+from gradwire_server.rounds import Phase, Rounds, Verdict
 from gradwire_server.settings import Settings
-from gradwire_server.staging import Push
 from gradwire_server.training import Training
 
 log = logging.getLogger("gradwire.server")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """A whole push and what its worker told with it.
-
-    Attributes:
-        budget: bytes on the wire that it was allowed; 0 for no budget.
-        spent: bytes on the wire that it took.
-    """
-
-    push: Push
-    loss: float
-    times: pb.StepTimes
-    budget: int = 0
-    spent: int = 0
 
 
 class Collector:
@@ -50,6 +37,8 @@ class Collector:
         settings: of the run.
         rounds: which pushes count, when they are added, when the round closes.
         committed: called on the event loop with every new version's update and record, the round being committed.
+        keeper: keeps pushes and versions on the disk; None where nothing is kept.
+        describe: tells what of the run belongs in a checkpoint beside the numbers.
         clock: seconds.
     """
 
@@ -58,11 +47,15 @@ class Collector:
         settings: Settings,
         rounds: Rounds,
         committed: Callable[[Update, pb.RoundRecord], None],
+        keeper: Keeper | None = None,
+        describe: Callable[[], dict[str, Any]] = dict,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._settings = settings
         self._rounds = rounds
         self._committed = committed
+        self._keeper = keeper
+        self._describe = describe
         self._clock = clock
         self._training: Training | None = None
         self._contributions: dict[int, Contribution] = {}
@@ -70,7 +63,9 @@ class Collector:
         self._numbers = asyncio.Lock()  # held while weights or sums change
         self._stirred = asyncio.Event()  # something happened that may let the round go on
         self._pool = ThreadPoolExecutor(thread_name_prefix="gradwire-numbers")
-        self._last_commit = clock()
+        self._last_commit = self._opened = clock()
+        self._opened_round = 0  # the round that began at `_opened`
+        self._deadlines = Deadlines(settings.deadline, settings.limits.rate_up)
 
     @property
     def training(self) -> Training:
@@ -110,19 +105,27 @@ class Collector:
             if self._rounds.version is not None:
                 return Verdict.DUPLICATE
             await self._in_thread(training.load, data)
+            if self._keeper is not None:
+                await self._keeper.begin(await self._state(0))
             self._rounds.begin()
         self._last_commit = self._clock()
         return Verdict.COUNTED
 
-    async def check(self, push: Push) -> None:
-        """Raise BitstreamError unless every frame of `push` decodes."""
-        await self._in_thread(self.training.check, push)
+    async def check(self, data: memoryview, with_buffers: bool) -> int:
+        """Return the digest of a push's frames. Raises BitstreamError unless every one of them decodes."""
+        return await self._in_thread(self.training.check, data, with_buffers)
 
-    def count(self, slot: int, worker: str, round_: int, contribution: Contribution) -> Verdict:
-        """Let a push that has been checked count, where it may. Raises as `Rounds.verdict` does."""
-        verdict = self._rounds.count(slot, worker, round_)
+    async def keep(self, slot: int, round_: int, contribution: Contribution) -> None:
+        """Bring a push that has been checked to the disk. Raises UnavailableError where that cannot be done now."""
+        if self._keeper is not None:
+            await self._keeper.push(push_record(slot, round_, contribution))
+
+    def count(self, slot: int, round_: int, contribution: Contribution) -> Verdict:
+        """Let a push that has been checked and kept count, where it may. Raises as `Rounds.verdict` does."""
+        verdict = self._rounds.count(slot, contribution.worker, round_, contribution.push.digest)
         if verdict is Verdict.COUNTED:
             self._contributions[slot] = contribution
+            self._deadlines.arrived(self._clock() - self._opened, len(contribution.push.data))
             self.stir()
         return verdict
 
@@ -133,8 +136,7 @@ class Collector:
     async def keep_going(self, failed: Callable[[GradwireError], None]) -> None:
         """Add pushes and close rounds, for ever; `failed` is told of arithmetic that cannot go on."""
         while True:
-            await self._stirred.wait()
-            self._stirred.clear()
+            await self._until_stirred()
             try:
                 await self._go_on()
             except GradwireError as error:
@@ -157,24 +159,58 @@ class Collector:
         async with self._numbers:
             pass
 
-    async def finish(self) -> None:
-        """Let the threads go, once nothing more is asked of them."""
+    async def resume(self, checkpoint: Checkpoint) -> Replayed:
+        """Go on from a checkpoint: make the versions that the journal tells of after it, with the same bits."""
+        training, keeper = self.training, self._keeper
+        if keeper is None:
+            raise UsageError("got a checkpoint to resume from, but nothing is kept of this run")
+        training.load_state(checkpoint.tensors, checkpoint.meta["training"])
+        replayed = await self._in_thread(replay, training, checkpoint, keeper.records_after)
+        self._last_commit = self._clock()
+        return replayed
+
+    async def finish(self, *, failed: bool = False) -> None:
+        """Let the threads go, once nothing more is asked of them; leave a checkpoint of the last version."""
         await self.at_rest()
+        if self._keeper is not None:
+            known = self._rounds.version is not None and not failed
+            await self._keeper.close(await self._state(self._rounds.version or 0) if known else None)
         self._pool.shutdown()
+
+    async def _state(self, version: int) -> Checkpoint:
+        """Return a copy of all that the run depends on; between rounds."""
+        tensors, meta = await self._in_thread(self.training.state)
+        return Checkpoint(version, tensors, {**self._describe(), "training": meta})
+
+    async def _until_stirred(self) -> None:
+        """Wait until something happened that may let the round go on, the passing of its deadline included."""
+        seconds = self._deadlines.seconds
+        waiting = self._rounds.phase is Phase.COLLECTING and not self._rounds.overdue
+        left = self._opened + seconds - self._clock() if waiting and seconds is not None else None
+        try:
+            await asyncio.wait_for(self._stirred.wait(), left)
+        except TimeoutError:
+            log.info("round %d: the deadline of %.1f s has passed", self._rounds.open_round, seconds)
+            self._rounds.pass_deadline()
+        self._stirred.clear()
 
     async def _go_on(self) -> None:
         """Do what can be done now: add the pushes whose turn it is, close the round if it has all."""
+        if self._rounds.phase is Phase.COLLECTING and self._opened_round != self._rounds.open_round:
+            self._opened_round, self._opened = self._rounds.open_round, self._clock()
         while (slot := self._rounds.next_to_add) is not None:
             async with self._numbers:
                 await self._in_thread(self.training.add, self._contributions[slot].push)
             self._rounds.added(slot)
         if self._rounds.may_close:
             async with self._numbers:
-                await self._close(self.training)
+                if self._rounds.may_close:  # the run may have ended while the numbers were in use
+                    await self._close(self.training)
 
     async def _close(self, training: Training) -> None:
         closing = self._rounds.close()
-        record = _record(closing.round, [self._contributions[slot] for slot in closing.slots])
+        pushes = [(slot, self._contributions[slot]) for slot in closing.slots]
+        record = _record(closing.round, [contribution for _, contribution in pushes])
         self._contributions.clear()
         record.learning_rate = training.optimizer.learning_rate
         update = await self._in_thread(training.commit, closing.round, record.loss)
@@ -182,6 +218,10 @@ class Collector:
         record.server_times.CopyFrom(pb.ServerTimes(decode=times.decode, step=times.step, encode=times.encode))
         record.seconds = now - self._last_commit
         self._last_commit = now
+        if self._keeper is not None:
+            await self._keeper.commit(commit_record(record, pushes))
+            if self._keeper.wants_checkpoint(update.version):
+                await self._keeper.checkpoint(await self._state(update.version))
         self._rounds.commit()
         self._committed(update, record)
 

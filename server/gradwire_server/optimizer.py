@@ -82,6 +82,33 @@ class ServerOptimizer:
         elif self.schedule is not None:
             self.schedule.step()
 
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Return copies of the optimizer's tensors by name, and what else it and its schedule have come to, as JSON."""
+        found = self.optimizer.state_dict()
+        tensors: dict[str, torch.Tensor] = {}
+        numbers: dict[str, dict[str, Any]] = {}
+        for index, state in found["state"].items():
+            numbers[str(index)] = {}
+            for name, value in state.items():
+                if isinstance(value, torch.Tensor):
+                    tensors[f"optimizer.{index}.{name}"] = value.detach().clone().contiguous()
+                else:
+                    numbers[str(index)][name] = value
+        schedule = {} if self.schedule is None else _plain(self.schedule.state_dict())
+        return tensors, {"state": numbers, "param_groups": found["param_groups"], "schedule": schedule}
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        state = {int(index): dict(values) for index, values in meta["state"].items()}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "optimizer":
+                index, _, entry = rest.partition(".")
+                state[int(index)][entry] = tensor
+        self.optimizer.load_state_dict({"state": state, "param_groups": meta["param_groups"]})
+        if self.schedule is not None:
+            self.schedule.load_state_dict({**self.schedule.state_dict(), **meta["schedule"]})
+
 
 def optimizers() -> dict[str, Any]:
     """Return the optimizers of torch.optim by name."""
@@ -174,6 +201,16 @@ def _make_schedule(optimizer: torch.optim.Optimizer, settings: OptimizerSettings
         if parameter.default is parameter.empty and name not in ("self", "optimizer", *options):
             raise ConfigError(f"{what}: option {name!r} is missing")
     return _make(what, kind, optimizer, options)
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a schedule's state changes: numbers and lists of them; the rest follows from the settings."""
+    kinds = (bool, int, float)
+    return {
+        name: value
+        for name, value in state.items()
+        if isinstance(value, kinds) or (isinstance(value, list) and all(isinstance(each, kinds) for each in value))
+    }
 
 
 def _first_line(error: Exception) -> str:

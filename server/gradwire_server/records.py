@@ -2,9 +2,11 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -20,12 +22,13 @@ class Records:
     record is final already (a slow watcher's) are counted in the oldest round that is not, so that none is lost.
 
     Args:
-        path: the file to write, anew.
+        path: the file to write, anew unless a run is resumed.
+        resume: keep what the file holds.
         n_parameters: entries of a push, for bits per entry; may be set later.
     """
 
-    def __init__(self, path: Path):
-        self._file = path.open("w")
+    def __init__(self, path: Path, *, resume: bool = False):
+        self._file = path.open("a+" if resume else "w")
         self.n_parameters = 0
         self.rounds: list[pb.RoundRecord] = []
         self.evaluations: list[pb.Evaluation] = []
@@ -72,6 +75,26 @@ class Records:
             self.rounds.append(record)
             self._write("round", record)
 
+    def resume(self, version: int, replayed: Iterable[pb.RoundRecord]) -> None:
+        """Go on with the book of a run that had got to `version`; `replayed` are its newest rounds, bytes excepted."""
+        self._file.seek(0)
+        lines = [line for line in self._file if line.endswith("\n")]
+        self._file.truncate(0)
+        for line in lines:
+            entry = json.loads(line)
+            kind = entry.pop("kind")
+            if kind == "round" and entry["round"] <= version:
+                self.rounds.append(ParseDict(_with_nan(entry), pb.RoundRecord()))
+                self._file.write(line)
+            elif kind == "evaluation" and entry["version"] <= version:
+                self.evaluations.append(ParseDict(_with_nan(entry), pb.Evaluation()))
+                self._file.write(line)
+        self._file.flush()
+        for record in replayed:
+            if record.round >= self._oldest:
+                self.rounds.append(record)
+                self._write("round", record)
+
     def evaluated(self, evaluation: Evaluation) -> None:
         """Take an evaluation that is complete."""
         message = pb.Evaluation(
@@ -112,3 +135,11 @@ def _as_dict(message: Message) -> dict[str, Any]:
             value = _as_dict(value)
         result[descriptor.name] = None if value != value else value
     return result
+
+
+def _with_nan(entry: dict[str, Any]) -> dict[str, Any]:
+    """Undo what `_as_dict` made of NaN, for protobuf."""
+    return {
+        name: _with_nan(value) if isinstance(value, dict) else "NaN" if value is None else value
+        for name, value in entry.items()
+    }

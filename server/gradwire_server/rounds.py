@@ -26,7 +26,7 @@ class Verdict(Enum):
     """What becomes of a push."""
 
     COUNTED = "counted"
-    DUPLICATE = "duplicate"  # this worker's push for this round counts already
+    DUPLICATE = "duplicate"  # this worker's push for this round counts already, or did
     LATE = "late"  # the round had closed, or the slot's push was another worker's
 
 
@@ -38,28 +38,50 @@ class Closing:
     slots: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The newest push of a worker that counted: what a repetition of it is answered with.
+
+    Attributes:
+        digest: CRC-32 of its frames.
+    """
+
+    round: int
+    digest: int
+
+
 class Rounds:
     """The rounds of one run, one open at a time.
 
     Round r makes version r out of version r - 1. A slot is *waited for* from the moment its worker holds the newest
-    weights until it leaves or dies. A round closes when every slot that is waited for has pushed, at least one push
-    counts, and at least `workers` slots have taken part since the run began. So a round never closes empty, and never
-    waits for the dead.
+    weights until it leaves or dies. A round closes when every slot that is waited for has pushed, at least `quorum`
+    pushes count, and at least `workers` slots have taken part since the run began. So a round never closes empty, and
+    waits for the dead only where the quorum cannot be had without them. Once its deadline has passed, the quorum
+    suffices.
 
-    Pushes are summed in the order of slots: one may be added as soon as every lower slot that is waited for has been.
-    Only a worker that joins while a round is being collected can come after a higher slot.
+    Pushes are summed in the order of slots: one may be added as soon as every lower slot that is waited for, or whose
+    worker is dead and needed, has been. Only a worker that joins while a round is being collected can come after a
+    higher slot.
+
+    A push is known by its worker and its round: repeating the newest one that counted changes nothing, however long ago
+    its round closed.
 
     Args:
         workers: slots that must have taken part before the first round may close.
         rounds: the run ends at this version; 0 for a run without end.
+        quorum: pushes without which no round closes.
     """
 
-    def __init__(self, workers: int, rounds: int):
+    def __init__(self, workers: int, rounds: int, quorum: int = 1):
         self.workers = workers
         self.rounds = rounds
+        self.quorum = quorum
         self.version: int | None = None  # None until the initial weights are there
         self.waited_for: set[int] = set()
         self.missing: set[int] = set()  # those of them whose pushes the open round lacks
+        self.absent: set[int] = set()  # slots whose workers died and have not come back
+        self.newest: dict[str, Counted] = {}  # worker -> its newest push that counted
+        self._overdue = False
         self._seen: set[int] = set()
         self._pushers: dict[int, str] = {}  # slot -> worker whose push counts in the open round
         self._to_add: list[int] = []  # slots of pushes that count and have not been added, as a heap
@@ -91,31 +113,53 @@ class Rounds:
     @property
     def may_close(self) -> bool:
         """Whether the open round has all it waits for."""
-        return self.phase is Phase.COLLECTING and bool(self._pushers) and not self.missing
+        return self.phase is Phase.COLLECTING and self._has_quorum and not self.missing
 
     @property
     def next_to_add(self) -> int | None:
         """The slot whose push is to be added to the sum now; None where a lower one is still to come."""
-        if self._to_add and not any(slot < self._to_add[0] for slot in self.missing):
-            return self._to_add[0]
-        return None
+        if not self._to_add or len(self._seen) < self.workers:
+            return None
+        short = len(self._pushers) + len(self.missing) < self.quorum
+        awaited = self.missing | (self.absent - self._pushers.keys()) if short else self.missing
+        return None if any(slot < self._to_add[0] for slot in awaited) else self._to_add[0]
 
     def begin(self, version: int = 0) -> None:
         """Take note that weights are there."""
         self.version = version
         self._ended = self._is_last(version)
 
+    def resume(self, version: int, expected: set[int], known: set[int], newest: dict[str, Counted]) -> None:
+        """Go on at `version`: wait for the `expected` slots, whose workers are about to come back, of all `known`."""
+        self.begin(version)
+        self.newest = dict(newest)
+        self.absent, self._seen = known - expected, set(known)
+        self.waited_for, self.missing = set(expected), set(expected)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the deadline of the open round has passed."""
+        return self._overdue
+
     def admit(self, slot: int) -> None:
         """Wait for `slot` from now on: its worker holds the newest weights."""
         self.waited_for.add(slot)
         self._seen.add(slot)
-        if slot not in self._pushers:
+        self.absent.discard(slot)
+        if slot not in self._pushers and not (self._overdue and self._has_quorum):
             self.missing.add(slot)
 
-    def dismiss(self, slot: int) -> None:
+    def dismiss(self, slot: int, *, dead: bool = False) -> None:
         """Wait for `slot` no more: its worker has left or is dead. A push of it that counts goes on counting."""
         self.waited_for.discard(slot)
         self.missing.discard(slot)
+        (self.absent.add if dead else self.absent.discard)(slot)
+
+    def pass_deadline(self) -> None:
+        """Take note that the deadline of the open round has passed: from now on the quorum suffices."""
+        if self.phase is Phase.COLLECTING:
+            self._overdue = True
+            self._settle_for_quorum()
 
     def verdict(self, slot: int, worker: str, round_: int) -> Verdict:
         """Say what would become of a push of `worker` at `slot` for `round_`, changing nothing.
@@ -124,24 +168,29 @@ class Rounds:
             RunEndedError: the run is over.
             UsageError: the round has not begun.
         """
+        known = self.newest.get(worker)
+        if known is not None and known.round == round_:
+            return Verdict.DUPLICATE
         if self.phase is Phase.ENDED:
             raise RunEndedError(f"the run ended at version {self.version}; got a push for round {round_}")
         if self.version is None:
             raise UsageError(f"got a push for round {round_} before there are initial weights")
         if round_ > self.open_round or round_ < 1:
             raise UsageError(f"got a push for round {round_}, want one for round {self.open_round}")
-        if round_ == self.open_round and slot in self._pushers:
-            return Verdict.DUPLICATE if self._pushers[slot] == worker else Verdict.LATE
-        return Verdict.LATE if round_ < self.open_round or self._closing else Verdict.COUNTED
+        if round_ < self.open_round or self._closing or slot in self._pushers:
+            return Verdict.LATE
+        return Verdict.COUNTED
 
-    def count(self, slot: int, worker: str, round_: int) -> Verdict:
+    def count(self, slot: int, worker: str, round_: int, digest: int = 0) -> Verdict:
         """Let a whole push count, where it may; return what became of it. Raises as `verdict` does."""
         verdict = self.verdict(slot, worker, round_)
         if verdict is Verdict.COUNTED:
             self.admit(slot)
             self._pushers[slot] = worker
+            self.newest[worker] = Counted(round_, digest)
             self.missing.discard(slot)
             heapq.heappush(self._to_add, slot)
+            self._settle_for_quorum()
         return verdict
 
     def added(self, slot: int) -> None:
@@ -162,7 +211,7 @@ class Rounds:
         if not self._closing or self.version is None:
             raise UsageError(f"round {self.open_round} is not closing")
         self.version += 1
-        self._closing = False
+        self._closing = self._overdue = False
         self._pushers, self._order = {}, []
         self.missing = set(self.waited_for)
         self._ended = self._ended or self._is_last(self.version)
@@ -171,6 +220,14 @@ class Rounds:
     def end(self) -> None:
         """End the run at the version it has."""
         self._ended = True
+
+    @property
+    def _has_quorum(self) -> bool:
+        return len(self._pushers) >= max(1, self.quorum)
+
+    def _settle_for_quorum(self) -> None:
+        if self._overdue and self._has_quorum:
+            self.missing.clear()
 
     def _is_last(self, version: int) -> bool:
         return 0 < self.rounds <= version

@@ -5,25 +5,39 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict, ParseDict
 
 from gradwire_common.errors import GradwireError, RunEndedError, UsageError
 from gradwire_common.manifest import Manifest, Unit
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_common.wire import manifest_from_message
-from gradwire_server.admission import check_dtypes, check_same_model, check_same_settings, check_versions
+from gradwire_common.wire import manifest_from_message, manifest_to_message
+from gradwire_server.admission import (
+    check_dtypes,
+    check_resumed,
+    check_same_model,
+    check_same_settings,
+    check_versions,
+)
 from gradwire_server.broadcast import Broadcast, Update
-from gradwire_server.collector import Collector, Contribution
+from gradwire_server.checkpoint import Checkpoint
+from gradwire_server.collector import Collector
+from gradwire_server.contribution import Contribution
 from gradwire_server.evaluations import Evaluations
+from gradwire_server.keeper import Keeper
 from gradwire_server.limiter import Gates, Limiter, described
-from gradwire_server.members import Member, Members
+from gradwire_server.members import MISSED_HEARTBEATS, Member, Members
 from gradwire_server.pacing import Limits
 from gradwire_server.records import Records
+from gradwire_server.replay import Replayed
 from gradwire_server.rounds import Phase, Rounds, Verdict
 from gradwire_server.settings import Settings
 from gradwire_server.staging import Push
 
 log = logging.getLogger("gradwire.server")
 
+RECONNECT_SECONDS = 4.0  # beside three heartbeats, for workers to notice that a restarted server is back
 RING_BYTES = 64 << 20  # frames of past updates kept for watchers that lag behind
 
 
@@ -34,20 +48,29 @@ class Run:
         over: set when the run has ended.
         everyone_gone: set when it has, or somebody went, and nobody is left.
         failure: what it failed with.
+        run_id: names this run and no other, however often its server is restarted.
     """
 
-    def __init__(self, settings: Settings, records: Records, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        settings: Settings,
+        records: Records,
+        keeper: Keeper | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.settings = settings
         self.records = records
         self.members = Members(settings.workers, settings.heartbeat, lambda: secrets.token_hex(8))
-        self.rounds = Rounds(settings.workers, settings.rounds)
+        self.rounds = Rounds(settings.workers, settings.rounds, settings.quorum)
         self.broadcast = Broadcast(RING_BYTES)
         self.limiter = Limiter(settings.limits)
         self.evaluations = Evaluations(settings.evaluate_every, settings.rounds)
-        self.collector = Collector(settings, self.rounds, self._committed, clock)
+        self.collector = Collector(settings, self.rounds, self._committed, keeper, self._describe, clock)
         self.over = asyncio.Event()
         self.everyone_gone = asyncio.Event()
         self.failure: GradwireError | None = None
+        self.run_id = secrets.token_hex(8)
+        self._keeper = keeper
         self._manifest: Manifest | None = None
         self._shared: dict[str, str] = {}  # settings that all workers have in common
         self._weights_from = ""  # the worker that was asked for initial weights
@@ -64,7 +87,7 @@ class Run:
             JoinError, ModelMismatchError, ConfigError, RunEndedError: it may not join; says what differs.
         """
         check_versions(request)
-        if self.rounds.phase is Phase.ENDED:
+        if self.rounds.phase is Phase.ENDED and request.worker_id not in self.members.slot_of:
             raise RunEndedError(f"the run ended at version {self.rounds.version or 0}; got a join")
         async with self._joining:
             await self._agree(manifest_from_message(request.manifest), dict(request.settings))
@@ -105,7 +128,7 @@ class Run:
         """Let a member go politely."""
         log.info("worker %s left: %s", member.worker_id, reason or "no reason given")
         self.members.leave(member)
-        self._gone(member)
+        self._gone(member, dead=False)
 
     def connection_broke(self, member: Member) -> None:
         """Take note that a stream of `member` broke: it is dead unless heard of soon."""
@@ -116,7 +139,7 @@ class Run:
         """Wait no longer for members that have not been heard of."""
         for member in self.members.bury(self._clock()):
             log.warning("worker %s is dead: nothing heard of it for too long", member.worker_id)
-            self._gone(member)
+            self._gone(member, dead=True)
 
     def gates_of(self, member: Member) -> Gates:
         """Return the gates that the bytes of `member` pass."""
@@ -128,8 +151,8 @@ class Run:
         log.info("limits of %s are now: %s", f"worker {worker_id}" if worker_id else "all workers", described(limits))
         return limits
 
-    def _gone(self, member: Member) -> None:
-        self.rounds.dismiss(member.slot)
+    def _gone(self, member: Member, *, dead: bool) -> None:
+        self.rounds.dismiss(member.slot, dead=dead)
         self._settle()
         if not self.members.alive:
             self.everyone_gone.set()
@@ -180,11 +203,13 @@ class Run:
         """
         if header.kind == pb.PUSH_KIND_WEIGHTS:
             return await self._take_weights(member, data)
-        push = Push(data, header.samples, header.with_buffers)
-        await self.collector.check(push)
+        push = Push(data, header.samples, header.with_buffers, await self.collector.check(data, header.with_buffers))
         self.hear(header.session)
-        told = Contribution(push, end.loss, end.times, end.budget, spent)
-        verdict = self.collector.count(member.slot, member.worker_id, header.round, told)
+        told = Contribution(member.worker_id, push, end.loss, end.times, end.budget, spent)
+        if self.rounds.verdict(member.slot, member.worker_id, header.round) is Verdict.COUNTED:
+            await self.collector.keep(member.slot, header.round, told)
+            self.hear(header.session)
+        verdict = self.collector.count(member.slot, header.round, told)
         if verdict is Verdict.COUNTED:
             member.last_round, member.budget, member.spent = header.round, end.budget, spent
         return verdict
@@ -196,6 +221,58 @@ class Run:
             self.broadcast.begin(0)
             log.info("worker %s sent the initial weights", member.worker_id)
         return verdict
+
+    # ----------------------------------------------------------------------------------------------------- the disk
+
+    async def resume(self) -> None:
+        """Go on with the run that is on the disk, if there is one; its workers are expected back soon.
+
+        Raises:
+            CheckpointError: what is there cannot be read.
+            ConfigError: it was made with other settings; names them.
+        """
+        checkpoint = await asyncio.to_thread(self._keeper.recover) if self._keeper is not None else None
+        if checkpoint is None:
+            log.info("there is nothing to resume: the run begins")
+            return
+        meta = checkpoint.meta
+        check_resumed(meta["settings"], self.settings.defining())
+        manifest = manifest_from_message(ParseDict(meta["manifest"], pb.Manifest()))
+        await self.collector.define(manifest)
+        self._manifest, self._shared, self.run_id = manifest, dict(meta["shared"]), meta["run_id"]
+        self.records.n_parameters = manifest.layout.n_parameters
+        self._go_on_from(checkpoint, await self.collector.resume(checkpoint))
+
+    def _go_on_from(self, checkpoint: Checkpoint, past: Replayed) -> None:
+        expected = past.last_slots | past.open.keys()
+        patience = MISSED_HEARTBEATS * self.settings.heartbeat + RECONNECT_SECONDS
+        self.members.restore(past.slots, expected, self._clock() + patience)
+        self.rounds.resume(past.version, expected, set(past.slots.values()), past.newest)
+        self.records.resume(past.version, past.records)
+        self.broadcast.begin(checkpoint.version)
+        for update in past.updates:
+            self.broadcast.publish(update)
+        for slot, contribution in past.open.items():
+            self.collector.count(slot, past.version + 1, contribution)
+        self.evaluations.expect(past.version, frozenset(expected))
+        log.info("resumed version %d: checkpoint of version %d and the journal", past.version, checkpoint.version)
+        if self.rounds.phase is Phase.ENDED:
+            self.end(f"all {past.version} rounds are done")
+
+    def _describe(self) -> dict[str, Any]:
+        """Return what a checkpoint holds beside the numbers."""
+        if self._manifest is None:
+            raise UsageError("no worker has joined yet")
+        return {
+            "run": self.settings.name,
+            "run_id": self.run_id,
+            "settings": self.settings.defining(),
+            "shared": self._shared,
+            "manifest": MessageToDict(manifest_to_message(self._manifest), preserving_proto_field_name=True),
+            "slots": self.members.slot_of,
+            "waited_for": sorted(self.rounds.waited_for),
+            "newest": {worker: [push.round, push.digest] for worker, push in self.rounds.newest.items()},
+        }
 
     # --------------------------------------------------------------------------------------------------- versions
 
@@ -269,7 +346,7 @@ class Run:
 
     async def finish(self) -> None:
         """Complete the books, once no call comes any more."""
-        await self.collector.finish()
+        await self.collector.finish(failed=self.failure is not None)
         self._settle(ended=True)
         self.records.finish(self.rounds.version or 0)
 

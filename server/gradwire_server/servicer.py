@@ -56,6 +56,8 @@ class ParameterServer(rpc.ParameterServerServicer):
             verdict = await run.take(member, header, staging.finish(end.length), end, spent + n_bytes)
             length = end.length
         receipt = pb.Receipt(verdict=_VERDICTS[verdict], round=header.round, length=length)
+        if verdict is not Verdict.LATE and header.round:
+            receipt.digest = run.rounds.newest[member.worker_id].digest
         self._charge_down(member, receipt, header.round)
         return receipt
 

@@ -1,13 +1,15 @@
 """What of the configuration concerns the server, checked before it serves."""
 
+import dataclasses
+import json
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from gradwire_common.channel import LOOKAHEAD_BYTES
 from gradwire_common.config import Config, Unlimited
 from gradwire_common.method import Method
-from gradwire_common.units import parse_rate, parse_size
-from gradwire_server.optimizer import OptimizerSettings
+from gradwire_common.units import parse_deadline, parse_quorum, parse_rate, parse_size
+from gradwire_server.optimizer import NO_SCHEDULE, OptimizerSettings
 from gradwire_server.pacing import Limits
 
 
@@ -21,6 +23,11 @@ class Settings:
         heartbeat: seconds.
         transfer_seconds: that a push with a budget may take.
         lookahead: bytes of window of a limited connection.
+        quorum: pushes without which no round closes.
+        deadline: seconds after which the quorum suffices, "adaptive", or None.
+        late_weight: of a late push in its worker's next one.
+        checkpoint_every: rounds; 0 keeps nothing on the disk.
+        checkpoints: kept.
     """
 
     name: str = "run"
@@ -35,6 +42,11 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     transfer_seconds: float = 1.0
     lookahead: int = LOOKAHEAD_BYTES
+    quorum: int = 1
+    deadline: float | str | None = None
+    late_weight: float = 1.0
+    checkpoint_every: int = 0
+    checkpoints: int = 2
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -72,7 +84,26 @@ class Settings:
             ),
             lookahead=parse_size(config.lookahead),
             transfer_seconds=config.transfer_seconds,
+            quorum=parse_quorum(config.quorum, config.workers),
+            deadline=parse_deadline(config.deadline),
+            late_weight=config.late_weight,
+            checkpoint_every=config.checkpoint_every,
+            checkpoints=config.checkpoints,
         )
+
+    def defining(self) -> dict[str, Any]:
+        """Return what the numbers of a run depend on, as JSON has it: a run that is resumed must have the same."""
+        optimizer = dataclasses.asdict(self.optimizer)
+        if self.optimizer.schedule == NO_SCHEDULE:
+            del optimizer["rounds"]  # such a run may be made longer
+        told = {
+            **optimizer,
+            **{f"uplink {name}": value for name, value in self.uplink.model_dump().items()},
+            **{f"downlink {name}": value for name, value in self.downlink.model_dump().items()},
+            "workers": self.workers,
+            "buffers_every": self.buffers_every,
+        }
+        return {name: json.loads(json.dumps(value)) for name, value in told.items()}
 
 
 def _rate(text: str) -> int:

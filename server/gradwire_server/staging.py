@@ -20,11 +20,13 @@ class Push:
         data: the frames, one a unit, one after the other; nobody writes to them any more.
         samples: weight in the round's mean.
         with_buffers: whether the frames of the buffers follow those of the parameters.
+        digest: CRC-32 of `data`.
     """
 
     data: memoryview
     samples: int
     with_buffers: bool
+    digest: int = 0
 
 
 class Staging:

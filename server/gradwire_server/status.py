@@ -26,6 +26,8 @@ def join_reply(run: Run, member: Member) -> pb.JoinReply:
         buffers_every=settings.buffers_every,
         evaluate_every=settings.evaluate_every,
         run=settings.name,
+        run_id=run.run_id,
+        late_weight=settings.late_weight,
     )
 
 

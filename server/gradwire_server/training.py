@@ -4,15 +4,18 @@ Everything here is plain, blocking arithmetic for a thread beside the event loop
 """
 
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 
 from gradwire_common.codec.frames import add_frame
 from gradwire_common.coefficients import from_coefficients
-from gradwire_common.errors import NonFiniteError
+from gradwire_common.errors import CheckpointError, NonFiniteError
 from gradwire_common.manifest import Manifest
 from gradwire_common.method import Method
 from gradwire_common.update import UpdateEncoder, check_finite, encode_exact
@@ -60,9 +63,41 @@ class Training:
         """Take over initial weights. Raises as `Weights.load` does."""
         self.weights.load(data)
 
-    def check(self, push: Push) -> None:
-        """Raise BitstreamError unless every frame of `push` decodes; may run beside the other methods."""
-        check_frames(push.data, self.layout.pushed(push.with_buffers))
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Return copies of everything that the next versions depend on: tensors by name, and the rest as JSON has it.
+
+        To be called between rounds, when nothing has been added.
+        """
+        tensors, optimizer = self.optimizer.state()
+        tensors["values"] = torch.from_numpy(self.weights.values.copy())
+        if not self.weights.exact:
+            tensors["replica"] = torch.from_numpy(self.weights.replica.copy())
+        return tensors, {"optimizer": optimizer, "downlink_step": self._encoder.step}
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned, bit for bit.
+
+        Raises:
+            CheckpointError: it is not of this model.
+        """
+        for name, place in (("values", self.weights.values), ("replica", self.weights.replica)):
+            if name not in tensors and self.weights.exact:
+                continue
+            if name not in tensors or tensors[name].shape != place.shape:
+                got = list(tensors[name].shape) if name in tensors else "nothing"
+                raise CheckpointError(f"checkpoint: {name}: got {got}, want {list(place.shape)}")
+            place[:] = tensors[name].numpy()
+        self.optimizer.load_state(tensors, meta["optimizer"])
+        self._encoder.step = float(meta["downlink_step"])
+
+    def check(self, data: memoryview, with_buffers: bool) -> int:
+        """Return CRC-32 of a push's frames; may run beside the other methods.
+
+        Raises:
+            BitstreamError: one of them does not decode.
+        """
+        check_frames(data, self.layout.pushed(with_buffers))
+        return zlib.crc32(data)
 
     def add(self, push: Push) -> None:
         """Add a push to the sum of its round."""

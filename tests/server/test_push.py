@@ -141,14 +141,17 @@ def test_the_mean_of_transformed_pushes_is_brought_back_once(tmp_path: Path) -> 
         np.testing.assert_allclose(a.flat, want, atol=1e-6)
 
 
-def test_a_push_for_a_closed_round_is_late_and_one_for_a_later_round_refused(tmp_path: Path) -> None:
+def test_a_repeated_push_is_a_duplicate_even_of_a_closed_round_and_one_for_a_later_round_refused(
+    tmp_path: Path,
+) -> None:
     with running_server(run_config(tmp_path)) as server, plain_workers(server.address, 2) as (a, b):
         a.begin()
         b.begin()
-        for worker in (a, b):
-            worker.push(gradient_of(0), 1)
+        first = a.push(gradient_of(0), 1)
+        b.push(gradient_of(0), 1)
         a.receive()
-        assert a.push(gradient_of(1), 1).verdict == pb.VERDICT_LATE
+        repeated = a.push(gradient_of(1), 1)
+        assert (repeated.verdict, repeated.digest) == (pb.VERDICT_DUPLICATE, first.digest)
         with refused(UsageError, "got a push for round 9, want one for round 2"):
             a.push(gradient_of(1), 9)
         with refused(UsageError, "push for round 2: got base version 0, want the round - 1"):

@@ -4,11 +4,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gradwire_common.errors import RunEndedError, UsageError
-from gradwire_server.rounds import Phase, Rounds, Verdict
+from gradwire_server.rounds import Counted, Phase, Rounds, Verdict
 
 
-def collecting(*slots: int, rounds: int = 0) -> Rounds:
-    world = Rounds(len(slots), rounds)
+def collecting(*slots: int, rounds: int = 0, quorum: int = 1) -> Rounds:
+    world = Rounds(len(slots), rounds, quorum)
     world.begin()
     for slot in slots:
         world.admit(slot)
@@ -100,6 +100,75 @@ def test_a_push_for_a_closed_round_is_late() -> None:
     assert world.count(1, "b", 1) is Verdict.LATE
 
 
+def test_a_push_that_counted_is_a_duplicate_however_long_its_round_is_closed() -> None:
+    world = collecting(0, rounds=1)
+    world.count(0, "a", 1, digest=77)
+    close(world)
+    assert world.phase is Phase.ENDED
+    assert world.count(0, "a", 1) is Verdict.DUPLICATE
+    assert world.newest["a"] == Counted(1, 77)
+
+
+def test_the_quorum_suffices_once_the_deadline_has_passed() -> None:
+    world = collecting(0, 1, 2, quorum=2)
+    world.count(2, "c", 1)
+    world.pass_deadline()
+    assert not world.may_close
+    world.count(1, "b", 1)
+    assert close(world) == (1, 2)
+    assert world.missing == {0, 1, 2}  # the next round has a deadline of its own
+    assert world.count(0, "a", 1) is Verdict.LATE
+
+
+def test_a_deadline_that_passes_after_the_quorum_closes_the_round() -> None:
+    world = collecting(0, 1, 2, quorum=2)
+    world.count(2, "c", 1)
+    world.count(1, "b", 1)
+    assert not world.may_close
+    world.pass_deadline()
+    world.admit(0)  # who comes now takes part in the next round
+    assert close(world) == (1, 2)
+
+
+def test_no_deadline_passes_before_enough_workers_have_come() -> None:
+    world = Rounds(2, 0)
+    world.begin()
+    world.count(0, "a", 1)
+    world.pass_deadline()
+    assert not world.may_close
+
+
+def test_a_round_waits_for_the_dead_where_the_quorum_cannot_be_had_without_them() -> None:
+    world = collecting(0, 1, 2, quorum=3)
+    world.dismiss(0, dead=True)
+    world.count(1, "b", 1)
+    world.count(2, "c", 1)
+    assert not world.may_close
+    assert world.next_to_add is None  # slot 0 will come back, and is summed first
+    world.count(0, "a", 1)
+    assert close(world) == (0, 1, 2)
+
+
+def test_a_quorum_that_can_be_had_without_the_dead_does_not_wait_for_them() -> None:
+    world = collecting(0, 1, 2, quorum=2)
+    world.dismiss(0, dead=True)
+    world.count(1, "b", 1)
+    assert world.next_to_add == 1
+    world.count(2, "c", 1)
+    assert close(world) == (1, 2)
+
+
+def test_a_resumed_run_waits_for_all_who_took_part() -> None:
+    world = Rounds(2, 0)
+    world.resume(5, {0, 1}, {0, 1}, {"a": Counted(5, 77)})
+    assert world.phase is Phase.COLLECTING
+    assert world.count(0, "a", 5) is Verdict.DUPLICATE
+    assert world.count(1, "b", 6) is Verdict.COUNTED
+    assert not world.may_close
+    world.count(0, "a", 6)
+    assert close(world) == (0, 1)
+
+
 def test_a_push_for_a_round_that_has_not_begun_is_refused_with_both_numbers() -> None:
     with pytest.raises(UsageError, match="got a push for round 3, want one for round 1"):
         collecting(0).verdict(0, "a", 3)
@@ -128,14 +197,17 @@ def test_a_worker_that_joins_in_the_middle_of_a_round_may_be_added_last() -> Non
 
 
 class SmallWorld(RuleBasedStateMachine):
-    """Four slots come, push, repeat themselves, die and come back, in any order."""
+    """Four slots come, push, repeat themselves, leave, die and come back, in any order; deadlines pass."""
 
     slots = st.integers(0, 3)
 
-    @initialize(workers=st.integers(1, 3), rounds=st.integers(0, 4))
-    def begin(self, workers: int, rounds: int) -> None:
-        self.world = Rounds(workers, rounds)
+    @initialize(workers=st.integers(1, 3), rounds=st.integers(0, 4), quorum=st.integers(1, 3))
+    def begin(self, workers: int, rounds: int, quorum: int) -> None:
+        self.world = Rounds(workers, rounds, quorum)
         self.world.begin()
+        self.last: dict[int, int] = {}
+        self.added: set[int] = set()
+        self.overdue = False
         self.counted: set[int] = set()
         self.seen: set[int] = set()
 
@@ -144,9 +216,14 @@ class SmallWorld(RuleBasedStateMachine):
         self.world.admit(slot)
         self.seen.add(slot)
 
-    @rule(slot=slots)
-    def dismiss(self, slot: int) -> None:
-        self.world.dismiss(slot)
+    @rule(slot=slots, dead=st.booleans())
+    def dismiss(self, slot: int, dead: bool) -> None:
+        self.world.dismiss(slot, dead=dead)
+
+    @rule()
+    def pass_deadline(self) -> None:
+        self.overdue = self.overdue or self.world.phase is Phase.COLLECTING
+        self.world.pass_deadline()
 
     @rule(slot=slots, behind=st.integers(0, 2))
     def push(self, slot: int, behind: int) -> None:
@@ -156,16 +233,15 @@ class SmallWorld(RuleBasedStateMachine):
         if round_ < 1:
             return
         got = self.world.count(slot, f"worker {slot}", round_)
-        if behind:
-            assert got is Verdict.LATE
-        elif slot in self.counted:
+        if self.last.get(slot) == round_:
             assert got is Verdict.DUPLICATE
-        elif self.world.phase is Phase.CLOSING:
+        elif behind or self.world.phase is Phase.CLOSING:
             assert got is Verdict.LATE
         else:
             assert got is Verdict.COUNTED
             self.counted.add(slot)
             self.seen.add(slot)
+            self.last[slot] = round_
 
     @precondition(lambda self: self.world.next_to_add is not None)
     @rule()
@@ -174,6 +250,7 @@ class SmallWorld(RuleBasedStateMachine):
         assert slot is not None
         assert not any(other < slot for other in self.world.missing)
         self.world.added(slot)
+        self.added.add(slot)
 
     @precondition(lambda self: self.world.may_close and self.world.next_to_add is None)
     @rule()
@@ -187,15 +264,23 @@ class SmallWorld(RuleBasedStateMachine):
     def commit(self) -> None:
         before = self.world.version or 0
         assert self.world.commit() == before + 1
-        self.counted = set()
+        self.counted, self.added = set(), set()
+        self.overdue = False
 
     @invariant()
     def never_closes_early_and_never_hangs(self) -> None:
         world = self.world
-        complete = bool(self.counted) and world.waited_for <= self.counted and len(self.seen) >= world.workers
-        assert world.may_close == (complete and world.phase is Phase.COLLECTING)
-        assert world.missing == world.waited_for - world.contributors
+        quorum, enough = len(self.counted) >= world.quorum, len(self.seen) >= world.workers
+        complete = self.overdue or world.waited_for <= self.counted
+        assert world.may_close == (quorum and enough and complete and world.phase is Phase.COLLECTING)
+        assert world.missing == (set() if self.overdue and quorum else world.waited_for - world.contributors)
         assert world.contributors == self.counted
+        if world.may_close:  # no push that counts is held back for ever
+            assert world.next_to_add is not None or not self.unadded
+
+    @property
+    def unadded(self) -> set[int]:
+        return self.counted - self.added
 
 
 TestSmallWorld = SmallWorld.TestCase

@@ -1,0 +1,153 @@
+"""Checkpoints: the whole state of a run at one version, as safetensors and a JSON manifest with hashes."""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from gradwire_common.errors import CheckpointError
+from gradwire_server.files import PARTIAL, write_durably
+
+log = logging.getLogger("gradwire.server")
+
+FORMAT = 1
+_NAME = re.compile(r"checkpoint-(\d{10})\.json")
+_HASHED = 1 << 20  # bytes hashed at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The state of a run.
+
+    Attributes:
+        version: of the weights.
+        tensors: weights, replica, the optimizer's state.
+        meta: everything else, as JSON has it.
+    """
+
+    version: int
+    tensors: Mapping[str, torch.Tensor]
+    meta: Mapping[str, Any]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> int:
+    """Write a checkpoint, its manifest last, so that it is there wholly or not at all; return its bytes.
+
+    Raises:
+        OSError: it could not be written; those that were there are as before.
+    """
+    path = tensors_path(folder, checkpoint.version)
+    write_durably(path, lambda partial: _save_tensors(dict(checkpoint.tensors), partial))
+    body = {
+        "format": FORMAT,
+        "version": checkpoint.version,
+        "bytes": path.stat().st_size,
+        "sha256": _sha256_of(path),
+        "meta": dict(checkpoint.meta),
+    }
+    manifest = json.dumps({"sha256": _sha256(body), "checkpoint": body}, indent=1)
+    write_durably(manifest_path(folder, checkpoint.version), lambda partial: _write_text(partial, manifest))
+    return path.stat().st_size
+
+
+def load_checkpoint(folder: Path, version: int) -> Checkpoint:
+    """Read the checkpoint of `version`.
+
+    Raises:
+        CheckpointError: it is damaged or not there; names the file, what it got and what it wants.
+    """
+    manifest, path = manifest_path(folder, version), tensors_path(folder, version)
+    try:
+        outer = json.loads(manifest.read_text())
+        body = outer["checkpoint"]
+        got = _sha256(body)
+        if got != outer["sha256"]:
+            raise CheckpointError(f"{manifest}: got SHA-256 {got[:12]}..., want {outer['sha256'][:12]}...")
+        if body["format"] != FORMAT or body["version"] != version:
+            raise CheckpointError(
+                f"{manifest}: got format {body['format']}, version {body['version']}, want {FORMAT}, {version}"
+            )
+        got = _sha256_of(path)
+        if got != body["sha256"]:
+            raise CheckpointError(
+                f"{path}: got {path.stat().st_size} bytes of SHA-256 {got[:12]}..., want {body['bytes']} of "
+                f"{body['sha256'][:12]}..."
+            )
+        return Checkpoint(version, load_file(path), body["meta"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise CheckpointError(f"{manifest}: cannot be read: {error}") from error
+
+
+def newest_checkpoint(folder: Path) -> Checkpoint | None:
+    """Return the newest checkpoint that verifies, None where there is none at all; a damaged one is named and skipped.
+
+    Raises:
+        CheckpointError: there are some, and all are damaged.
+    """
+    versions = checkpoint_versions(folder)
+    for version in reversed(versions):
+        try:
+            return load_checkpoint(folder, version)
+        except CheckpointError as error:
+            log.warning("a damaged checkpoint is skipped: %s", error)
+    if versions:
+        raise CheckpointError(f"{folder}: got {len(versions)} checkpoints, all of them damaged; want one that verifies")
+    return None
+
+
+def checkpoint_versions(folder: Path) -> list[int]:
+    """Return the versions that have a checkpoint, damaged or not, oldest first."""
+    return sorted(int(found[1]) for path in folder.glob("*.json") if (found := _NAME.fullmatch(path.name)))
+
+
+def remove_checkpoint(folder: Path, version: int) -> None:
+    """Remove a checkpoint, its manifest first."""
+    manifest_path(folder, version).unlink(missing_ok=True)
+    tensors_path(folder, version).unlink(missing_ok=True)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what was being written when a process was killed."""
+    for path in folder.glob(f"*{PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
+def manifest_path(folder: Path, version: int) -> Path:
+    """Return where the manifest of a checkpoint is."""
+    return folder / f"checkpoint-{version:010d}.json"
+
+
+def tensors_path(folder: Path, version: int) -> Path:
+    """Return where the tensors of a checkpoint are."""
+    return folder / f"checkpoint-{version:010d}.safetensors"
+
+
+def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # a full disk, among others
+        raise OSError(str(error)) from error
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def _sha256(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_HASHED):
+            digest.update(piece)
+    return digest.hexdigest()

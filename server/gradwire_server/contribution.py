@@ -1,0 +1,69 @@
+"""A push that counts, and what the journal says of it and of the round that it made."""
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from google.protobuf.json_format import MessageToDict, ParseDict
+
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.journal import Kind, Record
+from gradwire_server.staging import Push
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """A whole push and what its worker told with it.
+
+    Attributes:
+        budget: bytes on the wire that it was allowed; 0 for no budget.
+        spent: bytes on the wire that it took.
+    """
+
+    worker: str
+    push: Push
+    loss: float
+    times: pb.StepTimes
+    budget: int = 0
+    spent: int = 0
+
+
+def push_record(slot: int, round_: int, contribution: Contribution) -> Record:
+    """Return the journal's record of a push for `round_`."""
+    push = contribution.push
+    meta = {
+        "worker": contribution.worker,
+        "slot": slot,
+        "round": round_,
+        "samples": push.samples,
+        "with_buffers": push.with_buffers,
+        "digest": push.digest,
+        "loss": contribution.loss,
+        "budget": contribution.budget,
+        "spent": contribution.spent,
+        "times": MessageToDict(contribution.times, preserving_proto_field_name=True),
+    }
+    return Record(Kind.PUSH, meta, push.data)
+
+
+def contribution_of(record: Record) -> Contribution:
+    """Return the push of a record that `push_record` made."""
+    meta = record.meta
+    push = Push(memoryview(record.data), meta["samples"], meta["with_buffers"], meta["digest"])
+    times = ParseDict(meta["times"], pb.StepTimes())
+    return Contribution(meta["worker"], push, meta["loss"], times, meta["budget"], meta["spent"])
+
+
+def commit_record(record: pb.RoundRecord, pushes: Iterable[tuple[int, Contribution]]) -> Record:
+    """Return the journal's record of a round that closed: the pushes of which slots, in the order of their sum."""
+    meta = {
+        "round": record.round,
+        "pushes": [[slot, each.worker, each.push.digest] for slot, each in pushes],
+        "record": base64.b64encode(record.SerializeToString()).decode(),
+    }
+    return Record(Kind.COMMIT, meta)
+
+
+def round_record_of(record: Record) -> pb.RoundRecord:
+    """Return the record of the round that a commit tells of."""
+    return pb.RoundRecord.FromString(base64.b64decode(record.meta["record"]))

@@ -1,0 +1,46 @@
+"""How long a round waits for pushes once its quorum is there: a fixed time, or one that follows from past arrivals."""
+
+import statistics
+from collections import deque
+
+ADAPTIVE = "adaptive"
+ARRIVALS = 256  # newest arrivals that an adaptive deadline looks at
+LEAST_ARRIVALS = 16  # before there are as many, an adaptive deadline never passes
+DEVIATIONS = 6.0  # robust standard deviations after the median; of normal arrivals one in a thousand million is later
+NORMAL_MAD = 1.4826  # standard deviation over the median absolute deviation, of a normal distribution
+LEAST_SECONDS = 1.0  # pauses of schedulers and garbage collectors are no stragglers
+
+
+class Deadlines:
+    """Says after how many seconds the deadline of a round passes. It reads no clock.
+
+    An adaptive deadline is median + DEVIATIONS robust standard deviations of the newest arrivals, and at least twice
+    what the largest push takes at the rate limit.
+
+    Args:
+        rule: seconds, ADAPTIVE, or None for no deadline at all.
+        rate: bytes per second that a worker may send; 0 for no limit.
+    """
+
+    def __init__(self, rule: float | str | None, rate: int = 0):
+        self._rule = rule
+        self._rate = rate
+        self._arrivals: deque[float] = deque(maxlen=ARRIVALS)
+        self._largest = 0
+
+    def arrived(self, seconds: float, n_bytes: int) -> None:
+        """Take note of a whole push of `n_bytes`, `seconds` after its round began."""
+        self._arrivals.append(seconds)
+        self._largest = max(self._largest, n_bytes)
+
+    @property
+    def seconds(self) -> float | None:
+        """From the beginning of a round to its deadline; None for none."""
+        if not isinstance(self._rule, str):
+            return self._rule
+        if len(self._arrivals) < LEAST_ARRIVALS:
+            return None
+        median = statistics.median(self._arrivals)
+        deviation = NORMAL_MAD * statistics.median(abs(each - median) for each in self._arrivals)
+        floor = max(LEAST_SECONDS, 2 * self._largest / self._rate if self._rate else 0.0)
+        return max(floor, median + DEVIATIONS * deviation)

@@ -1,0 +1,34 @@
+"""Files that are there wholly or not at all, whatever happens to the machine while they are written."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+PARTIAL = ".partial"
+
+
+def write_durably(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a file beside `path`, bring it to the disk, and only then give it its name.
+
+    Raises:
+        OSError: it could not be written, for want of room for instance; `path` is as it was.
+    """
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        write(partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in `folder` to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,77 @@
+"""A run made again from its journal: the same pushes in the same order make the same versions, bit for bit."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from gradwire_common.errors import CheckpointError
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.broadcast import Update
+from gradwire_server.checkpoint import Checkpoint
+from gradwire_server.contribution import Contribution, contribution_of, round_record_of
+from gradwire_server.journal import Kind, Record
+from gradwire_server.rounds import Counted
+from gradwire_server.training import Training
+
+Records = Callable[[int, Callable[[], int]], Iterator[Record]]
+
+
+@dataclass
+class Replayed:
+    """Where a run had got to.
+
+    Attributes:
+        version: the newest that had been made.
+        updates: of the versions after the checkpoint.
+        records: of their rounds.
+        slots: worker -> slot.
+        newest: worker -> its newest push that counted in a closed round.
+        last_slots: who pushed for the newest version.
+        open: slot -> push, of the round that was being collected.
+    """
+
+    version: int
+    slots: dict[str, int]
+    newest: dict[str, Counted]
+    last_slots: set[int]
+    updates: list[Update] = field(default_factory=list)
+    records: list[pb.RoundRecord] = field(default_factory=list)
+    open: dict[int, Contribution] = field(default_factory=dict)
+
+
+def replay(training: Training, checkpoint: Checkpoint, records_after: Records) -> Replayed:
+    """Bring `training`, which is at `checkpoint`, to where the journal ends.
+
+    Raises:
+        CheckpointError: a round closed with a push that the journal does not hold.
+    """
+    meta = checkpoint.meta
+    newest = {worker: Counted(round_, digest) for worker, (round_, digest) in meta["newest"].items()}
+    now = Replayed(checkpoint.version, dict(meta["slots"]), newest, set(meta["waited_for"]))
+    held: dict[tuple[int, str, int], Contribution] = {}  # round, worker, digest
+    for record in records_after(checkpoint.version, lambda: now.version):
+        if record.kind is Kind.PUSH:
+            push = contribution_of(record)
+            held.setdefault((record.meta["round"], push.worker, push.push.digest), push)
+            now.slots[push.worker] = record.meta["slot"]
+        elif record.meta["round"] == now.version + 1:
+            _close(training, now, record, held)
+            held = {key: push for key, push in held.items() if key[0] > now.version}
+    for (_, worker, _), push in held.items():
+        now.open.setdefault(now.slots[worker], push)
+    return now
+
+
+def _close(training: Training, now: Replayed, commit: Record, held: dict[tuple[int, str, int], Contribution]) -> None:
+    round_ = commit.meta["round"]
+    now.last_slots = set()
+    for slot, worker, digest in commit.meta["pushes"]:
+        push = held.get((round_, worker, digest))
+        if push is None:
+            raise CheckpointError(f"journal: round {round_} closed with a push of worker {worker}, which is missing")
+        training.add(push.push)
+        now.newest[worker] = Counted(round_, digest)
+        now.last_slots.add(slot)
+    record = round_record_of(commit)
+    now.updates.append(training.commit(round_, record.loss))
+    now.records.append(record)
+    now.version = round_
