@@ -1,0 +1,157 @@
+"""A server that comes back goes on with the last committed version, bit for bit.
+
+A kill is played by a copy of the run's folder, taken while the server runs: nothing that it would still write is there.
+"""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gradwire_common.config import Config
+from gradwire_common.errors import ConfigError
+from gradwire_common.method import Method
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from running import running_server
+from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, run_config
+
+ROUNDS = 6
+KILLED_AFTER = 3
+
+
+def config(runs: Path, **changes: object) -> Config:
+    settings = {
+        "rounds": ROUNDS,
+        "optimizer": "Adam",
+        "lr": 0.01,
+        "schedule": "CosineAnnealingLR",
+        "quantizer": "uniform",
+        "evaluate_every": 0,
+        "quorum": "all",
+        "checkpoint_every": 2,
+    }
+    return run_config(runs, **{**settings, **changes})
+
+
+def push(worker: PlainWorker, round_: int) -> pb.Receipt:
+    gradient = gradient_of(100 * round_ + ord(worker.worker_id))
+    return worker.send(worker.gradient_messages(gradient, round_, 4, Method()))
+
+
+def play(workers: list[PlainWorker], first: int, last: int) -> None:
+    for round_ in range(first, last + 1):
+        for worker in workers:
+            push(worker, round_)
+        for worker in workers:
+            worker.receive()
+
+
+def interrupted(runs: Path, copy: Path, **changes: object) -> tuple[list[PlainWorker], pb.Receipt]:
+    """Play all rounds at `runs`; leave at `copy` the disk after KILLED_AFTER versions and a push of the next round."""
+    with running_server(config(runs, **changes)) as server, plain_workers(server.address, 2) as workers:
+        for worker in workers:
+            worker.begin(initial_weights())
+        play(workers, 1, KILLED_AFTER)
+        receipt = push(workers[0], KILLED_AFTER + 1)
+        shutil.copytree(runs, copy)
+        push(workers[1], KILLED_AFTER + 1)
+        for worker in workers:
+            worker.receive()
+        play(workers, KILLED_AFTER + 2, ROUNDS)
+        for worker in workers:
+            worker.leave()
+        server.join()
+    return workers, receipt
+
+
+def resumed(copy: Path, workers: list[PlainWorker], receipt: pb.Receipt, **changes: object) -> None:
+    """Go on at `copy` with workers that hold what they held at the kill."""
+    again = config(copy, resume=True, **changes)
+    with running_server(again) as server, plain_workers(server.address, 2) as back:
+        for worker in back:
+            assert worker.join().version == KILLED_AFTER
+            worker.watch()
+            worker.receive()
+        repeated = push(back[0], KILLED_AFTER + 1)
+        assert (repeated.verdict, repeated.digest) == (pb.VERDICT_DUPLICATE, receipt.digest)
+        assert push(back[1], KILLED_AFTER + 1).verdict == pb.VERDICT_COUNTED
+        for worker in back:
+            worker.receive()
+        play(back, KILLED_AFTER + 2, ROUNDS)
+        for worker in back:
+            worker.leave()
+        server.join()
+
+
+def weights(runs: Path) -> bytes:
+    return (runs / "run" / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("checkpoint_every", [2, 100])
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path, checkpoint_every: int) -> None:
+    runs, copy = tmp_path / "runs", tmp_path / "copy"
+    workers, receipt = interrupted(runs, copy, checkpoint_every=checkpoint_every)
+    resumed(copy, workers, receipt, checkpoint_every=checkpoint_every)
+    assert weights(copy) == weights(runs)
+    lines = (copy / "run" / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == ROUNDS
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs, copy = tmp_path / "runs", tmp_path / "copy"
+    workers, receipt = interrupted(runs, copy)
+    newest = sorted((copy / "run" / "state").glob("*.safetensors"))[-1]
+    damaged = bytearray(newest.read_bytes())
+    damaged[-1] ^= 1
+    newest.write_bytes(damaged)
+    with caplog.at_level(logging.WARNING):
+        resumed(copy, workers, receipt)
+    assert any("damaged checkpoint" in line and newest.name in line for line in caplog.messages)
+    assert weights(copy) == weights(runs)
+
+
+def test_a_record_that_was_being_written_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    runs, copy = tmp_path / "runs", tmp_path / "copy"
+    workers, receipt = interrupted(runs, copy)
+    newest = sorted((copy / "run" / "state").glob("journal-*"))[-1]
+    with newest.open("ab") as journal:
+        journal.write(b"\x01 the beginning of a record")
+    resumed(copy, workers, receipt)
+    assert weights(copy) == weights(runs)
+
+
+def test_a_run_that_ended_says_so_when_it_is_resumed(tmp_path: Path) -> None:
+    runs, copy = tmp_path / "runs", tmp_path / "copy"
+    interrupted(runs, copy)
+    with running_server(config(runs, resume=True)) as server, plain_workers(server.address, 1) as (a,):
+        assert a.join().version == ROUNDS
+        a.watch()
+        assert a.receive().version == ROUNDS
+        assert isinstance(a.receive(), pb.RunEnd)
+        a.leave()
+
+
+def test_a_run_is_not_resumed_with_other_settings(tmp_path: Path) -> None:
+    runs, copy = tmp_path / "runs", tmp_path / "copy"
+    interrupted(runs, copy)
+    with (
+        pytest.raises(ConfigError, match=r"lr: got 0\.5, want 0\.01"),
+        running_server(config(copy, resume=True, lr=0.5)),
+    ):
+        pass
+
+
+def test_a_run_that_begins_anew_moves_the_old_one_aside(tmp_path: Path) -> None:
+    interrupted(tmp_path / "runs", tmp_path / "copy")
+    with running_server(config(tmp_path / "copy")) as server, plain_workers(server.address, 1) as (a,):
+        a.begin(initial_weights())
+        assert a.version == 0
+    assert list((tmp_path / "copy" / "run" / "state.before").glob("checkpoint-*.json"))
+
+
+def test_resuming_nothing_begins(tmp_path: Path) -> None:
+    with running_server(config(tmp_path, resume=True)) as server, plain_workers(server.address, 1) as (a,):
+        assert a.join().weights_wanted
