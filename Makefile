@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint stubs format bench-codec fuzz clean
+.PHONY: help demo test test-long lint stubs format bench-codec bench-link fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ stubs: $(VENV)/.installed-test  ## write the stubs of proto/ anew
 
 bench-codec: $(VENV)/.installed-bench  ## measure the codec beside others; ARGS="--entries 1000000 --json FILE"
 	$(BIN)/python benchmarks/bench_codec.py $(ARGS)
+
+bench-link: $(VENV)/.installed-bench  ## measure limits and budgets at the socket; ARGS="--quick --data DIR --json FILE"
+	$(BIN)/python benchmarks/bench_link.py $(ARGS)
 
 fuzz: $(VENV)/.installed  ## damage frames for an hour, or ARGS="--seconds S --frames N --seed N"
 	$(BIN)/python benchmarks/fuzz_codec.py $(ARGS)

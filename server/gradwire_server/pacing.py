@@ -13,6 +13,7 @@ from gradwire_server.fair_queue import FairQueue, Request
 
 MESSAGE_BYTES = 512  # of a chunk message and its framing beside 16 KiB of data, generously; 1 MiB has 64 frames of it
 LIMITED_CHUNK = 64 << 10  # most bytes in a chunk of a limited link; longer ones let a sender run ahead of its tokens
+TICK = 0.02  # seconds that turns are gathered in; what flows in meanwhile passes at its end, for one wake-up
 CHUNKS_IN_BURST = 2  # so that one chunk may pass while the next fills up
 
 Clock = Callable[[], int]
@@ -127,8 +128,8 @@ class SharedGate:
                 request = self._queue.take()
                 bucket = self._bucket
                 wait = bucket.spend(request.n, self._clock()) if bucket is not None else 0
-                if wait > 0:
-                    await self._sleep(wait / SECOND)
+                if wait > 0 and bucket is not None:
+                    await self._sleep(max(wait / SECOND, min(TICK, bucket.burst / bucket.rate / 4)))
                 if not request.waiter.done():
                     request.waiter.set_result(None)
                 else:
