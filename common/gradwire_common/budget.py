@@ -43,8 +43,10 @@ class BudgetEncoder:
         """Return one frame a unit, together at most `budget` bytes, and close to it where the entries have the bits.
 
         Args:
-            values, residual, with_buffers: as for `UpdateEncoder.encode`; but `residual` must not be `values`.
+            values: as for `UpdateEncoder.encode`.
+            residual: likewise, but not `values` itself.
             budget: bytes of frames, those of the buffers included, which cost the same whatever the budget.
+            with_buffers: as for `UpdateEncoder.encode`.
             report: filled in; its number of bytes is that of the frames returned, its times those of all attempts.
 
         Raises:
