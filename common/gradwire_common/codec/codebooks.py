@@ -17,6 +17,7 @@ import numpy.typing as npt
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.huffman import check_lengths, code_lengths
 from gradwire_common.codec.kernels import tables
+from gradwire_common.codec.kernels.lengths import pack_halves, unpack_halves
 from gradwire_common.codec.quantizers import FORMATS, K_MAX
 from gradwire_common.codec.words import ONE, TUPLES, WordScheme, rounded_weights, run_words, tuple_words
 from gradwire_common.errors import BitstreamError
@@ -33,6 +34,7 @@ BETA_LAST = 255
 RATIO_PER_OCTAVE = 32  # a ratio that is off by half of it costs less than 0.03 % of the bits
 RATIO_LIMIT = 32767
 EXTRA_BITS = 10.0  # rough cost of saying which bucket beyond the coded ones it is
+UNPACK_FAULTS = ("ends before all code lengths", "has a code length of 15 bits", "has more zeros than code lengths")
 CACHED_CODEBOOKS = 256  # of at most 100 KB
 
 
@@ -211,11 +213,7 @@ def _payloads(scheme: WordScheme, tuples: I64) -> U64:
 
 
 def pack_lengths(codebook: Codebook) -> bytes:
-    """Write a codebook's lengths: of all tuples (RUNS: words), of the rare word, of the rare list, half a byte each.
-
-    Half bytes 0..12 are lengths; 13 and a half byte n mean n + 3 zeros, 14 and two half bytes n (lower first) n + 19
-    zeros.
-    """
+    """Write a codebook's lengths: of all tuples (RUNS: words), of the rare word, of the rare list, half a byte each."""
     scheme = codebook.scheme
     if scheme.coding == TUPLES:
         lengths = np.zeros(scheme.n_tuples, np.uint8)
@@ -223,22 +221,10 @@ def pack_lengths(codebook: Codebook) -> bytes:
         lengths = np.concatenate([lengths, codebook.lengths[-1:], codebook.rare_lengths])
     else:
         lengths = codebook.lengths
-    halves: list[int] = []
-    i = 0
-    while i < lengths.size:
-        zeros = 0
-        while i + zeros < lengths.size and lengths[i + zeros] == 0 and zeros < 274:
-            zeros += 1
-        if zeros >= 19:
-            halves += [14, (zeros - 19) & 15, (zeros - 19) >> 4]
-        elif zeros >= 3:
-            halves += [13, zeros - 3]
-        else:
-            zeros = 1
-            halves.append(int(lengths[i]))
-        i += zeros
-    halves += [0] * (len(halves) % 2)
-    return bytes(low | high << 4 for low, high in zip(halves[::2], halves[1::2], strict=True))
+    halves = np.zeros(lengths.size + 1, np.uint8)
+    n = pack_halves(lengths, halves)
+    pairs = halves[: n + n % 2].reshape(-1, 2)
+    return (pairs[:, 0] | pairs[:, 1] << 4).tobytes()
 
 
 def unpack_lengths(scheme: WordScheme, data: memoryview) -> tuple[Codebook, int]:
@@ -249,26 +235,11 @@ def unpack_lengths(scheme: WordScheme, data: memoryview) -> tuple[Codebook, int]
     """
     n = scheme.n_tuples + 1 + scheme.n_buckets + 1 if scheme.coding == TUPLES else scheme.n_words
     lengths = np.zeros(n, np.uint8)
-    i, place = 0, 0
-
-    def half() -> int:
-        nonlocal place
-        if place // 2 >= len(data):
-            raise BitstreamError(f"frame ends after {i} of {n} code lengths")
-        place += 1
-        return data[(place - 1) // 2] >> 4 * ((place - 1) % 2) & 15
-
-    while i < n:
-        value = half()
-        if value == 15:
-            raise BitstreamError("frame has a code length of 15 bits")
-        if value < 13:
-            lengths[i] = value
-            i += 1
-        else:
-            i += half() + 3 if value == 13 else half() + 16 * half() + 19
-    if i > n:
-        raise BitstreamError(f"frame has {i} code lengths, want {n}")
+    packed = np.frombuffer(data[: (n + 1) // 2 + 1], np.uint8)
+    halves = np.stack([packed & 15, packed >> 4], axis=1).ravel()
+    n_read = unpack_halves(halves, lengths)
+    if n_read < 0:
+        raise BitstreamError(f"frame {UNPACK_FAULTS[-1 - n_read]}, want {n} code lengths")
     if scheme.coding != TUPLES:
         codebook = build_codebook(scheme, np.empty(0, np.int64), lengths, np.empty(0, np.uint8))
     else:
@@ -280,4 +251,4 @@ def unpack_lengths(scheme: WordScheme, data: memoryview) -> tuple[Codebook, int]
             raise BitstreamError("frame has a code for a tuple with a bucket that is not coded")
         words = np.append(lengths[tuples], lengths[scheme.n_tuples])
         codebook = build_codebook(scheme, tuples, words, lengths[scheme.n_tuples + 1 :])
-    return codebook, (place + 1) // 2
+    return codebook, (n_read + 1) // 2

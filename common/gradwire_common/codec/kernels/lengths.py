@@ -1,6 +1,6 @@
 # mypy: disable-error-code="arg-type, assignment, return-value"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
-"""Length-limited Huffman code lengths by package-merge, on whole numbers only.
+"""Length-limited Huffman code lengths by package-merge, on whole numbers only; and the half bytes they travel as.
 
 Source: Larmore, Hirschberg, "A fast algorithm for optimal length-limited Huffman codes", J. ACM 37(3), 1990.
 """
@@ -9,7 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
+
+FEW_ZEROS, MANY_ZEROS = 13, 14  # half bytes: n + 3 zeros, n of half a byte; n + 19 zeros, n of a byte
+LEAST_FEW, LEAST_MANY, MOST_MANY = 3, 19, 19 + 255  # zeros
 
 
 @njit(cache=True, nogil=True)
@@ -52,3 +56,67 @@ def package_merge(weights: U64, max_length: int, lengths: npt.NDArray[np.uint8])
         for i in range(n_taken - n_packages):
             lengths[i] += np.uint8(1)
         n_taken = 2 * n_packages
+
+
+@njit(cache=True, nogil=True)
+def pack_halves(lengths: U8, halves: U8) -> int:
+    """Fill `halves` with what `lengths` travel as, half a byte in each place; return how many.
+
+    Half bytes 0..12 are lengths; 13 and a half byte n mean n + 3 zeros, 14 and two half bytes n (lower first) n + 19
+    zeros. There are at most as many as lengths.
+    """
+    i, n = 0, 0
+    while i < lengths.size:
+        zeros = 0
+        while i + zeros < lengths.size and zeros < MOST_MANY and lengths[i + zeros] == 0:
+            zeros += 1
+        if zeros >= LEAST_MANY:
+            halves[n] = np.uint8(MANY_ZEROS)
+            halves[n + 1] = np.uint8((zeros - LEAST_MANY) & 15)
+            halves[n + 2] = np.uint8((zeros - LEAST_MANY) >> 4)
+            n += 3
+        elif zeros >= LEAST_FEW:
+            halves[n] = np.uint8(FEW_ZEROS)
+            halves[n + 1] = np.uint8(zeros - LEAST_FEW)
+            n += 2
+        else:
+            zeros = 1
+            halves[n] = lengths[i]
+            n += 1
+        i += zeros
+    return n
+
+
+@njit(cache=True, nogil=True)
+def unpack_halves(halves: U8, lengths: U8) -> int:
+    """Read what `pack_halves` wrote into all of `lengths`; return the half bytes read.
+
+    Returns -1 where `halves` end early, -2 where they hold a 15, -3 where the last zeros are too many.
+    """
+    i, n = 0, 0
+    while i < lengths.size:
+        if n >= halves.size:
+            return -1
+        value, zeros = np.int64(halves[n]), 0
+        n += 1
+        if value == FEW_ZEROS:
+            if n >= halves.size:
+                return -1
+            zeros = np.int64(halves[n]) + LEAST_FEW
+            n += 1
+        elif value == MANY_ZEROS:
+            if n + 1 >= halves.size:
+                return -1
+            zeros = np.int64(halves[n]) + 16 * np.int64(halves[n + 1]) + LEAST_MANY
+            n += 2
+        elif value > MANY_ZEROS:
+            return -2
+        else:
+            lengths[i] = np.uint8(value)
+            i += 1
+            continue
+        if i + zeros > lengths.size:
+            return -3
+        lengths[i : i + zeros] = np.uint8(0)
+        i += zeros
+    return n
