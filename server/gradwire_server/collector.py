@@ -65,7 +65,7 @@ class Collector:
         self._pool = ThreadPoolExecutor(thread_name_prefix="gradwire-numbers")
         self._last_commit = self._opened = clock()
         self._opened_round = 0  # the round that began at `_opened`
-        self._deadlines = Deadlines(settings.deadline, settings.limits.rate_up)
+        self.deadlines = Deadlines(settings.deadline, settings.limits.share_up(settings.workers))
 
     @property
     def training(self) -> Training:
@@ -125,7 +125,7 @@ class Collector:
         verdict = self._rounds.count(slot, contribution.worker, round_, contribution.push.digest)
         if verdict is Verdict.COUNTED:
             self._contributions[slot] = contribution
-            self._deadlines.arrived(self._clock() - self._opened, len(contribution.push.data))
+            self.deadlines.arrived(self._clock() - self._opened, len(contribution.push.data))
             self.stir()
         return verdict
 
@@ -184,7 +184,7 @@ class Collector:
 
     async def _until_stirred(self) -> None:
         """Wait until something happened that may let the round go on, the passing of its deadline included."""
-        seconds = self._deadlines.seconds
+        seconds = self.deadlines.seconds
         waiting = self._rounds.phase is Phase.COLLECTING and not self._rounds.overdue
         left = self._opened + seconds - self._clock() if waiting and seconds is not None else None
         try:

@@ -15,16 +15,16 @@ class Deadlines:
     """Says after how many seconds the deadline of a round passes. It reads no clock.
 
     An adaptive deadline is median + DEVIATIONS robust standard deviations of the newest arrivals, and at least twice
-    what the largest push takes at the rate limit.
+    what the largest push takes at the rate limit. So is one of so many seconds: no rate limit makes a worker late.
 
     Args:
         rule: seconds, ADAPTIVE, or None for no deadline at all.
-        rate: bytes per second that a worker may send; 0 for no limit.
+        rate: bytes per second that a worker may send; 0 for no limit. It may change.
     """
 
     def __init__(self, rule: float | str | None, rate: int = 0):
         self._rule = rule
-        self._rate = rate
+        self.rate = rate
         self._arrivals: deque[float] = deque(maxlen=ARRIVALS)
         self._largest = 0
 
@@ -36,11 +36,11 @@ class Deadlines:
     @property
     def seconds(self) -> float | None:
         """From the beginning of a round to its deadline; None for none."""
+        transfer = 2 * self._largest / self.rate if self.rate else 0.0
         if not isinstance(self._rule, str):
-            return self._rule
+            return None if self._rule is None else max(self._rule, transfer)
         if len(self._arrivals) < LEAST_ARRIVALS:
             return None
         median = statistics.median(self._arrivals)
         deviation = NORMAL_MAD * statistics.median(abs(each - median) for each in self._arrivals)
-        floor = max(LEAST_SECONDS, 2 * self._largest / self._rate if self._rate else 0.0)
-        return max(floor, median + DEVIATIONS * deviation)
+        return max(LEAST_SECONDS, transfer, median + DEVIATIONS * deviation)

@@ -47,11 +47,10 @@ class Limiter:
         """Return what a worker is allowed."""
         return self._own.get(worker_id, self.limits)
 
-    def share_up(self, worker_id: str, n_workers: int) -> int:
-        """Return the bytes per second left to a worker when `n_workers` all send; 0 where there is no limit."""
-        allowed = self.limits_of(worker_id)
-        rates = [allowed.rate_up, self.limits.shared_up // max(n_workers, 1)]
-        return min((rate for rate in rates if rate), default=0)
+    def least_share_up(self, n_workers: int) -> int:
+        """Return the bytes per second left to the slowest worker when `n_workers` all send; 0 for no limit at all."""
+        shares = [limits.share_up(n_workers) for limits in (self.limits, *self._own.values())]
+        return min((share for share in shares if share), default=0)
 
     def change(self, worker_id: str, changes: dict[str, int]) -> Limits:
         """Change the limits of one worker, or with an empty id those of all; return those that hold now.

@@ -13,6 +13,7 @@ from gradwire_server.fair_queue import FairQueue, Request
 
 MESSAGE_BYTES = 512  # of a chunk message and its framing beside 16 KiB of data, generously; 1 MiB has 64 frames of it
 LIMITED_CHUNK = 64 << 10  # most bytes in a chunk of a limited link; longer ones let a sender run ahead of its tokens
+KEPT_BACK = 200  # one byte in so many stays free for what is not charged: frames that small windows split, pings
 TICK = 0.02  # seconds that turns are gathered in; what flows in meanwhile passes at its end, for one wake-up
 CHUNKS_IN_BURST = 2  # so that one chunk may pass while the next fills up
 
@@ -57,6 +58,11 @@ class Limits:
         """Whether there is any limit."""
         return bool(self.rate_up or self.rate_down or self.shared_up or self.shared_down)
 
+    def share_up(self, n_workers: int) -> int:
+        """Return the bytes per second left to a worker when `n_workers` all send; 0 where there is no limit."""
+        rates = (self.rate_up, self.shared_up // max(n_workers, 1))
+        return min((rate for rate in rates if rate), default=0)
+
     @property
     def chunk_bytes(self) -> int:
         """Most bytes of data in one chunk."""
@@ -73,7 +79,7 @@ class SharedGate:
     """Lets one direction of all workers' bytes pass at the rate of one bucket, if there is one, in fair turns."""
 
     def __init__(self, rate: int, burst: int, clock: Clock = time.monotonic_ns, sleep: Sleep = asyncio.sleep):
-        self._bucket = TokenBucket(rate, burst) if rate else None
+        self._bucket = changed_bucket(None, rate, burst)
         self._clock = clock
         self._sleep = sleep
         self._queue = FairQueue()
@@ -154,7 +160,7 @@ class Gate:
         sleep: Sleep = asyncio.sleep,
         shared: SharedGate | None = None,
     ):
-        self._bucket = TokenBucket(rate, burst) if rate else None
+        self._bucket = changed_bucket(None, rate, burst)
         self._clock = clock
         self._sleep = sleep
         self._shared = shared
@@ -209,13 +215,18 @@ class Gate:
         self._bucket = changed_bucket(self._bucket, rate, burst, self._clock())
 
 
-def changed_bucket(bucket: TokenBucket | None, rate: int, burst: int, now: int) -> TokenBucket | None:
-    """Return `bucket` with another rate and burst, a new empty one where there was none, or None for a rate of 0."""
+def changed_bucket(bucket: TokenBucket | None, rate: int, burst: int, now: int | None = None) -> TokenBucket | None:
+    """Return `bucket` with another rate and burst, a new one where there was none, or None for a rate of 0.
+
+    A new one is full, unless there is a `now` at which it takes the place of no limit: then it is empty.
+    """
     if not rate:
         return None
+    kept = max(1, rate - rate // KEPT_BACK)
     if bucket is None:
-        bucket = TokenBucket(rate, burst)
-        bucket.spend(burst, now)
-    else:
-        bucket.set_rate(rate, burst, now)
+        bucket = TokenBucket(kept, burst)
+        if now is not None:
+            bucket.spend(burst, now)
+    elif now is not None:
+        bucket.set_rate(kept, burst, now)
     return bucket

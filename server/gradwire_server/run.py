@@ -148,6 +148,7 @@ class Run:
     def limit(self, worker_id: str, changes: dict[str, int]) -> Limits:
         """Change limits while the run goes on. Raises as `Limiter.change` does."""
         limits = self.limiter.change(worker_id, changes)
+        self.collector.deadlines.rate = self.limiter.least_share_up(self.settings.workers)
         log.info("limits of %s are now: %s", f"worker {worker_id}" if worker_id else "all workers", described(limits))
         return limits
 

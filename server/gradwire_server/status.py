@@ -39,7 +39,7 @@ def limits(run: Run, member: Member) -> pb.Limits:
         rate_down=allowed.rate_down,
         burst=allowed.burst if allowed.limited else 0,
         chunk_bytes=run.settings.limits.chunk_bytes,
-        share_up=run.limiter.share_up(member.worker_id, max(len(run.members.alive), run.settings.workers)),
+        share_up=allowed.share_up(max(len(run.members.alive), run.settings.workers)),
         transfer_seconds=run.settings.transfer_seconds,
     )
 

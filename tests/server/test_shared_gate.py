@@ -12,6 +12,7 @@ from gradwire_server.fair_queue import QUANTUM, FairQueue, Request
 from gradwire_server.pacing import Gate, SharedGate
 
 RATE, BURST, CHUNK = 1_000_000, 200_000, 50_000
+STATED = 1_005_025  # of which the gates keep a two-hundredth back
 
 
 class FakeTime:
@@ -47,7 +48,7 @@ def passed(*chunks: int, rates: Sequence[int] = (), seconds: float = 20.0) -> li
 
     async def main() -> list[int]:
         time = FakeTime()
-        shared = SharedGate(RATE, BURST, time.clock, time.sleep)
+        shared = SharedGate(STATED, BURST, time.clock, time.sleep)
         own = rates or [0] * len(chunks)
         gates = [Gate(rate, BURST, time.clock, time.sleep, shared) for rate in own]
 
@@ -74,7 +75,7 @@ def test_greedy_workers_share_all_of_the_rate_in_equal_parts(n: int) -> None:
 
 
 def test_what_a_worker_does_not_use_is_lent_to_the_others() -> None:
-    slow, *greedy = passed(CHUNK, CHUNK, CHUNK, rates=[RATE // 10, 0, 0])
+    slow, *greedy = passed(CHUNK, CHUNK, CHUNK, rates=[STATED // 10, 0, 0])
     assert slow == pytest.approx(20 * RATE // 10 + BURST, abs=2 * CHUNK)
     for count in greedy:
         assert count == pytest.approx(20 * RATE * 0.45, abs=BURST + 2 * CHUNK)
@@ -83,7 +84,7 @@ def test_what_a_worker_does_not_use_is_lent_to_the_others() -> None:
 def test_a_wait_that_is_cancelled_gives_its_tokens_and_its_turn_back() -> None:
     async def main() -> tuple[int, int]:
         time = FakeTime()
-        shared = SharedGate(RATE, BURST, time.clock, time.sleep)
+        shared = SharedGate(STATED, BURST, time.clock, time.sleep)
         gates = [Gate(0, BURST, time.clock, time.sleep, shared) for _ in range(3)]
         await gates[0].take(BURST)
         tasks = [asyncio.create_task(gate.take(100_000)) for gate in gates]
