@@ -4,6 +4,7 @@ What one prediction missed, in headers and in codes, is made up for in the next:
 alike. So the first attempt fits as a rule, and the second does where the entries have changed.
 """
 
+import math
 from collections.abc import Sequence
 
 from gradwire_common.codec.rate_model import TABLE_BITS_MIN
@@ -14,8 +15,10 @@ from gradwire_common.update import F32, EncodeReport, UpdateEncoder, encode_exac
 
 AIM = 0.988  # of the budget: midway between LEAST and all of it, drawn to the upper end
 LEAST = 0.965  # of the budget; an update that takes less is made again with a finer step
-ATTEMPTS = 12  # of which two are usual; from the third on the aim is lowered each time
-BACK_OFF = 0.97  # of the bits, in each attempt from the third to the sixth
+ATTEMPTS = 12  # of which one or two are usual
+ENOUGH = 3  # attempts after which whatever fits is taken, and the aim is lowered each time
+BACK_OFF = 0.97  # of the bits, in each attempt from then on
+SLOPE_RANGE = (0.5, 2.0)  # of log(bytes) with log(bits), as far as two attempts tell it
 HALVE_FROM = 6  # attempts; then the bits are halved each time
 OVERHEAD_RANGE = (0.5, 4.0)  # bytes made per byte predicted, as far as one update says something about the next
 
@@ -59,21 +62,31 @@ class BudgetEncoder:
         n_fixed = sum(map(len, buffers))
         room, n = budget - n_fixed, max(layout.n_parameters, 1)
         bits = _allowed(8 * AIM * room / n / self.overhead)
+        last: tuple[float, int] | None = None
         for attempt in range(ATTEMPTS):
             report.n_bytes = n_fixed
             frames = list(self.encoder.encode(values, residual, report=report, bits=bits))
             size = report.n_bytes - n_fixed
             low, high = OVERHEAD_RANGE
             self.overhead = min(max(8 * size / (n * bits), low), high)
-            if size <= room and (attempt or size >= LEAST * room or bits >= BITS_MAX):
+            if size <= room and (attempt >= ENOUGH or size >= LEAST * room or bits >= BITS_MAX):
                 return frames + buffers
-            bits = _allowed(bits * AIM * room / size * BACK_OFF ** max(0, attempt - 1))
+            slope, last = _slope(last, (bits, size)), (bits, size)
+            bits = _allowed(bits * (AIM * room / size) ** (1 / slope) * BACK_OFF ** max(0, attempt - ENOUGH))
             if attempt >= HALVE_FROM:
                 bits = _allowed(bits / 2)
         raise ConfigError(
             f"budget: got {format_size(budget)} for a push whose least is {format_size(size + n_fixed)}, "
             f"{format_size(n_fixed)} of it for buffers; want a higher rate_up or more transfer_seconds"
         )
+
+
+def _slope(last: tuple[float, int] | None, now: tuple[float, int]) -> float:
+    """Return the growth of log(bytes) with log(bits) between two attempts, within reason; 1 where there is but one."""
+    if last is None or abs(math.log(now[0] / last[0])) < 1e-3:
+        return 1.0
+    low, high = SLOPE_RANGE
+    return min(max(math.log(now[1] / last[1]) / math.log(now[0] / last[0]), low), high)
 
 
 def _allowed(bits: float) -> float:

@@ -29,7 +29,7 @@ def gradient(seed: int, scale: float = 1.0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("allocation", ["common", "per-tensor"])
-@pytest.mark.parametrize("bits", [0.2, 0.5, 1, 3, 6])
+@pytest.mark.parametrize("bits", [0.2, 0.5, 1, 3, 5.5, 7])
 def test_with_a_residual_memory_every_push_uses_96_to_100_percent(bits: float, allocation: str) -> None:
     spender = BudgetEncoder(UpdateEncoder(LAYOUT, Method(allocation=allocation)))
     residual, used = np.zeros(N, np.float32), []
@@ -56,7 +56,7 @@ def test_the_residual_is_what_the_last_attempt_lost() -> None:
 
 def test_when_the_budget_changes_the_next_push_follows() -> None:
     spender = BudgetEncoder(UpdateEncoder(LAYOUT, Method()))
-    for round_, budget in enumerate([40_000, 3_000, 3_000, 25_000, 1_500]):
+    for round_, budget in enumerate([40_000, 3_000, 3_000, 25_000, 1_500, 45_000, 35_000]):
         size = sum(map(len, spender.encode(gradient(round_), np.zeros(N, np.float32), budget)))
         assert 0.96 * budget <= size <= budget
 

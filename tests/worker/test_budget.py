@@ -7,7 +7,7 @@ import pytest
 
 from gradwire_common.errors import UsageError
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_worker.budget import frames_budget, push_budget, push_bytes
+from gradwire_worker.budget import frames_budget, most_useful, push_budget, push_bytes
 from gradwire_worker.pending import PendingPush
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from running import running_server
@@ -54,3 +54,8 @@ def test_bits_auto_spends_the_budget_that_the_server_states(tmp_path: Path) -> N
 def test_bits_auto_without_a_rate_is_refused(tmp_path: Path) -> None:
     with running_server(server_config(tmp_path)) as server, pytest.raises(UsageError, match="sets no rate_up"):
         RemoteOptimizer(perceptron(), server.address, bits="auto")
+
+
+def test_no_budget_asks_for_more_bits_than_the_quantiser_has() -> None:
+    assert most_useful(10_000, 0, 16_384) == push_bytes(9375, 16_384)
+    assert most_useful(10_000, 50, 16_384) == push_bytes(9575, 16_384)

@@ -3,9 +3,15 @@
 from gradwire_common.channel import CALL_BYTES, wire_bytes
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
+MOST_BITS = 7.5  # per entry that a budget asks for; the quantiser ends at 8, which codes may miss by some percent
 HEADER_MOST = 64  # bytes of the message that begins a push
 END_MOST = 88  # and of the one that ends it
 CHUNK_FIELDS = 20  # bytes of a chunk's message beside its data, at the most
+
+
+def most_useful(n_parameters: int, n_buffers: int, chunk_bytes: int) -> int:
+    """Return the bytes on the wire beyond which a larger budget is no use to the uniform quantiser."""
+    return push_bytes(int(n_parameters * MOST_BITS / 8) + 4 * n_buffers, chunk_bytes)
 
 
 def push_budget(limits: pb.Limits, compute: float) -> int:

@@ -22,7 +22,7 @@ from gradwire_common.method import BITS_MAX, Allocation, QuantizerName, Transfor
 from gradwire_common.update import EncodeReport, UpdateEncoder
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.wire import method_from_message
-from gradwire_worker.budget import frames_budget, push_budget
+from gradwire_worker.budget import frames_budget, most_useful, push_budget
 from gradwire_worker.client import Client
 from gradwire_worker.gradients import FlatModel, Group, manifest_of
 from gradwire_worker.membership import Membership
@@ -265,7 +265,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         to_coefficients(self._u, layout, self.method.transform)
         self._memory.add_to(self._u[:n])
         report = EncodeReport()
-        budget = self._budget(compute)
+        budget = self._budget(compute, with_buffers)
         frames = self._encode(budget, with_buffers, report)
         first = next(frames)  # what cannot be pushed is refused here, with nothing sent or lost
 
@@ -315,13 +315,17 @@ class RemoteOptimizer(torch.optim.Optimizer):
             budget=budget,
         )
 
-    def _budget(self, compute: float) -> int:
+    def _budget(self, compute: float, with_buffers: bool) -> int:
         """Return the bytes on the wire that this push may take; 0 where it has no budget.
 
         Of this step's time to compute and the last one's the shorter counts: one that was held up is no pace.
         """
         idle, self._computed = min(compute, self._computed), compute
-        return push_budget(self._member.client.limits, idle) if self.method.auto else 0
+        if not self.method.auto:
+            return 0
+        client, layout = self._member.client, self._flat.layout
+        most = most_useful(layout.n_parameters, layout.n_buffers if with_buffers else 0, client.chunk_bytes)
+        return min(push_budget(client.limits, idle), most)
 
     def _encode(self, budget: int, with_buffers: bool, report: EncodeReport) -> Iterator[bytes]:
         """Yield the frames of u; whole ones that fit the budget, where there is any."""
