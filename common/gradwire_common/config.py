@@ -142,6 +142,9 @@ class WorkerSettings(_Section):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="torch threads of a worker; 0 shares the cores among local workers")
     pace: bool = Field(True, description="send no faster than the server's rate limit")
+    state: Path | None = Field(
+        None, description="folder of this worker's own checkpoint, from which it goes on when started again"
+    )
     patience: float = Field(60.0, gt=0, description="seconds to go on trying to reach a server that does not answer")
 
 

@@ -104,6 +104,11 @@ class Client:
             self._hear(self.reply.limits)
         return self.reply
 
+    @property
+    def worker_id(self) -> str:
+        """What the worker calls itself."""
+        return self._request.worker_id
+
     def push(self, push: PendingPush) -> "Sending":
         """Begin to send a push, whose frames may still be appended."""
         return Sending(self, push)
@@ -230,14 +235,9 @@ class Client:
 
 
 class Sending:
-    """A push on its way; `receipt` waits for its end and repeats it where need be.
-
-    Attributes:
-        repeated: whether it was sent more than once, so that a duplicate may be of itself.
-    """
+    """A push on its way; `receipt` waits for its end and repeats it where need be."""
 
     def __init__(self, client: Client, push: PendingPush):
-        self.repeated = False
         self._client = client
         self._push = push
         self._start()
@@ -265,7 +265,6 @@ class Sending:
                     self._client.recover(error, self._session, patience)
                 if self._client.end is not None:
                     raise RunEndedError(f"the run ended during a push: {self._client.end}") from None
-                self.repeated = True
                 self._start()
 
     def cancel(self) -> None:

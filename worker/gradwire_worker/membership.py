@@ -161,7 +161,7 @@ class Membership:
             if self.replica.version == NO_VERSION:
                 self._weights_wanted = reply.weights_wanted
                 self._changed.notify_all()
-            elif reply.weights_wanted or reply.version < self.replica.version:
+            elif reply.run_id != self.client.reply.run_id or reply.version < self.replica.version:
                 raise JoinError(
                     f"server {self.client.server} came back with version {reply.version} of run {reply.run!r}, want at "
                     f"least {self.replica.version}, which this worker holds: it seems to have begun anew"

@@ -1,6 +1,7 @@
 """A push on its way: frames that are still being made, and that are kept until the receipt has come."""
 
 import threading
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ class PendingPush:
     A push that must be repeated repeats the same bytes, so nothing is dropped before the receipt.
 
     Attributes:
+        digest: CRC-32 of the frames so far.
         wire_bytes: bytes that sending took so far, framing and repetitions included.
     """
 
@@ -27,6 +29,7 @@ class PendingPush:
     transform: str = "none"
     wire_bytes: int = 0
     n_bytes: int = 0
+    digest: int = 0
     _frames: list[bytes] = field(default_factory=list)
     _end: pb.PushEnd | None = None
     _abandoned: bool = False
@@ -37,6 +40,7 @@ class PendingPush:
         with self._changed:
             self._frames.append(frame)
             self.n_bytes += len(frame)
+            self.digest = zlib.crc32(frame, self.digest)
             self._changed.notify_all()
 
     def close(self, loss: float = float("nan"), times: pb.StepTimes | None = None, budget: int = 0) -> None:
@@ -50,6 +54,16 @@ class PendingPush:
         with self._changed:
             self._abandoned = True
             self._changed.notify_all()
+
+    def counted(self, receipt: pb.Receipt) -> bool:
+        """Whether `receipt` says that these very bytes count, now or since they were sent before."""
+        same = receipt.verdict == pb.VERDICT_DUPLICATE and receipt.digest == self.digest
+        return receipt.verdict == pb.VERDICT_COUNTED or same
+
+    def frames(self) -> bytes:
+        """Return the frames made so far, one after the other."""
+        with self._changed:
+            return b"".join(self._frames)
 
     def messages(self, session: str, chunk_bytes: int) -> Iterator[pb.PushMessage]:
         """Yield the messages of the push from its start, each as soon as it can be made."""

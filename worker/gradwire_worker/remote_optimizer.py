@@ -7,9 +7,11 @@ import socket
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,7 +21,7 @@ from gradwire_common.config import AUTO
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_common.manifest import Role
 from gradwire_common.method import BITS_MAX, Allocation, QuantizerName, TransformName
-from gradwire_common.update import EncodeReport, UpdateEncoder
+from gradwire_common.update import EncodeReport, UpdateEncoder, add_update
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.wire import method_from_message
 from gradwire_worker.budget import frames_budget, most_useful, push_budget
@@ -30,6 +32,7 @@ from gradwire_worker.options import ParameterGroup, checked_overrides, options_o
 from gradwire_worker.pending import PendingPush
 from gradwire_worker.replica import Replica
 from gradwire_worker.residual import ResidualMemory
+from gradwire_worker.state import SUFFIX, Pushed, WorkerState, load_or_warn
 from gradwire_worker.step_report import StepReport, step_times
 from gradwire_worker.warming import warm_kernels
 
@@ -57,6 +60,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         evaluate_every: rounds between evaluations that the server asks for; 0 for none.
         ended: whether the run is over.
         method: how pushes are coded.
+        resumed: the round whose push was repeated from this worker's own checkpoint; 0 for none.
         last_step: what the last step did; None before the first.
     """
 
@@ -75,6 +79,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         slot: int | None = None,
         settings: Mapping[str, str] | None = None,
         patience: float = 60.0,
+        state: str | Path | None = None,
         pace: bool = True,
     ):
         """Join the run; upload the model's weights if the server has none, load the server's otherwise.
@@ -92,6 +97,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
             worker_id: the same id takes the old place again; made up when None.
             slot: the shard wanted; the lowest free one when None.
             settings: what all workers of the run must share; the first worker's count.
+            state: folder of this worker's own checkpoint, by its `worker_id`: after a kill it goes on from there, its
+                residual, buffers and torch's random state included.
             patience: seconds to go on trying to reach a server that does not answer.
             pace: whether to send no faster than the server's limit, rather than be slowed by it.
 
@@ -132,14 +139,17 @@ class RemoteOptimizer(torch.optim.Optimizer):
             self._u = self._flat.new_vector(layout.n_parameters + layout.n_buffers)
             self._memory = ResidualMemory(self._flat.new_vector(layout.n_parameters), self.method.gamma)
             self._loaded = dict.fromkeys(Role, -1)
-            self.version = -1
+            self._buffers_every = reply.buffers_every
+            self.version, self.resumed = -1, 0
             self._load()
+            self._state_file = None if state is None else Path(state) / f"{client.worker_id}{SUFFIX}"
+            if self._state_file is not None:
+                self._resume(self._state_file)
         except BaseException:
             self.leave("could not begin")
             raise
         self.slot, self.slots, self.rounds = reply.slot, reply.slots, reply.rounds
         self.evaluate_every = reply.evaluate_every
-        self._buffers_every = reply.buffers_every
         self.last_step: StepReport | None = None
         self._computed = math.inf  # seconds, of the step before
         self._stepped = time.perf_counter()
@@ -259,7 +269,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         round_ = self.version + 1
         with_buffers = bool(layout.buffers) and self._buffers_every > 0 and round_ % self._buffers_every == 0
         self._flat.read_gradients(self._u)
-        if with_buffers:
+        if with_buffers or (layout.buffers and self._state_file is not None):
             self._flat.read_buffers(self._u)
         copied = time.perf_counter()
         to_coefficients(self._u, layout, self.method.transform)
@@ -271,7 +281,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
         push = PendingPush(pb.PUSH_KIND_GRADIENT, round_, self.version, samples, with_buffers, self.method.transform)
         sending = self._member.client.push(push)
-        counted = False
+        counted, weight = False, 1.0
         try:
             push.append(first)
             for frame in frames:
@@ -283,14 +293,17 @@ class RemoteOptimizer(torch.optim.Optimizer):
                 encode=report.encode_seconds,
                 last=self.last_step,
             )
-            push.close(loss, times, budget)
+            if self._state_file is not None:
+                self._save(push, loss)
+            push.close(loss, times, budget)  # from here on it may count
             encoded = time.perf_counter()
-            verdict = sending.receipt().verdict
-            counted = verdict == pb.VERDICT_COUNTED or (verdict == pb.VERDICT_DUPLICATE and sending.repeated)
+            receipt = sending.receipt()
+            counted = push.counted(receipt)
+            weight = 1.0 if receipt.verdict != pb.VERDICT_LATE else self._member.client.reply.late_weight
         finally:
             if not counted:
                 sending.cancel()
-                self._memory.keep(self._u[:n])
+                self._memory.keep(self._u[:n], weight)
         received = time.perf_counter()
         self._member.wait_for(round_)
         self._load()
@@ -351,12 +364,70 @@ class RemoteOptimizer(torch.optim.Optimizer):
                 Role.BUFFER: replica.buffers_version,
                 Role.FROZEN: replica.snapshot_version,
             }
+            if (
+                self._loaded[Role.BUFFER] >= 0
+            ):  # between averages, buffers are the worker's own, whatever a snapshot holds
+                every = self._buffers_every
+                newest[Role.BUFFER] -= newest[Role.BUFFER] % every if every else newest[Role.BUFFER]
             for role, version in newest.items():
                 if version > self._loaded[role]:
                     self._flat.load(replica.values, [role])
                     self._loaded[role] = version
             self._flat.synchronize()
             self.version = replica.version
+
+    def _save(self, push: PendingPush, loss: float) -> None:
+        """Write this worker's own checkpoint; where that fails, a restarted worker goes on without its residual."""
+        if self._state_file is None:
+            return
+        n = self._flat.layout.n_parameters
+        run_id, step = self._member.client.reply.run_id, self._encoder.step
+        pushed = Pushed(run_id, push.round, push.samples, push.with_buffers, push.transform, loss, step)
+        state = WorkerState(
+            pushed, push.frames(), self._memory.values, self._u[n:], torch.random.get_rng_state().numpy()
+        )
+        try:
+            state.save(self._state_file)
+        except OSError as error:
+            log.warning("%s: not written: %s", self._state_file, error)
+
+    def _resume(self, file: Path) -> None:
+        """Go on from this worker's own checkpoint, if it is of this run: repeat its newest push, byte for byte."""
+        client = self._member.client
+        state = load_or_warn(file, client.reply.run_id)
+        if state is None:
+            return
+        told, n = state.pushed, self._flat.layout.n_parameters
+        want = (n, self._flat.layout.n_buffers)
+        if (state.residual.size, state.buffers.size) != want or told.round > self.version + 1:
+            log.warning("%s: does not fit version %d of this run and is left out", file, self.version)
+            return
+        self._memory.values[:] = state.residual
+        self._encoder.step = told.step
+        push = PendingPush(
+            pb.PUSH_KIND_GRADIENT, told.round, told.round - 1, told.samples, told.with_buffers, told.transform
+        )
+        push.append(state.frames)
+        push.close(told.loss)
+        try:
+            receipt = client.push(push).receipt()
+            if not push.counted(receipt):
+                self._u[:] = 0
+                add_update(state.frames, self._flat.layout.pushed(told.with_buffers), 1.0, self._u)
+                self._memory.keep(self._u[:n] + state.residual, client.reply.late_weight)
+            self._member.wait_for(told.round)
+        except RunEndedError as error:
+            log.info("%s", error)
+        self._load()
+        every = self._buffers_every
+        averaged = self.version - self.version % every if every else 0
+        if averaged < told.round and state.buffers.size:
+            values = np.zeros(self._flat.layout.size, np.float32)
+            values[n : n + state.buffers.size] = state.buffers
+            self._flat.load(values, [Role.BUFFER])
+        self.resumed = told.round
+        torch.random.set_rng_state(torch.from_numpy(state.random.copy()))
+        log.info("went on after the push for round %d, at version %d", told.round, self.version)
 
     def _check_groups(self) -> None:
         for index, (group, before) in enumerate(zip(self.param_groups, self._options, strict=True)):

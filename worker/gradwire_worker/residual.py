@@ -33,6 +33,6 @@ class ResidualMemory:
             part = slice(start, start + BLOCK)
             gradient[part] += np.float32(self.gamma) * self.values[part]
 
-    def keep(self, u: F32) -> None:
-        """Make the whole of `u` the residual: nothing of the push that carried it was applied."""
-        self.values[:] = u
+    def keep(self, u: F32, weight: float = 1.0) -> None:
+        """Make `weight` times `u` the residual: nothing of the push that carried it was applied."""
+        np.multiply(u, np.float32(weight), out=self.values)

@@ -43,6 +43,7 @@ def run_worker(config: Config) -> None:
         slot=config.slot,
         settings=shared_settings(config),
         patience=config.patience,
+        state=config.state,
         pace=config.pace,
     ) as optimizer:
         shard = shard_of(task, config, optimizer.slot, optimizer.slots)
@@ -65,6 +66,8 @@ def train(
     Which samples a round takes is a function of the seed, the slot and the round alone.
     """
     part = evaluation_part(task.n_test, optimizer.slot, optimizer.slots)
+    if optimizer.resumed:
+        report_if_due(task, model, optimizer, part, device)
     logged = time.monotonic()
     while not optimizer.ended:
         round_ = optimizer.version + 1

@@ -1,0 +1,120 @@
+"""A worker's own checkpoint: its newest push and what its next ones depend on, so that a killed worker can go on.
+
+It is written before a push can count. A worker that comes back repeats that push, byte for byte: the server counts it
+once, whether or not it had arrived. It is renamed into place, so that a kill leaves the one before or this one. It is
+not forced to the disk: a machine that loses power may lose it, which its checksum tells.
+"""
+
+import json
+import logging
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from gradwire_common.errors import CheckpointError
+
+log = logging.getLogger("gradwire")
+
+SUFFIX = ".worker"
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What is known of a push beside its bytes; see PendingPush.
+
+    Attributes:
+        run_id: of the run that it is for.
+        step: common step size of the encoder afterwards.
+    """
+
+    run_id: str
+    round: int
+    samples: int
+    with_buffers: bool
+    transform: str
+    loss: float
+    step: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """A worker's state once it has encoded a push.
+
+    Attributes:
+        frames: the push.
+        residual: (n_parameters,) float32, what quantising it lost.
+        buffers: (n_buffers,) float32, as they were after the backward pass.
+        random: torch's random state.
+    """
+
+    pushed: Pushed
+    frames: bytes
+    residual: npt.NDArray[np.float32]
+    buffers: npt.NDArray[np.float32]
+    random: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+
+    def save(self, path: Path) -> None:
+        """Write it in place of the one before. Raises OSError where that fails."""
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "frames": np.frombuffer(self.frames, np.uint8),
+            "residual": self.residual,
+            "buffers": self.buffers,
+            "random": self.random,
+        }
+        metadata = {"pushed": json.dumps(asdict(self.pushed)), "crc32": str(_crc(arrays))}
+        partial = path.with_name(path.name + ".partial")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(arrays, partial, metadata)
+        except SafetensorError as error:  # a full disk, among others
+            raise OSError(str(error)) from error
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self | None:
+        """Read it; None where there is none.
+
+        Raises:
+            CheckpointError: it is damaged; names the file.
+        """
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, "np") as file:
+                metadata = file.metadata()
+                arrays = {name: file.get_tensor(name) for name in ("frames", "residual", "buffers", "random")}
+            got, want = _crc(arrays), int(metadata["crc32"])
+            if got != want:
+                raise CheckpointError(f"{path}: got checksum {got:08x}, want {want:08x}")
+            pushed = Pushed(**json.loads(metadata["pushed"]))
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise CheckpointError(f"{path}: cannot be read: {error}") from error
+        return cls(pushed, arrays["frames"].tobytes(), arrays["residual"], arrays["buffers"], arrays["random"])
+
+
+def load_or_warn(path: Path, run_id: str) -> WorkerState | None:
+    """Return the state at `path` if it is of the run `run_id`; a damaged one is named and left out."""
+    try:
+        state = WorkerState.load(path)
+    except CheckpointError as error:
+        log.warning("a damaged state is left out: %s", error)
+        return None
+    if state is not None and state.pushed.run_id != run_id:
+        log.warning("%s is of another run and left out", path)
+        return None
+    return state
+
+
+def _crc(arrays: Arrays) -> int:
+    crc = 0
+    for name in ("frames", "residual", "buffers", "random"):
+        crc = zlib.crc32(np.ascontiguousarray(arrays[name]).data, crc)
+    return crc
