@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint stubs format bench-codec bench-link fuzz clean
+.PHONY: help demo test test-long lint stubs format bench-codec bench-link fuzz chaos clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ bench-link: $(VENV)/.installed-bench  ## measure limits and budgets at the socke
 
 fuzz: $(VENV)/.installed  ## damage frames for an hour, or ARGS="--seconds S --frames N --seed N"
 	$(BIN)/python benchmarks/fuzz_codec.py $(ARGS)
+
+chaos: $(VENV)/.installed-test  ## kill and cut runs at random; ARGS="--server N --worker N --link N --json FILE"
+	PYTHONPATH=tests $(BIN)/python tests/end_to_end/chaos.py $(ARGS)
 
 clean:  ## remove what the other targets made, the runs excepted
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -88,6 +88,7 @@ class Rounds:
         self._order: list[int] = []  # slots whose pushes have been added, in that order
         self._closing = False
         self._ended = False
+        self._why = ""
 
     @property
     def phase(self) -> Phase:
@@ -172,7 +173,8 @@ class Rounds:
         if known is not None and known.round == round_:
             return Verdict.DUPLICATE
         if self.phase is Phase.ENDED:
-            raise RunEndedError(f"the run ended at version {self.version}; got a push for round {round_}")
+            why = f" ({self._why})" if self._why else ""
+            raise RunEndedError(f"the run ended at version {self.version}{why}; got a push for round {round_}")
         if self.version is None:
             raise UsageError(f"got a push for round {round_} before there are initial weights")
         if round_ > self.open_round or round_ < 1:
@@ -217,9 +219,9 @@ class Rounds:
         self._ended = self._ended or self._is_last(self.version)
         return self.version
 
-    def end(self) -> None:
-        """End the run at the version it has."""
-        self._ended = True
+    def end(self, reason: str = "") -> None:
+        """End the run at the version it has; the first reason stands."""
+        self._ended, self._why = True, self._why or reason
 
     @property
     def _has_quorum(self) -> bool:

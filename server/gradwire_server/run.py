@@ -334,7 +334,7 @@ class Run:
 
     def end(self, reason: str) -> None:
         """End the run at the version it has; watchers are told why."""
-        self.rounds.end()
+        self.rounds.end(reason)
         self.broadcast.end(reason)
         self.over.set()
         if not self.members.alive:
