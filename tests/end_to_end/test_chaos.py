@@ -2,6 +2,7 @@ import random
 from pathlib import Path
 
 import pytest
+
 from end_to_end.chaos import disturbed_runs, preload, schedule
 
 
