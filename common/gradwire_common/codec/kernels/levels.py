@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.quantize import FLOAT32, UNIFORM, Grid
+from gradwire_common.codec.kernels.quantize import FLOAT32, SCANNED, UNIFORM, Grid, holds
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -86,9 +86,13 @@ def place_levels(
         for i in range(buckets.size):
             out[i] = levels[np.int32(buckets[i]) << shift | np.int32(raws[i])]
     used = 0
-    if n_beyond > 0:
-        for i in range(buckets.size):
-            if buckets[i] == grid.n_coded:
+    last = np.uint8(grid.n_coded)
+    for start in range(0, buckets.size if n_beyond > 0 else 0, SCANNED):
+        stop = min(start + SCANNED, buckets.size)
+        if not holds(buckets[start:stop], last):
+            continue
+        for i in range(start, stop):
+            if buckets[i] == last:
                 raw = np.int64(raws[i]) if shift > 0 else 0
                 level = level_of(np.int64(beyond[used]), raw, grid, magnitudes)
                 used += 1

@@ -19,6 +19,8 @@ U32 = npt.NDArray[np.uint32]
 I32 = npt.NDArray[np.int32]
 
 UNIFORM, MINIFLOAT, FLOAT32, BFLOAT16 = 0, 1, 2, 3
+FEW_LEVELS = 5  # above zero, of float4 1-2-1
+SCANNED = 64  # buckets that are looked at together for one that is not coded
 INFINITY_BITS = np.uint32(0x7F800000)
 MAGNITUDE_MASK = np.uint32(0x7FFFFFFF)
 
@@ -73,6 +75,62 @@ def quick_uniform_buckets(x: F32, grid: Grid, buckets: U8) -> int:
         largest = max(largest, bucket)
         buckets[i] = np.uint8(bucket)
     return np.int64(largest)
+
+
+@njit(cache=True, nogil=True)
+def quick_beyond(x: F32, grid: Grid, buckets: U8, beyond: I32, n: int) -> int:
+    """Append to `beyond`, of which `n` are in use, what UNIFORM entries are in that `buckets` hold as n_coded."""
+    factor, limit, last = grid.factor, np.float32(grid.largest), np.uint8(grid.n_coded)
+    for start in range(0, x.size, SCANNED):
+        stop = min(start + SCANNED, x.size)
+        if not holds(buckets[start:stop], last):
+            continue
+        for i in range(start, stop):
+            if buckets[i] == last:
+                symbol = np.int64(np.rint(min(max(x[i] * factor, -limit), limit)))
+                beyond[n] = 2 * abs(symbol) - np.int64(symbol > 0)
+                n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def holds(buckets: U8, largest: np.uint8) -> bool:
+    """Return whether `largest`, which none exceeds, is among `buckets`: vector code."""
+    found = np.uint8(0)
+    for i in range(buckets.size):
+        found = max(found, buckets[i])
+    return bool(found == largest)
+
+
+@njit(cache=True, nogil=True)
+def fill_borders(grid: Grid, borders: F32) -> None:
+    """Fill `borders` with the least scaled magnitudes of the levels 1..borders.size of a MINIFLOAT; ties go to even."""
+    spacing = grid.subnormal / np.float32(1 << (23 - grid.shift))
+    bits = np.empty(1, np.int32)
+    below = np.float32(0)
+    for i in range(borders.size):
+        bits[0] = np.int32((i + 1 + grid.rebias) << grid.shift)
+        above = bits.view(np.float32)[0]
+        if i + 1 < 1 << (23 - grid.shift):
+            above = np.float32(i + 1) * spacing
+        border = np.empty(1, np.float32)
+        border[0] = (below + above) * np.float32(0.5)
+        if i % 2 == 0:  # the tie stays with the even level below
+            border.view(np.int32)[0] += np.int32(1)
+        borders[i] = border[0]
+        below = above
+
+
+@njit(cache=True, nogil=True)
+def quick_minifloat_buckets(x: F32, grid: Grid, borders: F32, buckets: U8) -> None:
+    """Fill `buckets` for a MINIFLOAT of FEW_LEVELS positive levels without raw bits, all coded, in one pass."""
+    factor = grid.factor
+    b0, b1, b2, b3, b4 = borders[0], borders[1], borders[2], borders[3], borders[4]
+    for i in range(x.size):
+        y = abs(x[i] * factor)
+        magnitude = np.int32(y >= b0) + np.int32(y >= b1) + np.int32(y >= b2) + np.int32(y >= b3) + np.int32(y >= b4)
+        positive = np.int32(x[i] > np.float32(0)) & np.int32(magnitude > np.int32(0))
+        buckets[i] = np.uint8((magnitude << np.int32(1)) - positive)
 
 
 @njit(cache=True, nogil=True)

@@ -14,7 +14,7 @@ U32 = npt.NDArray[np.uint32]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
-SCANNED_TUPLES = 64  # how many are looked at together for a rare one
+SCANNED_TUPLES = 16  # how many are looked at together for a rare one
 
 
 @njit(cache=True, nogil=True)

@@ -16,12 +16,17 @@ from gradwire_common.codec.kernels import portable, runs, tuples
 from gradwire_common.codec.kernels.levels import largest_bucket, place_floats, place_levels, scatter
 from gradwire_common.codec.kernels.quantize import (
     BFLOAT16,
+    FEW_LEVELS,
     FLOAT32,
     INFINITY_BITS,
+    MINIFLOAT,
     UNIFORM,
     Grid,
     buckets_beyond,
+    fill_borders,
     largest_bits,
+    quick_beyond,
+    quick_minifloat_buckets,
     quick_uniform_buckets,
     split_symbols,
     subtract_levels,
@@ -92,6 +97,11 @@ def encode_segments(
     beyond, rare = np.empty(most, np.int32), np.empty(0 if book.is_runs else n_quarter + 4, np.int32)
     words = np.empty(0 if book.is_runs else n_quarter // book.size + 8, np.uint16)
     rare_bits = np.zeros(0, np.uint8)
+    few_levels = grid.kind == MINIFLOAT and grid.raw_bits == 0 and residual.size == 0
+    few_levels &= grid.largest == FEW_LEVELS and book.n_coded > 2 * FEW_LEVELS
+    borders = np.empty(FEW_LEVELS, np.float32)
+    if few_levels:
+        fill_borders(grid, borders)
     place = 0
     for number in range(index.shape[0]):
         first = number * segment
@@ -104,10 +114,14 @@ def encode_segments(
                 return -1 - (first + start)
             if grid.kind == UNIFORM and grid.raw_bits == 0:
                 largest = quick_uniform_buckets(entries, grid, buckets[start:stop])
-                if largest < book.n_coded:
-                    if residual.size > 0:
-                        subtract_uniform(entries, grid, residual[first + start : first + stop])
-                    continue
+                if largest >= book.n_coded:
+                    n_beyond = quick_beyond(entries, grid, buckets[start:stop], beyond, n_beyond)
+                if residual.size > 0:
+                    subtract_uniform(entries, grid, residual[first + start : first + stop])
+                continue
+            if few_levels:
+                quick_minifloat_buckets(entries, grid, borders, buckets[start:stop])
+                continue
             block = symbols[: stop - start]
             symbols_of(entries, grid, scaled[: stop - start], block)
             if split_symbols(block, grid, buckets[start:stop], raws[:, start:stop]) >= book.n_coded:
@@ -178,6 +192,17 @@ def form_tuples(buckets: U8, size: int, base: int, words: U16) -> None:
         factor = np.int32(base)
         for i in range(words.size):
             words[i] = np.uint16(np.int32(buckets[2 * i]) * factor + np.int32(buckets[2 * i + 1]))
+    elif size == 3:
+        factor = np.int32(base)
+        for i in range(words.size):
+            word = np.int32(buckets[3 * i]) * factor + np.int32(buckets[3 * i + 1])
+            words[i] = np.uint16(word * factor + np.int32(buckets[3 * i + 2]))
+    elif size == 4:
+        factor, square = np.int32(base), np.int32(base * base)
+        for i in range(words.size):
+            high = np.int32(buckets[4 * i]) * factor + np.int32(buckets[4 * i + 1])
+            low = np.int32(buckets[4 * i + 2]) * factor + np.int32(buckets[4 * i + 3])
+            words[i] = np.uint16(high * square + low)
     else:
         for i in range(words.size):
             word = 0
