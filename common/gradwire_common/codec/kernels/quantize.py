@@ -19,7 +19,7 @@ U32 = npt.NDArray[np.uint32]
 I32 = npt.NDArray[np.int32]
 
 UNIFORM, MINIFLOAT, FLOAT32, BFLOAT16 = 0, 1, 2, 3
-FEW_LEVELS = 5  # above zero, of float4 1-2-1
+FLOAT4_LEVELS = 5  # above zero
 SCANNED = 64  # buckets that are looked at together for one that is not coded
 INFINITY_BITS = np.uint32(0x7F800000)
 MAGNITUDE_MASK = np.uint32(0x7FFFFFFF)
@@ -103,34 +103,18 @@ def holds(buckets: U8, largest: np.uint8) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def fill_borders(grid: Grid, borders: F32) -> None:
-    """Fill `borders` with the least scaled magnitudes of the levels 1..borders.size of a MINIFLOAT; ties go to even."""
-    spacing = grid.subnormal / np.float32(1 << (23 - grid.shift))
-    bits = np.empty(1, np.int32)
-    below = np.float32(0)
-    for i in range(borders.size):
-        bits[0] = np.int32((i + 1 + grid.rebias) << grid.shift)
-        above = bits.view(np.float32)[0]
-        if i + 1 < 1 << (23 - grid.shift):
-            above = np.float32(i + 1) * spacing
-        border = np.empty(1, np.float32)
-        border[0] = (below + above) * np.float32(0.5)
-        if i % 2 == 0:  # the tie stays with the even level below
-            border.view(np.int32)[0] += np.int32(1)
-        borders[i] = border[0]
-        below = above
+def quick_float4_buckets(x: F32, grid: Grid, buckets: U8) -> None:
+    """Fill `buckets` for float4 1-2-1 without raw bits, all coded, in one pass.
 
-
-@njit(cache=True, nogil=True)
-def quick_minifloat_buckets(x: F32, grid: Grid, borders: F32, buckets: U8) -> None:
-    """Fill `buckets` for a MINIFLOAT of FEW_LEVELS positive levels without raw bits, all coded, in one pass."""
-    factor = grid.factor
-    b0, b1, b2, b3, b4 = borders[0], borders[1], borders[2], borders[3], borders[4]
+    In units of the least level its magnitudes are 0, 1, 2, 3, 4, 6; a tie between the last two goes to 4.
+    """
+    factor, finer = grid.factor, np.float32(1 << (23 - grid.shift)) / grid.subnormal
+    largest, last_tie = np.float32(4), np.float32(5)
     for i in range(x.size):
-        y = abs(x[i] * factor)
-        magnitude = np.int32(y >= b0) + np.int32(y >= b1) + np.int32(y >= b2) + np.int32(y >= b3) + np.int32(y >= b4)
-        positive = np.int32(x[i] > np.float32(0)) & np.int32(magnitude > np.int32(0))
-        buckets[i] = np.uint8((magnitude << np.int32(1)) - positive)
+        y = x[i] * factor * finer
+        size = abs(y)
+        magnitude = np.int32(np.rint(min(size, largest))) + np.int32(size > last_tie)
+        buckets[i] = np.uint8((magnitude << np.int32(1)) - np.int32((y > np.float32(0)) & (magnitude > np.int32(0))))
 
 
 @njit(cache=True, nogil=True)

@@ -16,17 +16,16 @@ from gradwire_common.codec.kernels import portable, runs, tuples
 from gradwire_common.codec.kernels.levels import largest_bucket, place_floats, place_levels, scatter
 from gradwire_common.codec.kernels.quantize import (
     BFLOAT16,
-    FEW_LEVELS,
+    FLOAT4_LEVELS,
     FLOAT32,
     INFINITY_BITS,
     MINIFLOAT,
     UNIFORM,
     Grid,
     buckets_beyond,
-    fill_borders,
     largest_bits,
     quick_beyond,
-    quick_minifloat_buckets,
+    quick_float4_buckets,
     quick_uniform_buckets,
     split_symbols,
     subtract_levels,
@@ -97,11 +96,8 @@ def encode_segments(
     beyond, rare = np.empty(most, np.int32), np.empty(0 if book.is_runs else n_quarter + 4, np.int32)
     words = np.empty(0 if book.is_runs else n_quarter // book.size + 8, np.uint16)
     rare_bits = np.zeros(0, np.uint8)
-    few_levels = grid.kind == MINIFLOAT and grid.raw_bits == 0 and residual.size == 0
-    few_levels &= grid.largest == FEW_LEVELS and book.n_coded > 2 * FEW_LEVELS
-    borders = np.empty(FEW_LEVELS, np.float32)
-    if few_levels:
-        fill_borders(grid, borders)
+    is_float4 = grid.kind == MINIFLOAT and grid.raw_bits == 0 and grid.largest == FLOAT4_LEVELS
+    quick_float4 = is_float4 and residual.size == 0 and book.n_coded > 2 * FLOAT4_LEVELS
     place = 0
     for number in range(index.shape[0]):
         first = number * segment
@@ -119,8 +115,8 @@ def encode_segments(
                 if residual.size > 0:
                     subtract_uniform(entries, grid, residual[first + start : first + stop])
                 continue
-            if few_levels:
-                quick_minifloat_buckets(entries, grid, borders, buckets[start:stop])
+            if quick_float4:
+                quick_float4_buckets(entries, grid, buckets[start:stop])
                 continue
             block = symbols[: stop - start]
             symbols_of(entries, grid, scaled[: stop - start], block)

@@ -1,0 +1,44 @@
+"""The data's own code is estimated as it turns out, and only chosen where it is shorter."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from gradwire_common.codec.codebooks import grid_indices, model_codebook
+from gradwire_common.codec.coder import encode_body
+from gradwire_common.codec.fit import fit_gennorm
+from gradwire_common.codec.frames import decode_frame, encode_frame, read_header
+from gradwire_common.codec.own_code import bits_with, own_codebook, sample_of
+from gradwire_common.codec.quantizers import Uniform
+from gradwire_common.codec.schemes import choose_scheme
+
+
+def half_zeros(n):
+    """Entries of which half are exact zeros in spans of 40: what a layer behind a ReLU gets."""
+    rng = np.random.default_rng(5)
+    spans = np.repeat(rng.random(-(-n // 40)) < 0.5, 40)[:n]
+    return np.where(spans, 0, rng.laplace(0, 1, n)).astype(np.float32)
+
+
+@pytest.mark.parametrize("step", [0.2, 1.0, 4.0])
+def test_estimated_bits_are_those_of_the_body(step):
+    values, quantizer = half_zeros(16000), Uniform(step)
+    scheme, segment = choose_scheme("uniform", *grid_indices(fit_gennorm(values), step))
+    fitted = model_codebook("uniform", scheme)
+    own = own_codebook(values, quantizer, fitted, segment, wanted=True)
+    for codebook in (fitted, own):
+        sample = sample_of(values, quantizer, codebook.scheme, segment)
+        got = bits_with(codebook, quantizer, sample)
+        want = 8 * sum(len(part) for part in encode_body(values, quantizer, codebook, segment, None, 1))
+        assert sample.whole
+        assert got == pytest.approx(want, rel=0.02, abs=400)  # blocks of zeros make tuples dependent; padding
+
+
+@pytest.mark.parametrize("n", [600, 3000, 16000, 70000])
+def test_a_frame_is_no_longer_than_with_the_fits_code(n):
+    values, quantizer = half_zeros(n), Uniform(1.0)
+    frame = encode_frame(values, quantizer)
+    scheme, segment = choose_scheme("uniform", *grid_indices(fit_gennorm(values), 1.0))
+    fitted = encode_body(values, quantizer, model_codebook("uniform", scheme), segment, None, 1)
+    assert read_header(frame).body_length <= sum(len(part) for part in fitted) + 4
+    assert_array_equal(decode_frame(frame), quantizer.dequantize(quantizer.quantize(values)))
