@@ -9,6 +9,7 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 
+from gradwire_common.buffers import BufferSchedule
 from gradwire_common.errors import GradwireError, RunEndedError, UsageError
 from gradwire_common.manifest import Manifest, Unit
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -184,11 +185,10 @@ class Run:
             raise UsageError(f"{what}: got base version {header.base_version}, want the round - 1")
         if header.samples < 1:
             raise UsageError(f"{what}: got {header.samples} samples, want at least 1")
-        every = self.settings.buffers_every
-        if self.collector.layout.n_buffers and header.with_buffers != (every > 0 and header.round % every == 0):
+        schedule = BufferSchedule(self.settings.buffers_every, self.settings.rounds)
+        if self.collector.layout.n_buffers and header.with_buffers != schedule.due(header.round):
             got = "with" if header.with_buffers else "without"
-            want = f"every {every} rounds" if every else "never"
-            raise UsageError(f"{what}: got it {got} buffers, want them {want}")
+            raise UsageError(f"{what}: got it {got} buffers, want them {schedule}")
         transform = header.transform or "none"
         if transform != self.settings.uplink.transform:
             raise UsageError(f"{what}: got transform {transform!r}, want {self.settings.uplink.transform!r}")

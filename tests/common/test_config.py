@@ -19,7 +19,7 @@ def test_flags_win_over_the_environment_and_the_environment_over_the_file(tmp_pa
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"bits": 30}, "bits: got 30, want less than or equal to 8"),
+        ({"bits": 30}, "bits: got 30, want a number from 0.01 to 8, or auto"),
         ({"rate_up": "20 Mbits"}, "rate_up: got '20 Mbits', want a rate such as '20 Mbit/s' or '3 MB/s'"),
         ({"quantizer": "int3"}, "quantizer: got 'int3', want 'uniform', 'float8-1-5-2'"),
         ({"rounds": "many"}, "rounds: got 'many', want a valid integer"),

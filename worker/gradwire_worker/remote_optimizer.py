@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from gradwire_common.budget import BudgetEncoder
+from gradwire_common.buffers import BufferSchedule
 from gradwire_common.coefficients import to_coefficients
 from gradwire_common.config import AUTO
 from gradwire_common.errors import RunEndedError, UsageError
@@ -139,7 +140,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
             self._u = self._flat.new_vector(layout.n_parameters + layout.n_buffers)
             self._memory = ResidualMemory(self._flat.new_vector(layout.n_parameters), self.method.gamma)
             self._loaded = dict.fromkeys(Role, -1)
-            self._buffers_every = reply.buffers_every
+            self._buffers = BufferSchedule(reply.buffers_every, reply.rounds)
             self.version, self.resumed = -1, 0
             self._load()
             self._state_file = None if state is None else Path(state) / f"{client.worker_id}{SUFFIX}"
@@ -267,7 +268,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         """Push for the next round and load what becomes of it."""
         layout, n = self._flat.layout, self._flat.layout.n_parameters
         round_ = self.version + 1
-        with_buffers = bool(layout.buffers) and self._buffers_every > 0 and round_ % self._buffers_every == 0
+        with_buffers = bool(layout.buffers) and self._buffers.due(round_)
         self._flat.read_gradients(self._u)
         if with_buffers or (layout.buffers and self._state_file is not None):
             self._flat.read_buffers(self._u)
@@ -364,11 +365,9 @@ class RemoteOptimizer(torch.optim.Optimizer):
                 Role.BUFFER: replica.buffers_version,
                 Role.FROZEN: replica.snapshot_version,
             }
-            if (
-                self._loaded[Role.BUFFER] >= 0
-            ):  # between averages, buffers are the worker's own, whatever a snapshot holds
-                every = self._buffers_every
-                newest[Role.BUFFER] -= newest[Role.BUFFER] % every if every else newest[Role.BUFFER]
+            # between averages, buffers are the worker's own, whatever a snapshot holds
+            if self._loaded[Role.BUFFER] >= 0:
+                newest[Role.BUFFER] = self._buffers.newest(newest[Role.BUFFER])
             for role, version in newest.items():
                 if version > self._loaded[role]:
                     self._flat.load(replica.values, [role])
@@ -419,9 +418,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         except RunEndedError as error:
             log.info("%s", error)
         self._load()
-        every = self._buffers_every
-        averaged = self.version - self.version % every if every else 0
-        if averaged < told.round and state.buffers.size:
+        if self._buffers.newest(self.version) < told.round and state.buffers.size:
             values = np.zeros(self._flat.layout.size, np.float32)
             values[n : n + state.buffers.size] = state.buffers
             self._flat.load(values, [Role.BUFFER])
