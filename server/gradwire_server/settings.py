@@ -34,7 +34,7 @@ class Settings:
     workers: int = 2
     rounds: int = 0
     evaluate_every: int = 0
-    buffers_every: int = 1
+    buffers_every: int = 10
     heartbeat: float = 2.0
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     uplink: Method = field(default_factory=Method)
