@@ -13,15 +13,15 @@ from statistics import geometric_mean, mean
 
 import numba
 import numpy as np
+
 from comparison import Row, compare
+from gradwire_common.codec.frames import warm_up
 from own import Gradwire
 from passes import thread_gains, time_passes
 from peers.general import ConstrictionAns, Memcpy, ZlibHuffman, Zstd
 from peers.huff0 import Huff0, MissingPeerError, SharedHuff0, load_library
 from rates import measure_rates
 from workloads import Workload, recorded_workloads, sampled_workloads
-
-from gradwire_common.codec.frames import warm_up
 
 PEERS: list[type] = [Zstd, ZlibHuffman, ConstrictionAns, Memcpy]
 TRAFFIC = {"read": 4, "copy": 8, "subtract": 12}  # bytes an entry, reads for ownership included

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from budget_runs import gradients, nmse_at_budget, used_of_budget
+from gradwire_common.units import parse_rate
 from greedy import receive_greedily, send_greedily
 from limiter_cost import limiter_share, seconds_per_take
 from windows import jain, long_run_rate, together, worst_lead
-
-from gradwire_common.units import parse_rate
 
 LEAST_BURST = 256 << 10  # bytes
 BURST_SECONDS = 0.5  # of the rate that a burst is long: a busy machine may stop a process as long without a loss

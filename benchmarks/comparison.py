@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 from own import Gradwire
 from passes import check
 from peers.coder import Coder

@@ -20,7 +20,6 @@ from fuzzing.corpus import LARGE, build_corpus
 from fuzzing.keeper import Keeper, read_kept
 from fuzzing.memory import limit_further_memory, peak_mib
 from fuzzing.mutations import MUTATIONS
-
 from gradwire_common.codec.frames import read_header, warm_up
 from gradwire_common.errors import BitstreamError
 

@@ -1,13 +1,13 @@
 """gradwire's coder, called as the benchmark calls the others: symbols in, symbols out, the codebook from the fit."""
 
 import numpy as np
-from peers.coder import U8
-from symbol_kernels import decode_symbols, encode_symbols
-from workloads import Part
 
 from gradwire_common.codec.codebooks import model_codebook
 from gradwire_common.codec.coder import MOST_BITS, grid_tables, kernel_book
 from gradwire_common.codec.kernels.segments import INDEX_FIELDS, N_STREAMS, SLACK
+from peers.coder import U8
+from symbol_kernels import decode_symbols, encode_symbols
+from workloads import Part
 
 HEADER_BYTES = 36  # of a frame, its checksum included
 INDEX_BYTES = 2  # at most, for each length in the index; counted as this many

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 import numpy.typing as npt
-from stopwatch import Timing, take_turns
-from workloads import Part
 
 from gradwire_common.codec.fit import fit_gennorm
 from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame
+from stopwatch import Timing, take_turns
+from workloads import Part
 
 F32 = npt.NDArray[np.float32]
 WEIGHT = 0.25

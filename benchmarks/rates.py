@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from passes import check
-from workloads import BETAS, entropy_bits
 
 from gradwire_common.codec.frames import decode_frame, encode_frame
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.quantizers import Uniform
 from gradwire_common.codec.rate_model import ratio_for_bits
+from passes import check
+from workloads import BETAS, entropy_bits
 
 RATES = (0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # bits an entry
 FRAME_ALLOWANCE = 64  # bytes a frame beside the percentage
