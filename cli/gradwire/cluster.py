@@ -20,7 +20,9 @@ from gradwire.links.profile import Link
 from gradwire_common.config import ENV_PREFIX, Config
 from gradwire_common.errors import GradwireError, UsageError
 
-START_SECONDS = 120.0  # for a server to listen; importing torch from a cold disk takes half a minute
+START_SECONDS = (
+    300.0  # for a server to listen; a busy machine with cold caches takes minutes to load torch and the kernels
+)
 STOP_SECONDS = 10.0  # for a process to end after SIGTERM, before SIGKILL
 POLL_SECONDS = 0.05
 LAST_LINES = 12  # of a log that are shown when its process ended without an error line
