@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import safetensors
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -137,18 +138,25 @@ def nmse(lost: F32, values: F32) -> float:
 def inspection_table(title: str, inspected: list[Inspected], method: Method) -> Table:
     """Return one row a tensor and one for all."""
     how = f"uniform, {method.bits:g} bits an entry" if method.quantizer == "uniform" else method.quantizer
-    table = Table(title=f"{title}, {how}", title_justify="left", header_style="bold", show_footer=len(inspected) > 1)
+    table = Table(
+        title=f"{title}, {how}",
+        title_justify="left",
+        header_style="bold",
+        show_footer=len(inspected) > 1,
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     sizes = np.array([each.values.size for each in inspected])
     power = np.array([float(np.square(each.values, dtype=np.float64).sum()) for each in inspected])
     table.add_column("tensor", "all", overflow="fold")
-    table.add_column("entries", f"{sizes.sum():,}", justify="right")
-    table.add_column("beta", justify="right")
-    table.add_column("alpha", justify="right")
+    table.add_column("entries", f"{sizes.sum():,}", justify="right", no_wrap=True)
+    table.add_column("beta", justify="right", no_wrap=True)
+    table.add_column("alpha", justify="right", no_wrap=True)
     for name, weights in (("bits", sizes), ("NMSE", power)):
         attribute, form = name.lower(), _FORMS[name]
         for kind, prefix in (("predicted", "predicted_"), ("achieved", "")):
             values = [getattr(each, prefix + attribute) for each in inspected]
-            table.add_column(f"{name}\n{kind}", form(_mean(values, weights)), justify="right", footer_style="bold")
+            table.add_column(f"{name}\n{kind}", form(_mean(values, weights)), justify="right", no_wrap=True)
     for each in inspected:
         table.add_row(
             each.name,

@@ -12,6 +12,7 @@ from gradwire.inspection import Inspected
 
 N_SHOWN = 6  # tensors whose entries are drawn, the largest ones
 N_BINS = 121
+N_PREDICTED = 1000  # entries from which a tensor is set beside its prediction; the header outweighs smaller ones
 SHOWN_SHARE = 0.999  # of a tensor's entries that lie inside its drawn range
 DATA, FIT = "#9fb3c8", "#d1495b"
 
@@ -59,7 +60,8 @@ def _draw_density(axes: Any, each: Inspected) -> None:
 
 
 def _draw_prediction(axes: Any, inspected: Sequence[Inspected], attribute: str, title: str) -> None:
-    """Draw a point for each tensor: what the fit predicts against what was achieved."""
+    """Draw a point for each tensor but small ones: what the fit predicts against what was achieved."""
+    inspected = [each for each in inspected if each.values.size >= N_PREDICTED] or inspected
     pairs = [
         (getattr(each, f"predicted_{attribute}"), getattr(each, attribute), each.values.size) for each in inspected
     ]
