@@ -16,7 +16,7 @@ USER gradwire
 WORKDIR /home/gradwire
 # compiled when the image is made, so that no start waits for it
 ENV NUMBA_CACHE_DIR=/home/gradwire/.numba
-RUN mkdir runs && python -c "from gradwire_common.codec.frames import warm_up; warm_up()"
+RUN mkdir runs && python -c "from gradwire_common.warming import warm_kernels; warm_kernels()"
 
 EXPOSE 50051
 # the server's; workers have one of their own in docker-compose.yml

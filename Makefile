@@ -12,6 +12,8 @@ help:  ## list the targets
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e .
+	@echo "compiling the kernels, once"
+	@$(BIN)/python -c "from gradwire_common.warming import warm_kernels; warm_kernels()"
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

@@ -81,7 +81,7 @@ def _baseline(config: Config, folder: Path) -> Config:
 def _warm_up(console: Console) -> None:
     """Compile the kernels once, so that no two processes compile them side by side."""
     with console.status("loading the codec's kernels; the first time they are compiled, which takes half a minute"):
-        from gradwire_worker.warming import warm_kernels
+        from gradwire_common.warming import warm_kernels
 
         seconds = warm_kernels()
     if seconds > SLOW_WARM_UP:

@@ -13,11 +13,11 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from gradwire_common.channel import SERVER_OPTIONS, window
-from gradwire_common.codec.frames import warm_up
 from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
+from gradwire_common.warming import warm_kernels
 from gradwire_server.keeper import Keeper
 from gradwire_server.metrics import exported
 from gradwire_server.records import Records
@@ -77,7 +77,7 @@ async def serve_run(
     """
     settings = Settings.from_config(config)
     check_address(config.listen)
-    await asyncio.to_thread(warm_up)
+    await asyncio.to_thread(warm_kernels)
     folder = config.runs / config.name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(config.to_toml())

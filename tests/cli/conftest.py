@@ -73,7 +73,7 @@ class Running:
 @pytest.fixture(scope="session", autouse=True)
 def kernels() -> None:
     """Compile the kernels before any process is waited for."""
-    from gradwire_worker.warming import warm_kernels
+    from gradwire_common.warming import warm_kernels
 
     warm_kernels()
 

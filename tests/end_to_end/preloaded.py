@@ -5,7 +5,7 @@ import torch  # noqa: F401
 
 import gradwire_server.app  # noqa: F401
 import gradwire_worker.runner  # noqa: F401
-from gradwire_worker.warming import warm_kernels
+from gradwire_common.warming import warm_kernels
 
 sklearn.datasets.load_digits()
 warm_kernels()

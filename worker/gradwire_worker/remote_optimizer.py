@@ -24,6 +24,7 @@ from gradwire_common.manifest import Role
 from gradwire_common.method import BITS_MAX, Allocation, QuantizerName, TransformName
 from gradwire_common.update import EncodeReport, UpdateEncoder, add_update
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.warming import warm_kernels
 from gradwire_common.wire import method_from_message
 from gradwire_worker.budget import frames_budget, most_useful, push_budget
 from gradwire_worker.client import Client
@@ -35,7 +36,6 @@ from gradwire_worker.replica import Replica
 from gradwire_worker.residual import ResidualMemory
 from gradwire_worker.state import SUFFIX, Pushed, WorkerState, load_or_warn
 from gradwire_worker.step_report import StepReport, step_times
-from gradwire_worker.warming import warm_kernels
 
 log = logging.getLogger("gradwire")
 

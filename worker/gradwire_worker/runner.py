@@ -9,11 +9,11 @@ from torch import nn
 
 from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError, RunEndedError, TaskError
+from gradwire_common.warming import warm_kernels
 from gradwire_worker.evaluation import evaluate, to_device
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.tasks import Indices, Task, load_task
 from gradwire_worker.tasks.shards import dirichlet_shards, evaluation_part, iid_shards, round_batch, round_rng
-from gradwire_worker.warming import warm_kernels
 
 LOG_EVERY = 10.0  # seconds between lines about the training
 SHARED_SETTINGS = ("task", "model", "seed", "split", "dirichlet_alpha")  # what all workers of a run must agree on

@@ -1,0 +1,43 @@
+"""Compiling or loading every kernel before anything waits for it."""
+
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from gradwire_common.codec.frames import warm_up
+from gradwire_common.manifest import Layout, TensorSpec
+from gradwire_common.method import Method
+from gradwire_common.update import UpdateEncoder, add_update
+
+ENTRIES = 16384  # of the rehearsal; enough for every path of fit and coder that depends on size
+
+
+@cache
+def warm_kernels() -> float:
+    """Make sure that no step of a run compiles anything; return the seconds it took the first time in this process.
+
+    One process of a user compiles at a time: the others wait, and load what it has left in numba's cache.
+    """
+    began = time.perf_counter()
+    with _one_at_a_time():
+        warm_up()
+        layout = Layout([TensorSpec("rehearsal", (ENTRIES,))])
+        values = np.random.default_rng(0).laplace(size=ENTRIES).astype(np.float32)
+        frames = b"".join(UpdateEncoder(layout, Method()).encode(values, np.zeros_like(values)))
+        add_update(frames, layout.parameters, 1.0, values)
+    return time.perf_counter() - began
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Hold a lock that all processes of this user share; the system frees it if its holder dies."""
+    with (Path(tempfile.gettempdir()) / f"gradwire-kernels-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
