@@ -14,9 +14,7 @@ KEEPALIVE_MS = 30_000  # the client's ping after this much silence
 KEEPALIVE_TIMEOUT_MS = 10_000  # and how long it waits for the answer
 SERVER_KEEPALIVE_MS = 60_000
 MIN_PING_INTERVAL_MS = 10_000  # pings closer together than this are abuse; well under KEEPALIVE_MS
-LOOKAHEAD_BYTES = (
-    32 << 10
-)  # what a receiver that does not read takes in, halved; at the socket the lead is 4 times that
+LOOKAHEAD_BYTES = 32 << 10  # HTTP/2 window of a limited server; at the socket the lead is up to 4 times that
 
 CLIENT_OPTIONS = [
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
