@@ -8,9 +8,8 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 
-from gradwire_common.codec.frames import encode_frame
 from gradwire_common.manifest import Layout, Manifest
-from gradwire_common.update import EXACT, check_finite, decode_update
+from gradwire_common.update import check_finite, decode_update, encode_exact
 
 F32 = npt.NDArray[np.float32]
 
@@ -49,9 +48,8 @@ class Weights:
 
     def snapshot(self) -> list[bytes]:
         """Return the frames of all that a worker is to hold: the replica, the buffers, the frozen tensors."""
-        parameters = [encode_frame(self.replica[unit.place], EXACT) for unit in self.layout.parameters]
         others = self.layout.buffers + self.layout.frozen
-        return parameters + [encode_frame(self.values[unit.place], EXACT) for unit in others]
+        return [*encode_exact(self.replica, self.layout.parameters), *encode_exact(self.values, others)]
 
     def save(self, path: Path, manifest: Manifest) -> None:
         """Write what the workers hold as safetensors, by the manifest's names, shapes and dtypes."""
