@@ -2,15 +2,27 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from gradwire_common.config import Config
 from gradwire_server.app import serve_run
 
 START_SECONDS = 60.0  # kernels may have to be compiled first
 END_SECONDS = 30.0
+T = TypeVar("T")
+
+
+def eventually(read: Callable[[], T], seconds: float = 60.0) -> T:
+    """Return what `read` gives once it is true; fail where it is not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (got := read()):
+        assert time.monotonic() < deadline, f"still {got!r} after {seconds:g} s"
+        threading.Event().wait(0.02)
+    return got
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -176,6 +177,24 @@ def plain_workers(address: str, n: int, **options: Any) -> Iterator[list[PlainWo
     finally:
         for worker in workers:
             worker.channel.close()
+
+
+@contextmanager
+def beating(worker: PlainWorker, seconds: float = 0.2) -> Iterator[None]:
+    """Let `worker` be heard of every `seconds` while the body runs."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(seconds):
+            worker.heartbeat()
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def initial_weights(size: int = MANIFEST.layout.size) -> np.ndarray:

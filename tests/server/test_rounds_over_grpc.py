@@ -8,7 +8,7 @@ import pytest
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.training import Training
 from running import running_server
-from server.plain_worker import gradient_of, plain_workers, run_config
+from server.plain_worker import beating, gradient_of, plain_workers, run_config
 
 
 def test_a_worker_that_leaves_is_not_waited_for(tmp_path: Path) -> None:
@@ -28,25 +28,15 @@ def test_a_worker_that_falls_silent_is_dead_after_three_heartbeats(tmp_path: Pat
         a.begin()
         b.begin()
         a.push(gradient_of(0), 1)
-        beating = threading.Event()
-
-        def beat() -> None:
-            while not beating.wait(0.2):
-                a.heartbeat()
-
-        thread = threading.Thread(target=beat)
-        thread.start()
-        try:
+        with beating(a):
             assert a.receive().version == 1
             assert [worker.alive for worker in a.status().workers] == [True, False]
             b.heartbeat()  # it was only slow: from now on it is waited for again
             assert b.receive().version == 1
-            a.push(gradient_of(1), 2)
-            b.push(gradient_of(2), 2)
-            assert a.receive().version == 2
-        finally:
-            beating.set()
-            thread.join()
+            with beating(b):
+                a.push(gradient_of(1), 2)
+                b.push(gradient_of(2), 2)
+                assert a.receive().version == 2
 
 
 def test_heartbeats_are_answered_while_the_server_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
