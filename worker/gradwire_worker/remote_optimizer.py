@@ -1,41 +1,37 @@
 """RemoteOptimizer: a torch optimizer whose step() is a round of a parameter server."""
 
 import logging
-import math
 import os
 import socket
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import numpy as np
 import torch
 from torch import nn
 
-from gradwire_common.budget import BudgetEncoder
 from gradwire_common.buffers import BufferSchedule
-from gradwire_common.coefficients import to_coefficients
-from gradwire_common.config import AUTO
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_common.manifest import Role
-from gradwire_common.method import BITS_MAX, Allocation, QuantizerName, TransformName
-from gradwire_common.update import EncodeReport, UpdateEncoder, add_update
+from gradwire_common.method import Allocation, QuantizerName, TransformName
+from gradwire_common.update import EncodeReport
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.warming import warm_kernels
 from gradwire_common.wire import method_from_message
-from gradwire_worker.budget import frames_budget, most_useful, push_budget
 from gradwire_worker.client import Client
 from gradwire_worker.gradients import FlatModel, Group, manifest_of
+from gradwire_worker.loader import Loader
 from gradwire_worker.membership import Membership
 from gradwire_worker.options import ParameterGroup, checked_overrides, options_of, overridden
 from gradwire_worker.pending import PendingPush
 from gradwire_worker.replica import Replica
-from gradwire_worker.residual import ResidualMemory
-from gradwire_worker.state import SUFFIX, Pushed, WorkerState, load_or_warn
+from gradwire_worker.resuming import OwnCheckpoint
+from gradwire_worker.state import SUFFIX
 from gradwire_worker.step_report import StepReport, step_times
+from gradwire_worker.uplink import Uplink
 
 log = logging.getLogger("gradwire")
 
@@ -133,26 +129,23 @@ class RemoteOptimizer(torch.optim.Optimizer):
         reply = self._member.enter(self._flat.read_weights)
         try:
             self.method = overridden(method_from_message(reply.method), overrides)
-            self._check_limits()
-            self._encoder = UpdateEncoder(manifest.layout, self.method)
-            self._spender = BudgetEncoder(self._encoder)
-            layout = manifest.layout
-            self._u = self._flat.new_vector(layout.n_parameters + layout.n_buffers)
-            self._memory = ResidualMemory(self._flat.new_vector(layout.n_parameters), self.method.gamma)
-            self._loaded = dict.fromkeys(Role, -1)
+            self._uplink = Uplink(self._flat, self.method)
+            self._uplink.check_limits(client.limits, server)
             self._buffers = BufferSchedule(reply.buffers_every, reply.rounds)
-            self.version, self.resumed = -1, 0
+            self._loader = Loader(self._flat, self._buffers)
             self._load()
-            self._state_file = None if state is None else Path(state) / f"{client.worker_id}{SUFFIX}"
-            if self._state_file is not None:
-                self._resume(self._state_file)
+            self._checkpoint: OwnCheckpoint | None = None
+            self.resumed = 0
+            if state is not None:
+                file = Path(state) / f"{client.worker_id}{SUFFIX}"
+                self._checkpoint = OwnCheckpoint(file, self._member, self._flat, self._uplink, self._loader)
+                self.resumed = self._checkpoint.resume()
         except BaseException:
             self.leave("could not begin")
             raise
         self.slot, self.slots, self.rounds = reply.slot, reply.slots, reply.rounds
         self.evaluate_every = reply.evaluate_every
         self.last_step: StepReport | None = None
-        self._computed = math.inf  # seconds, of the step before
         self._stepped = time.perf_counter()
         log.info(
             "joined run %r at %s as slot %d of %d, at version %d",
@@ -162,6 +155,11 @@ class RemoteOptimizer(torch.optim.Optimizer):
             self.slots,
             self.version,
         )
+
+    @property
+    def version(self) -> int:
+        """The version of the weights that the model holds."""
+        return self._loader.version
 
     @property
     def ended(self) -> bool:
@@ -248,7 +246,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Return torch's state, the version held and the residual memory."""
-        residual = torch.from_numpy(self._memory.values).clone()
+        residual = torch.from_numpy(self._uplink.memory.values).clone()
         return {**super().state_dict(), "version": self.version, "residual": residual}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -258,30 +256,29 @@ class RemoteOptimizer(torch.optim.Optimizer):
             UsageError: the residual is not of this model.
         """
         residual = state_dict.get("residual")
-        want = [self._memory.values.size]
+        want = [self._uplink.memory.values.size]
         if residual is not None:
             if list(residual.shape) != want:
                 raise UsageError(f"state_dict: residual has shape {list(residual.shape)}, want {want}")
-            self._memory.values[:] = residual.cpu().numpy()
+            self._uplink.memory.values[:] = residual.cpu().numpy()
 
     def _round(self, samples: int, loss: float, compute: float, began: float) -> None:
         """Push for the next round and load what becomes of it."""
-        layout, n = self._flat.layout, self._flat.layout.n_parameters
+        layout, uplink, client = self._flat.layout, self._uplink, self._member.client
         round_ = self.version + 1
         with_buffers = bool(layout.buffers) and self._buffers.due(round_)
-        self._flat.read_gradients(self._u)
-        if with_buffers or (layout.buffers and self._state_file is not None):
-            self._flat.read_buffers(self._u)
+        self._flat.read_gradients(uplink.entries)
+        if with_buffers or (layout.buffers and self._checkpoint is not None):
+            self._flat.read_buffers(uplink.entries)
         copied = time.perf_counter()
-        to_coefficients(self._u, layout, self.method.transform)
-        self._memory.add_to(self._u[:n])
+        uplink.prepare()
         report = EncodeReport()
-        budget = self._budget(compute, with_buffers)
-        frames = self._encode(budget, with_buffers, report)
+        budget = uplink.budget(client.limits, client.chunk_bytes, compute, with_buffers=with_buffers)
+        frames = uplink.encode(budget, client.chunk_bytes, report, with_buffers=with_buffers)
         first = next(frames)  # what cannot be pushed is refused here, with nothing sent or lost
 
         push = PendingPush(pb.PUSH_KIND_GRADIENT, round_, self.version, samples, with_buffers, self.method.transform)
-        sending = self._member.client.push(push)
+        sending = client.push(push)
         counted, weight = False, 1.0
         try:
             push.append(first)
@@ -294,17 +291,17 @@ class RemoteOptimizer(torch.optim.Optimizer):
                 encode=report.encode_seconds,
                 last=self.last_step,
             )
-            if self._state_file is not None:
-                self._save(push, loss)
+            if self._checkpoint is not None:
+                self._checkpoint.save(push, loss)
             push.close(loss, times, budget)  # from here on it may count
             encoded = time.perf_counter()
             receipt = sending.receipt()
             counted = push.counted(receipt)
-            weight = 1.0 if receipt.verdict != pb.VERDICT_LATE else self._member.client.reply.late_weight
+            weight = 1.0 if receipt.verdict != pb.VERDICT_LATE else client.reply.late_weight
         finally:
             if not counted:
                 sending.cancel()
-                self._memory.keep(self._u[:n], weight)
+                uplink.memory.keep(uplink.u, weight)
         received = time.perf_counter()
         self._member.wait_for(round_)
         self._load()
@@ -324,107 +321,15 @@ class RemoteOptimizer(torch.optim.Optimizer):
             wait=time.perf_counter() - received,
             n_bytes=report.n_bytes,
             wire_bytes=push.wire_bytes,
-            bits_per_entry=8 * push.wire_bytes / n,
+            bits_per_entry=8 * push.wire_bytes / layout.n_parameters,
             step_size=report.step,
             budget=budget,
         )
 
-    def _budget(self, compute: float, with_buffers: bool) -> int:
-        """Return the bytes on the wire that this push may take; 0 where it has no budget.
-
-        Of this step's time to compute and the last one's the shorter counts: one that was held up is no pace.
-        """
-        idle, self._computed = min(compute, self._computed), compute
-        if not self.method.auto:
-            return 0
-        client, layout = self._member.client, self._flat.layout
-        most = most_useful(layout.n_parameters, layout.n_buffers if with_buffers else 0, client.chunk_bytes)
-        return min(push_budget(client.limits, idle), most)
-
-    def _encode(self, budget: int, with_buffers: bool, report: EncodeReport) -> Iterator[bytes]:
-        """Yield the frames of u; whole ones that fit the budget, where there is any."""
-        residual = self._memory.values
-        if not budget:
-            bits = BITS_MAX if self.method.auto else None
-            return self._encoder.encode(self._u, residual, with_buffers=with_buffers, report=report, bits=bits)
-        room = frames_budget(budget, self._member.client.chunk_bytes)
-        return iter(self._spender.encode(self._u, residual, room, with_buffers=with_buffers, report=report))
-
-    def _check_limits(self) -> None:
-        if self.method.auto and not self._member.client.limits.share_up:
-            raise UsageError(
-                f"bits: got {AUTO!r}, but server {self._member.client.server} sets no rate_up; want one, which "
-                "budgets are made of, or a number of bits per entry"
-            )
-
     def _load(self) -> None:
         """Bring the replica's newest tensors into the model."""
         with self._member.held() as replica:
-            newest = {
-                Role.PARAMETER: replica.version,
-                Role.BUFFER: replica.buffers_version,
-                Role.FROZEN: replica.snapshot_version,
-            }
-            # between averages, buffers are the worker's own, whatever a snapshot holds
-            if self._loaded[Role.BUFFER] >= 0:
-                newest[Role.BUFFER] = self._buffers.newest(newest[Role.BUFFER])
-            for role, version in newest.items():
-                if version > self._loaded[role]:
-                    self._flat.load(replica.values, [role])
-                    self._loaded[role] = version
-            self._flat.synchronize()
-            self.version = replica.version
-
-    def _save(self, push: PendingPush, loss: float) -> None:
-        """Write this worker's own checkpoint; where that fails, a restarted worker goes on without its residual."""
-        if self._state_file is None:
-            return
-        n = self._flat.layout.n_parameters
-        run_id, step = self._member.client.reply.run_id, self._encoder.step
-        pushed = Pushed(run_id, push.round, push.samples, push.with_buffers, push.transform, loss, step)
-        state = WorkerState(
-            pushed, push.frames(), self._memory.values, self._u[n:], torch.random.get_rng_state().numpy()
-        )
-        try:
-            state.save(self._state_file)
-        except OSError as error:
-            log.warning("%s: not written: %s", self._state_file, error)
-
-    def _resume(self, file: Path) -> None:
-        """Go on from this worker's own checkpoint, if it is of this run: repeat its newest push, byte for byte."""
-        client = self._member.client
-        state = load_or_warn(file, client.reply.run_id)
-        if state is None:
-            return
-        told, n = state.pushed, self._flat.layout.n_parameters
-        want = (n, self._flat.layout.n_buffers)
-        if (state.residual.size, state.buffers.size) != want or told.round > self.version + 1:
-            log.warning("%s: does not fit version %d of this run and is left out", file, self.version)
-            return
-        self._memory.values[:] = state.residual
-        self._encoder.step = told.step
-        push = PendingPush(
-            pb.PUSH_KIND_GRADIENT, told.round, told.round - 1, told.samples, told.with_buffers, told.transform
-        )
-        push.append(state.frames)
-        push.close(told.loss)
-        try:
-            receipt = client.push(push).receipt()
-            if not push.counted(receipt):
-                self._u[:] = 0
-                add_update(state.frames, self._flat.layout.pushed(told.with_buffers), 1.0, self._u)
-                self._memory.keep(self._u[:n] + state.residual, client.reply.late_weight)
-            self._member.wait_for(told.round)
-        except RunEndedError as error:
-            log.info("%s", error)
-        self._load()
-        if self._buffers.newest(self.version) < told.round and state.buffers.size:
-            values = np.zeros(self._flat.layout.size, np.float32)
-            values[n : n + state.buffers.size] = state.buffers
-            self._flat.load(values, [Role.BUFFER])
-        self.resumed = told.round
-        torch.random.set_rng_state(torch.from_numpy(state.random.copy()))
-        log.info("went on after the push for round %d, at version %d", told.round, self.version)
+            self._loader.load(replica)
 
     def _check_groups(self) -> None:
         for index, (group, before) in enumerate(zip(self.param_groups, self._options, strict=True)):

@@ -1,0 +1,45 @@
+"""Which of the replica's tensors go into the model, and when."""
+
+from gradwire_common.buffers import BufferSchedule
+from gradwire_common.manifest import Role
+from gradwire_worker.gradients import FlatModel
+from gradwire_worker.replica import Replica
+
+
+class Loader:
+    """Brings the replica's newest tensors into the model, each once.
+
+    Attributes:
+        version: of the parameters that the model holds; -1 before the first.
+    """
+
+    def __init__(self, flat: FlatModel, buffers: BufferSchedule):
+        self._flat = flat
+        self._buffers = buffers
+        self._loaded = dict.fromkeys(Role, -1)
+
+    @property
+    def version(self) -> int:
+        """The version of the parameters that the model holds; -1 before the first."""
+        return self._loaded[Role.PARAMETER]
+
+    @property
+    def buffers_version(self) -> int:
+        """The version up to which the model's buffers are averages; 0 for none."""
+        return self._buffers.newest(self.version)
+
+    def load(self, replica: Replica) -> None:
+        """Load what is newer than what the model holds."""
+        newest = {
+            Role.PARAMETER: replica.version,
+            Role.BUFFER: replica.buffers_version,
+            Role.FROZEN: replica.snapshot_version,
+        }
+        # between averages, buffers are the worker's own, whatever a snapshot holds
+        if self._loaded[Role.BUFFER] >= 0:
+            newest[Role.BUFFER] = self._buffers.newest(newest[Role.BUFFER])
+        for role, version in newest.items():
+            if version > self._loaded[role]:
+                self._flat.load(replica.values, [role])
+                self._loaded[role] = version
+        self._flat.synchronize()
