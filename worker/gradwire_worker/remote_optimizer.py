@@ -17,20 +17,18 @@ from gradwire_common.buffers import BufferSchedule
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_common.manifest import Role
 from gradwire_common.method import Allocation, QuantizerName, TransformName
-from gradwire_common.update import EncodeReport
-from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.warming import warm_kernels
 from gradwire_common.wire import method_from_message
 from gradwire_worker.client import Client
+from gradwire_worker.exchange import Exchange
 from gradwire_worker.gradients import FlatModel, Group, manifest_of
 from gradwire_worker.loader import Loader
 from gradwire_worker.membership import Membership
 from gradwire_worker.options import ParameterGroup, checked_overrides, options_of, overridden
-from gradwire_worker.pending import PendingPush
 from gradwire_worker.replica import Replica
 from gradwire_worker.resuming import OwnCheckpoint
 from gradwire_worker.state import SUFFIX
-from gradwire_worker.step_report import StepReport, step_times
+from gradwire_worker.step_report import StepReport
 from gradwire_worker.uplink import Uplink
 
 log = logging.getLogger("gradwire")
@@ -131,21 +129,21 @@ class RemoteOptimizer(torch.optim.Optimizer):
             self.method = overridden(method_from_message(reply.method), overrides)
             self._uplink = Uplink(self._flat, self.method)
             self._uplink.check_limits(client.limits, server)
-            self._buffers = BufferSchedule(reply.buffers_every, reply.rounds)
-            self._loader = Loader(self._flat, self._buffers)
-            self._load()
-            self._checkpoint: OwnCheckpoint | None = None
+            buffers = BufferSchedule(reply.buffers_every, reply.rounds)
+            self._loader = Loader(self._flat, buffers)
+            self._exchange = Exchange(self._flat, self._member, self._uplink, self._loader, buffers)
+            self._exchange.load()
             self.resumed = 0
             if state is not None:
                 file = Path(state) / f"{client.worker_id}{SUFFIX}"
-                self._checkpoint = OwnCheckpoint(file, self._member, self._flat, self._uplink, self._loader)
-                self.resumed = self._checkpoint.resume()
+                checkpoint = OwnCheckpoint(file, self._member, self._flat, self._uplink, self._loader)
+                self.resumed = checkpoint.resume()
+                self._exchange.checkpoint = checkpoint
         except BaseException:
             self.leave("could not begin")
             raise
         self.slot, self.slots, self.rounds = reply.slot, reply.slots, reply.rounds
         self.evaluate_every = reply.evaluate_every
-        self.last_step: StepReport | None = None
         self._stepped = time.perf_counter()
         log.info(
             "joined run %r at %s as slot %d of %d, at version %d",
@@ -160,6 +158,11 @@ class RemoteOptimizer(torch.optim.Optimizer):
     def version(self) -> int:
         """The version of the weights that the model holds."""
         return self._loader.version
+
+    @property
+    def last_step(self) -> StepReport | None:
+        """What the last step did; None before the first."""
+        return self._exchange.last_step
 
     @property
     def ended(self) -> bool:
@@ -202,7 +205,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
             raise self._member.run_ended()
         self._flat.synchronize()
         began = time.perf_counter()
-        self._round(int(samples), _number(loss), began - self._stepped, began)
+        self._exchange.round(int(samples), _number(loss), began - self._stepped, began)
         self._stepped = time.perf_counter()
         return returned
 
@@ -261,75 +264,6 @@ class RemoteOptimizer(torch.optim.Optimizer):
             if list(residual.shape) != want:
                 raise UsageError(f"state_dict: residual has shape {list(residual.shape)}, want {want}")
             self._uplink.memory.values[:] = residual.cpu().numpy()
-
-    def _round(self, samples: int, loss: float, compute: float, began: float) -> None:
-        """Push for the next round and load what becomes of it."""
-        layout, uplink, client = self._flat.layout, self._uplink, self._member.client
-        round_ = self.version + 1
-        with_buffers = bool(layout.buffers) and self._buffers.due(round_)
-        self._flat.read_gradients(uplink.entries)
-        if with_buffers or (layout.buffers and self._checkpoint is not None):
-            self._flat.read_buffers(uplink.entries)
-        copied = time.perf_counter()
-        uplink.prepare()
-        report = EncodeReport()
-        budget = uplink.budget(client.limits, client.chunk_bytes, compute, with_buffers=with_buffers)
-        frames = uplink.encode(budget, client.chunk_bytes, report, with_buffers=with_buffers)
-        first = next(frames)  # what cannot be pushed is refused here, with nothing sent or lost
-
-        push = PendingPush(pb.PUSH_KIND_GRADIENT, round_, self.version, samples, with_buffers, self.method.transform)
-        sending = client.push(push)
-        counted, weight = False, 1.0
-        try:
-            push.append(first)
-            for frame in frames:
-                push.append(frame)
-            times = step_times(
-                compute=compute,
-                copy=copied - began,
-                fit=report.fit_seconds,
-                encode=report.encode_seconds,
-                last=self.last_step,
-            )
-            if self._checkpoint is not None:
-                self._checkpoint.save(push, loss)
-            push.close(loss, times, budget)  # from here on it may count
-            encoded = time.perf_counter()
-            receipt = sending.receipt()
-            counted = push.counted(receipt)
-            weight = 1.0 if receipt.verdict != pb.VERDICT_LATE else client.reply.late_weight
-        finally:
-            if not counted:
-                sending.cancel()
-                uplink.memory.keep(uplink.u, weight)
-        received = time.perf_counter()
-        self._member.wait_for(round_)
-        self._load()
-        if self.version < round_:
-            raise self._member.run_ended()
-        self.last_step = StepReport(
-            round=round_,
-            version=self.version,
-            counted=counted,
-            samples=samples,
-            loss=loss,
-            compute=compute,
-            copy=copied - began,
-            fit=report.fit_seconds,
-            encode=report.encode_seconds,
-            send=received - encoded,
-            wait=time.perf_counter() - received,
-            n_bytes=report.n_bytes,
-            wire_bytes=push.wire_bytes,
-            bits_per_entry=8 * push.wire_bytes / layout.n_parameters,
-            step_size=report.step,
-            budget=budget,
-        )
-
-    def _load(self) -> None:
-        """Bring the replica's newest tensors into the model."""
-        with self._member.held() as replica:
-            self._loader.load(replica)
 
     def _check_groups(self) -> None:
         for index, (group, before) in enumerate(zip(self.param_groups, self._options, strict=True)):
