@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint stubs format bench-codec bench-link study-one-bit fuzz chaos clean
+.PHONY: help demo test test-long lint stubs format bench-codec bench-link bench-load study-one-bit fuzz chaos clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ bench-codec: $(VENV)/.installed-bench  ## measure the codec beside others; ARGS=
 
 bench-link: $(VENV)/.installed-bench  ## measure limits and budgets at the socket; ARGS="--quick --data DIR --json FILE"
 	$(BIN)/python benchmarks/bench_link.py $(ARGS)
+
+bench-load: $(VENV)/.installed  ## measure one server under up to 1,000 workers; ARGS="--workers 10 1000 --json FILE --plot FILE"
+	$(BIN)/python benchmarks/bench_load.py $(ARGS)
 
 study-one-bit: $(VENV)/.installed  ## accuracy of ResNet-20 at 1 bit beside float32, 3 seeds; DATA=CIFAR-10
 	$(BIN)/python benchmarks/study_accuracy.py benchmarks/studies/cifar10_one_bit.toml $(if $(DATA),--data $(DATA)) $(ARGS)

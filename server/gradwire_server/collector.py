@@ -23,6 +23,7 @@ from gradwire_server.keeper import Keeper
 from gradwire_server.replay import Replayed, replay
 from gradwire_server.rounds import Phase, Rounds, Verdict
 from gradwire_server.settings import Settings
+from gradwire_server.staging import Push
 from gradwire_server.training import Training
 
 log = logging.getLogger("gradwire.server")
@@ -198,14 +199,17 @@ class Collector:
         """Do what can be done now: add the pushes whose turn it is, close the round if it has all."""
         if self._rounds.phase is Phase.COLLECTING and self._opened_round != self._rounds.open_round:
             self._opened_round, self._opened = self._rounds.open_round, self._clock()
-        while (slot := self._rounds.next_to_add) is not None:
+        while slots := self._rounds.take_to_add():
             async with self._numbers:
-                await self._in_thread(self.training.add, self._contributions[slot].push)
-            self._rounds.added(slot)
+                await self._in_thread(self._add, [self._contributions[slot].push for slot in slots])
         if self._rounds.may_close:
             async with self._numbers:
                 if self._rounds.may_close:  # the run may have ended while the numbers were in use
                     await self._close(self.training)
+
+    def _add(self, pushes: list[Push]) -> None:
+        for push in pushes:
+            self.training.add(push)
 
     async def _close(self, training: Training) -> None:
         closing = self._rounds.close()

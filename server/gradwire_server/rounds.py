@@ -6,6 +6,7 @@ Pure and free of clocks and of gRPC: events come in as method calls, decisions a
 """
 
 import heapq
+import math
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
@@ -119,11 +120,8 @@ class Rounds:
     @property
     def next_to_add(self) -> int | None:
         """The slot whose push is to be added to the sum now; None where a lower one is still to come."""
-        if not self._to_add or len(self._seen) < self.workers:
-            return None
-        short = len(self._pushers) + len(self.missing) < self.quorum
-        awaited = self.missing | (self.absent - self._pushers.keys()) if short else self.missing
-        return None if any(slot < self._to_add[0] for slot in awaited) else self._to_add[0]
+        ready = bool(self._to_add) and len(self._seen) >= self.workers
+        return self._to_add[0] if ready and self._to_add[0] < self._first_awaited else None
 
     def begin(self, version: int = 0) -> None:
         """Take note that weights are there."""
@@ -196,10 +194,21 @@ class Rounds:
         return verdict
 
     def added(self, slot: int) -> None:
-        """Take note that the push of `slot` has been added to the sum."""
-        self._to_add.remove(slot)
-        heapq.heapify(self._to_add)
+        """Take note that the push of `slot`, whose turn it was, has been added to the sum."""
+        if slot != self.next_to_add:
+            raise UsageError(f"slot {slot} cannot be added: it is the turn of {self.next_to_add}")
+        heapq.heappop(self._to_add)
         self._order.append(slot)
+
+    def take_to_add(self) -> list[int]:
+        """Return the slots whose pushes are to be added now, in order, and take note that they have been."""
+        slots: list[int] = []
+        if self.next_to_add is not None:
+            first_awaited = self._first_awaited
+            while self._to_add and self._to_add[0] < first_awaited:
+                slots.append(heapq.heappop(self._to_add))
+        self._order += slots
+        return slots
 
     def close(self) -> Closing:
         """Close the open round, all of whose pushes have been added; no further push can count in it."""
@@ -222,6 +231,13 @@ class Rounds:
     def end(self, reason: str = "") -> None:
         """End the run at the version it has; the first reason stands."""
         self._ended, self._why = True, self._why or reason
+
+    @property
+    def _first_awaited(self) -> float:
+        """The lowest slot whose push is still to come, and summed before those of higher ones."""
+        short = len(self._pushers) + len(self.missing) < self.quorum
+        awaited = self.missing | (self.absent - self._pushers.keys()) if short else self.missing
+        return min(awaited, default=math.inf)
 
     @property
     def _has_quorum(self) -> bool:

@@ -76,6 +76,7 @@ class Run:
         self._shared: dict[str, str] = {}  # settings that all workers have in common
         self._weights_from = ""  # the worker that was asked for initial weights
         self._joining = asyncio.Lock()
+        self._holders = 0  # how often a member came to hold the newest version
         self._clock = clock
         self._began = clock()
 
@@ -246,7 +247,7 @@ class Run:
 
     def _go_on_from(self, checkpoint: Checkpoint, past: Replayed) -> None:
         expected = past.last_slots | past.open.keys()
-        patience = MISSED_HEARTBEATS * self.settings.heartbeat + RECONNECT_SECONDS
+        patience = MISSED_HEARTBEATS * self.members.interval + RECONNECT_SECONDS
         self.members.restore(past.slots, expected, self._clock() + patience)
         self.rounds.resume(past.version, expected, set(past.slots.values()), past.newest)
         self.records.resume(past.version, past.records)
@@ -281,6 +282,7 @@ class Run:
         """Let watchers have a new version, and write down the round before, whose update all have by now."""
         self.records.finish(record.round - 1)
         self.records.commit(record)
+        self._holders = 0
         self.evaluations.expect(update.version, frozenset(self.rounds.waited_for))
         self.broadcast.publish(update)
         if self.rounds.phase is Phase.ENDED:
@@ -306,10 +308,14 @@ class Run:
     def has(self, member: Member, version: int) -> None:
         """Take note that `member` has been sent all of `version`; with the newest, it is waited for."""
         member.sent = version
-        if member.alive and version == self.rounds.version and self.members.is_current(member):
+        if version != self.rounds.version:
+            return
+        self._holders += 1
+        if member.alive and self.members.is_current(member):
             self.rounds.admit(member.slot)
             self.collector.stir()
-        self._settle()
+        if self._holders >= len(self.members.alive):  # before that, somebody lacks it, and nothing becomes final
+            self._settle()
 
     # -------------------------------------------------------------------------------------------- books, and the end
 

@@ -14,7 +14,7 @@ from gradwire_server.receiving import read_frames, read_header
 from gradwire_server.rounds import Verdict
 from gradwire_server.run import Run
 from gradwire_server.staging import Staging
-from gradwire_server.status import join_reply, limit_reply, limits, status_reply
+from gradwire_server.status import heartbeat_ms, join_reply, limit_reply, limits, status_reply
 
 _VERDICTS = {
     Verdict.COUNTED: pb.VERDICT_COUNTED,
@@ -84,7 +84,10 @@ class ParameterServer(rpc.ParameterServerServicer):
         run = self._run
         member = run.hear(request.session)
         reply = pb.HeartbeatReply(
-            weights_wanted=run.weights_wanted(member), version=run.rounds.version or 0, limits=limits(run, member)
+            weights_wanted=run.weights_wanted(member),
+            version=run.rounds.version or 0,
+            limits=limits(run, member),
+            heartbeat_ms=heartbeat_ms(run, member),
         )
         self._charge(member, request, reply, run.rounds.open_round)
         return reply

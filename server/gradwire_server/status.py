@@ -20,7 +20,7 @@ def join_reply(run: Run, member: Member) -> pb.JoinReply:
         version=run.rounds.version or 0,
         rounds=settings.rounds,
         weights_wanted=run.weights_wanted(member),
-        heartbeat_ms=max(1, round(settings.heartbeat * 1000)),
+        heartbeat_ms=heartbeat_ms(run, member),
         method=method_to_message(settings.uplink),
         limits=limits(run, member),
         buffers_every=settings.buffers_every,
@@ -29,6 +29,11 @@ def join_reply(run: Run, member: Member) -> pb.JoinReply:
         run_id=run.run_id,
         late_weight=settings.late_weight,
     )
+
+
+def heartbeat_ms(run: Run, member: Member) -> int:
+    """Return the milliseconds between a worker's heartbeats from now on, which the run goes by."""
+    return max(1, round(run.members.tell_interval(member) * 1000))
 
 
 def limits(run: Run, member: Member) -> pb.Limits:

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from gradwire_common.errors import JoinError, SessionError
-from gradwire_server.members import Members
+from gradwire_server.members import MOST_HEARTBEATS, Members
 
 
 def members(slots: int = 2) -> Members:
@@ -52,6 +52,27 @@ def test_a_broken_connection_shortens_the_wait_and_any_word_lengthens_it_again()
     assert them.bury(8.0) == []
     them.suspect(a, 8.0)
     assert them.bury(9.0) == [a]
+
+
+def test_heartbeats_are_further_apart_the_more_workers_there_are() -> None:
+    them = members()
+    assert them.interval == 2.0
+    joined = [them.join(f"worker {i}", None, 0.0) for i in range(1000)]
+    assert them.interval == 1000 / MOST_HEARTBEATS == 10.0
+    first = joined[0]
+    assert first.interval == 2.0  # it has not been told yet, and is expected as often as it knows
+    assert them.tell_interval(first) == 10.0
+    them.hear(first.session, 1.0)
+    assert first not in them.bury(30.9)
+    assert first in them.bury(31.1)
+
+
+def test_a_broken_connection_is_noticed_as_soon_with_many_workers() -> None:
+    them = members(slots=1000)
+    a = them.join("a", None, 0.0)
+    assert a.interval == 10.0
+    them.suspect(a, 0.0)
+    assert them.bury(3.1) == [a]
 
 
 def test_a_dead_worker_that_speaks_is_alive() -> None:

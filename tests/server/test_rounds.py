@@ -16,8 +16,7 @@ def collecting(*slots: int, rounds: int = 0, quorum: int = 1) -> Rounds:
 
 
 def add_all(world: Rounds) -> None:
-    while (slot := world.next_to_add) is not None:
-        world.added(slot)
+    world.take_to_add()
 
 
 def close(world: Rounds) -> tuple[int, ...]:
@@ -251,6 +250,13 @@ class SmallWorld(RuleBasedStateMachine):
         assert not any(other < slot for other in self.world.missing)
         self.world.added(slot)
         self.added.add(slot)
+
+    @rule()
+    def add_all(self) -> None:
+        slots = self.world.take_to_add()
+        assert slots == sorted(slots)
+        assert self.world.next_to_add is None
+        self.added |= set(slots)
 
     @precondition(lambda self: self.world.may_close and self.world.next_to_add is None)
     @rule()

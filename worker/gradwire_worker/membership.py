@@ -143,8 +143,10 @@ class Membership:
 
     def _beat(self) -> None:
         """Say that the worker lives, at the interval that the server told."""
-        while not self._left.wait(self.client.reply.heartbeat_ms / 1000):
+        interval = self.client.reply.heartbeat_ms
+        while not self._left.wait(interval / 1000):
             reply = self.client.heartbeat()
+            interval = reply.heartbeat_ms
             if reply.weights_wanted:
                 with self._changed:
                     self._weights_wanted = True

@@ -210,14 +210,16 @@ class HeartbeatRequest(_message.Message):
     def __init__(self, session: _Optional[str] = ...) -> None: ...
 
 class HeartbeatReply(_message.Message):
-    __slots__ = ("weights_wanted", "version", "limits")
+    __slots__ = ("weights_wanted", "version", "limits", "heartbeat_ms")
     WEIGHTS_WANTED_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
     weights_wanted: bool
     version: int
     limits: Limits
-    def __init__(self, weights_wanted: bool = ..., version: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
+    heartbeat_ms: int
+    def __init__(self, weights_wanted: bool = ..., version: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., heartbeat_ms: _Optional[int] = ...) -> None: ...
 
 class LeaveRequest(_message.Message):
     __slots__ = ("session", "reason")

@@ -1,0 +1,172 @@
+"""Workers reduced to the protocol, hundreds of them in one process: frames made beforehand, no torch, no replica."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import numpy as np
+
+from gradwire_common import __version__, channel
+from gradwire_common.chunks import split
+from gradwire_common.codec.frames import FRAME_VERSION
+from gradwire_common.manifest import Manifest
+from gradwire_common.method import Method
+from gradwire_common.update import UpdateEncoder, encode_exact
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
+from gradwire_common.wire import manifest_to_message, method_from_message
+
+OPENING = 50  # workers that join at a time
+DIFFERENT = 16  # pushes that are made beforehand; more workers share them
+REPEATED = 50  # one worker in so many repeats each of its pushes, to see that it counts once
+
+
+@dataclass
+class Tally:
+    """What workers were told.
+
+    Attributes:
+        counted, duplicates, others: receipts by verdict; those of repeated pushes are among the duplicates.
+        repeated: pushes that were sent again.
+        errors: what failed, a line each.
+        updates: versions that were received whole.
+    """
+
+    counted: int = 0
+    duplicates: int = 0
+    others: int = 0
+    repeated: int = 0
+    updates: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    def add(self, other: "Tally") -> None:
+        """Take over what other workers were told."""
+        for name in ("counted", "duplicates", "others", "repeated", "updates"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.errors += other.errors
+
+
+class Load:
+    """Workers `first` to `first + n - 1` of a run, on one event loop.
+
+    Args:
+        address: of the server.
+        manifest: of the model.
+        compute: seconds between a version and the push that follows from it.
+    """
+
+    def __init__(self, address: str, manifest: Manifest, first: int, n: int, compute: float = 0.0):
+        self.address = address
+        self.manifest = manifest
+        self.compute = compute
+        self.tally = Tally()
+        self._names = [f"w{index:05d}" for index in range(first, first + n)]
+        self._first = first
+        self._pushes: list[list[pb.PushMessage]] = []
+        self._message = manifest_to_message(manifest)
+        self._opening = asyncio.Semaphore(OPENING)
+
+    async def run(self) -> Tally:
+        """Let all of them join, take part until the run ends, and leave."""
+        await asyncio.gather(*(self._work(name, self._first + i) for i, name in enumerate(self._names)))
+        return self.tally
+
+    async def _work(self, name: str, slot: int) -> None:
+        options = [*channel.CLIENT_OPTIONS]
+        try:
+            async with grpc.aio.insecure_channel(self.address, options=options) as connection:
+                stub: Any = rpc.ParameterServerStub(connection)  # type: ignore[no-untyped-call]
+                async with self._opening:
+                    joined = await self._join(stub, name, slot)
+                beating = asyncio.create_task(self._beat(stub, joined))
+                try:
+                    await self._take_part(stub, joined, slot)
+                    await stub.Leave(pb.LeaveRequest(session=joined.session, reason="done"))
+                finally:
+                    beating.cancel()
+        except grpc.aio.AioRpcError as error:
+            self.tally.errors.append(f"{name}: {error.code().name}: {error.details()}")
+
+    async def _join(self, stub: Any, name: str, slot: int) -> pb.JoinReply:
+        request = pb.JoinRequest(
+            worker_id=name,
+            package_version=__version__,
+            protocol_version=channel.PROTOCOL_VERSION,
+            frame_version=FRAME_VERSION,
+            manifest=self._message,
+            slot=slot,
+        )
+        joined: pb.JoinReply = await stub.Join(request)
+        if not self._pushes:
+            size = joined.limits.chunk_bytes
+            self._pushes = [
+                messages_of(frames, size) for frames in pushes(self.manifest, method_from_message(joined.method))
+            ]
+        if joined.weights_wanted:
+            zeros = np.zeros(self.manifest.layout.size, np.float32)
+            messages = messages_of(list(encode_exact(zeros, self.manifest.layout.units)), joined.limits.chunk_bytes)
+            header = pb.PushHeader(session=joined.session, kind=pb.PUSH_KIND_WEIGHTS)
+            await stub.Push(iter([pb.PushMessage(header=header), *messages]))
+        return joined
+
+    async def _take_part(self, stub: Any, joined: pb.JoinReply, slot: int) -> None:
+        """Push for every round that begins, until the run ends."""
+        messages = self._pushes[slot % len(self._pushes)]
+        async for part in stub.Watch(pb.WatchRequest(session=joined.session)):
+            match part.WhichOneof("part"):
+                case "header":
+                    version = part.header.version
+                case "end":
+                    self.tally.updates += 1
+                    if version != joined.rounds:
+                        await asyncio.sleep(self.compute)
+                        await self._push(stub, joined.session, version, messages)
+                        if slot % REPEATED == REPEATED - 1:
+                            self.tally.repeated += 1
+                            await self._push(stub, joined.session, version, messages)
+                case "run_end":
+                    return
+
+    async def _push(self, stub: Any, session: str, version: int, messages: Sequence[pb.PushMessage]) -> None:
+        header = pb.PushHeader(
+            session=session, kind=pb.PUSH_KIND_GRADIENT, round=version + 1, base_version=version, samples=1
+        )
+        receipt = await stub.Push(iter([pb.PushMessage(header=header), *messages]))
+        self.tally.counted += receipt.verdict == pb.VERDICT_COUNTED
+        self.tally.duplicates += receipt.verdict == pb.VERDICT_DUPLICATE
+        self.tally.others += receipt.verdict not in (pb.VERDICT_COUNTED, pb.VERDICT_DUPLICATE)
+
+    async def _beat(self, stub: Any, joined: pb.JoinReply) -> None:
+        interval = joined.heartbeat_ms / 1000
+        while True:
+            await asyncio.sleep(interval)
+            reply = await stub.Heartbeat(pb.HeartbeatRequest(session=joined.session))
+            interval = reply.heartbeat_ms / 1000
+
+
+def pushes(manifest: Manifest, method: Method) -> list[list[bytes]]:
+    """Return the frames of DIFFERENT normal gradients, the same every time."""
+    n = manifest.layout.n_parameters
+    encoder = UpdateEncoder(manifest.layout, method)
+    rng = np.random.default_rng(5)
+    return [list(encoder.encode(rng.standard_normal(n, np.float32) * 1e-3)) for _ in range(DIFFERENT)]
+
+
+def messages_of(frames: list[bytes], chunk_bytes: int) -> list[pb.PushMessage]:
+    """Return the messages of a push that follow its header."""
+    messages, offset = [], 0
+    for data in split(frames, chunk_bytes):
+        messages.append(pb.PushMessage(chunk=pb.Chunk(offset=offset, data=data)))
+        offset += len(data)
+    return [*messages, pb.PushMessage(end=pb.PushEnd(length=offset, loss=0.5))]
+
+
+def work(address: str, manifest: Manifest, first: int, n: int, compute: float = 0.0) -> Tally:
+    """Run workers in this process until their run ends; what a process of its own calls."""
+
+    async def run() -> Tally:
+        return await Load(address, manifest, first, n, compute).run()
+
+    return asyncio.run(run())
