@@ -65,7 +65,7 @@ class Greedy:
         """Yield the messages of a push of initial weights; gRPC takes them as fast as they go."""
         yield pb.PushMessage(header=pb.PushHeader(session=self.joined.session, kind=pb.PUSH_KIND_WEIGHTS))
         offset = 0
-        for data in split(frames, self.joined.limits.chunk_bytes):
+        for data in split(frames, lambda: self.joined.limits.chunk_bytes):
             yield pb.PushMessage(chunk=pb.Chunk(offset=offset, data=data))
             offset += len(data)
         yield pb.PushMessage(end=pb.PushEnd(length=offset))

@@ -37,7 +37,7 @@ def limiter_share(rate: int, n_workers: int, seconds: float) -> tuple[float, flo
         async def pass_chunks(gate: Gate) -> None:
             while True:
                 await gate.take(message)
-                gate.refund(40)
+                gate.settle(message, message - 40)
 
         tasks = [asyncio.create_task(pass_chunks(gate)) for gate in gates]
         await asyncio.sleep(1.0)  # until the bursts are used up

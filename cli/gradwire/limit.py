@@ -42,14 +42,14 @@ def described(limits: pb.LimitChanges) -> str:
 
 
 def _parse(name: str, text: str) -> int:
-    if name not in RATES:
-        return parse_size(text)
-    return 0 if text == Unlimited else round(parse_rate(text))
+    if text == Unlimited and name in (*RATES, "window"):
+        return 0
+    return round(parse_rate(text)) if name in RATES else parse_size(text)
 
 
 def _written(name: str, value: int) -> str:
     if name not in RATES:
-        return format_size(value)
+        return format_size(value) if value else Unlimited
     return format_rate(value) if value else Unlimited
 
 

@@ -106,6 +106,7 @@ def limit(
     shared_up: Annotated[str | None, typer.Option(metavar="RATE", help="most all may send together, or none")] = None,
     shared_down: Annotated[str | None, typer.Option(metavar="RATE", help="most all are sent together, or none")] = None,
     burst_shared: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes of all that may pass at once")] = None,
+    window: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes under way in a round trip, or none")] = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="how long to wait for an answer")] = 5.0,
 ) -> None:
     """Change the rate limits of a run that goes on."""
@@ -118,6 +119,7 @@ def limit(
         "shared_up": shared_up,
         "shared_down": shared_down,
         "burst_shared": burst_shared,
+        "window": window,
     }
     change_limits(address, worker_id, given, timeout)
 

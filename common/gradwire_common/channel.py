@@ -14,7 +14,7 @@ KEEPALIVE_MS = 30_000  # the client's ping after this much silence
 KEEPALIVE_TIMEOUT_MS = 10_000  # and how long it waits for the answer
 SERVER_KEEPALIVE_MS = 60_000
 MIN_PING_INTERVAL_MS = 10_000  # pings closer together than this are abuse; well under KEEPALIVE_MS
-LOOKAHEAD_BYTES = 32 << 10  # HTTP/2 window of a limited server; at the socket the lead is up to 4 times that
+LOOKAHEAD_BYTES = 32 << 10  # HTTP/2 window of a server; at the socket the lead is up to 4 times that
 
 CLIENT_OPTIONS = [
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
@@ -37,10 +37,11 @@ SERVER_OPTIONS = [
 
 
 def window(lookahead: int) -> list[tuple[str, int]]:
-    """Return the options of an end that token buckets slow.
+    """Return the options of an end that token buckets slow, now or later.
 
     Without bandwidth probing the window stays as small as `lookahead` (bytes), so a receiver that stops reading stops
-    its sender soon. It caps throughput at 2 * lookahead / round trip.
+    its sender soon. It grows for a message while that is being read, so a stream moves a chunk and up to 2 * lookahead
+    in one round trip.
     """
     return [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", lookahead)]
 

@@ -1,6 +1,6 @@
 """Frames cut into chunks that fit one gRPC message, and put together again."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from gradwire_common.errors import BitstreamError
 
@@ -14,20 +14,20 @@ def chunk_size(rate: float) -> int:
     return MAX_CHUNK if rate <= 0 else int(min(max(rate * SECONDS_PER_CHUNK, MIN_CHUNK), MAX_CHUNK))
 
 
-def split(frames: Iterable[bytes], size: int) -> Iterator[bytes]:
-    """Cut the concatenation of `frames` into pieces of `size` bytes, the last one shorter.
+def split(frames: Iterable[bytes], size: Callable[[], int]) -> Iterator[bytes]:
+    """Cut the concatenation of `frames` into pieces of `size()` bytes, the last one shorter.
 
-    A piece leaves as soon as it is full, while later frames are still being made.
+    A piece leaves as soon as it is full, while later frames are still being made. The size is asked for as each begins.
     """
     held: list[bytes | memoryview] = []
-    n_held = 0
+    n_held, wanted = 0, size()
     for frame in frames:
         rest = memoryview(frame)
-        while n_held + len(rest) >= size:
-            cut = size - n_held
+        while n_held + len(rest) >= wanted:
+            cut = wanted - n_held
             held.append(rest[:cut])
             yield b"".join(held)
-            rest, held, n_held = rest[cut:], [], 0
+            rest, held, n_held, wanted = rest[cut:], [], 0, size()
         if rest:
             held.append(rest)
             n_held += len(rest)

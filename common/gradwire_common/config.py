@@ -52,6 +52,7 @@ AUTO_BITS_DOWN = 2.0  # bits per entry of the broadcast where the uplink's are a
 Bits = Annotated[float | Literal["auto"], PlainValidator(_bits)]
 Rate = Annotated[str, _checked(lambda text: text == Unlimited or parse_rate(text))]
 Size = Annotated[str, _checked(parse_size)]
+OwnWindow = Annotated[str, _checked(lambda text: text == Unlimited or parse_size(text))]
 Quorum = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_quorum(text, 1))]
 Deadline = Annotated[str, BeforeValidator(_text), _checked(parse_deadline)]
 Options = Annotated[dict[str, Any], BeforeValidator(_json)]
@@ -109,10 +110,10 @@ class ServerSettings(_Section):
     shared_up: Rate = Field(Unlimited, description="most that all workers together may send, shared out fairly")
     shared_down: Rate = Field(Unlimited, description="most that all workers together are sent, shared out fairly")
     burst_shared: Size = Field("1 MiB", description="bytes that may pass a shared limit at once")
-    lookahead: Size = Field(
-        "32 KiB",
-        description="window of a limited connection; rate * round trip for long fat links. Its lead is 4 times",
+    window: OwnWindow = Field(
+        "none", description="bytes of a worker under way in one round trip: its chunks, for long fat links"
     )
+    lookahead: Size = Field("32 KiB", description="HTTP/2 window of every connection; its lead is up to 4 times that")
     transfer_seconds: float = Field(1.0, gt=0, description="how long a push may take at the rate limit (bits auto)")
     heartbeat: float = Field(2.0, gt=0, description="seconds between heartbeats; a worker is dead after three missed")
     metrics_listen: str | None = Field(None, description="HOST:PORT to serve metrics for Prometheus on")

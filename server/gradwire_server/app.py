@@ -124,8 +124,7 @@ async def _first_of(seconds: float | None, *events: asyncio.Event) -> None:
 @asynccontextmanager
 async def _listening(config: Config, run: Run) -> AsyncIterator[int]:
     """Answer calls while the body runs; afterwards let those in progress end, for a while."""
-    limited = window(run.settings.lookahead) if run.settings.limits.limited else []
-    server = grpc.aio.server(options=[*SERVER_OPTIONS, *limited])
+    server = grpc.aio.server(options=[*SERVER_OPTIONS, *window(run.settings.lookahead)])
     rpc.add_ParameterServerServicer_to_server(ParameterServer(run), server)  # type: ignore[no-untyped-call]
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gradwire_common.chunks import split
@@ -30,8 +30,8 @@ class Update:
         """Bytes of frames."""
         return sum(map(len, self.frames))
 
-    def messages(self, chunk_bytes: int) -> Iterator[pb.WatchMessage]:
-        """Yield the messages that carry it, chunks of at most `chunk_bytes` of data, made as they are asked for."""
+    def messages(self, chunk_bytes: Callable[[], int]) -> Iterator[pb.WatchMessage]:
+        """Yield the messages that carry it, made as they are asked for, in chunks of `chunk_bytes()` of data."""
         header = pb.UpdateHeader(version=self.version, kind=self.kind, with_buffers=self.with_buffers)
         yield pb.WatchMessage(header=header)
         offset = 0

@@ -7,18 +7,17 @@ from gradwire_common.units import format_size
 from gradwire_server.pacing import Gate, Limits, SharedGate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Gates:
-    """The two directions of a worker's traffic; they outlive its sessions."""
+    """The two directions of a worker's traffic, and how long its chunks are now; they outlive its sessions."""
 
     up: Gate
     down: Gate
+    chunk_bytes: int
 
 
 class Limiter:
     """Holds workers to their limits, which may change while the run goes on.
-
-    Chunks stay as long as the limits at the start made them, so a burst can be changed to no less than two of them.
 
     Attributes:
         limits: of every worker that has none of its own, and of all together.
@@ -26,12 +25,11 @@ class Limiter:
 
     def __init__(self, limits: Limits):
         self.limits = limits
-        self._chunk_bytes = limits.chunk_bytes
         self._own: dict[str, Limits] = {}
         self._gates: dict[str, Gates] = {}
+        self._longest: dict[str, int] = {}  # worker -> the longest chunk that it was ever told
         self._up = SharedGate(limits.shared_up, limits.burst_shared)
         self._down = SharedGate(limits.shared_down, limits.burst_shared)
-        self._can_limit = limits.limited
 
     def gates_of(self, worker_id: str) -> Gates:
         """Return the gates that a worker's bytes pass."""
@@ -40,12 +38,23 @@ class Limiter:
             self._gates[worker_id] = Gates(
                 Gate(allowed.rate_up, allowed.burst, shared=self._up),
                 Gate(allowed.rate_down, allowed.burst, shared=self._down),
+                allowed.chunk_bytes,
             )
         return self._gates[worker_id]
 
     def limits_of(self, worker_id: str) -> Limits:
         """Return what a worker is allowed."""
         return self._own.get(worker_id, self.limits)
+
+    def tell_chunk(self, worker_id: str) -> int:
+        """Return the most bytes of data in a worker's chunks from now on, which it is about to be told."""
+        size = self.gates_of(worker_id).chunk_bytes
+        self._longest[worker_id] = max(size, self._longest.get(worker_id, 0))
+        return size
+
+    def longest_chunk(self, worker_id: str) -> int:
+        """Return the most bytes of data in any chunk of a worker: what it has not heard of yet it cannot keep."""
+        return self._longest.get(worker_id, 0)
 
     def least_share_up(self, n_workers: int) -> int:
         """Return the bytes per second left to the slowest worker when `n_workers` all send; 0 for no limit at all."""
@@ -60,24 +69,18 @@ class Limiter:
             changes: new values of fields of `Limits`.
 
         Raises:
-            UsageError: the run began without limits, or the shared ones are to change for one worker alone.
-            ConfigError: a burst that holds no two chunks.
+            UsageError: the shared ones are to change for one worker alone.
+            ConfigError: a burst that holds no two chunks; nothing has changed then.
         """
-        if not self._can_limit:
-            raise UsageError(
-                "limits: this run began without any, so its windows and chunks are too long for them; want it to begin "
-                "with rate_up or rate_down, however high"
-            )
         if worker_id and (shared := [name for name in changes if "shared" in name]):
             raise UsageError(f"{shared[0]}: got it for worker {worker_id} alone, want it for all workers")
         after = replace(self.limits_of(worker_id), **changes)
-        after.check_bursts(self._chunk_bytes)
         if worker_id:
             self._own[worker_id] = after
             self._apply(worker_id)
             return after
-        self.limits = after
         self._own = {name: replace(own, **changes) for name, own in self._own.items()}
+        self.limits = after
         self._up.set_rate(after.shared_up, after.burst_shared)
         self._down.set_rate(after.shared_down, after.burst_shared)
         for name in self._gates:
@@ -89,6 +92,7 @@ class Limiter:
             allowed, gates = self.limits_of(worker_id), self._gates[worker_id]
             gates.up.set_rate(allowed.rate_up, allowed.burst)
             gates.down.set_rate(allowed.rate_down, allowed.burst)
+            gates.chunk_bytes = allowed.chunk_bytes
 
 
 def described(limits: Limits) -> str:

@@ -5,14 +5,14 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 
-from gradwire_common.chunks import MIN_CHUNK, chunk_size
-from gradwire_common.errors import ConfigError, UsageError
+from gradwire_common.chunks import MAX_CHUNK, MIN_CHUNK, chunk_size
+from gradwire_common.errors import ConfigError
 from gradwire_common.token_bucket import SECOND, TokenBucket
 from gradwire_common.units import format_size
 from gradwire_server.fair_queue import FairQueue, Request
 
 MESSAGE_BYTES = 512  # of a chunk message and its framing beside 16 KiB of data, generously; 1 MiB has 64 frames of it
-LIMITED_CHUNK = 64 << 10  # most bytes in a chunk of a limited link; longer ones let a sender run ahead of its tokens
+LIMITED_CHUNK = 64 << 10  # most bytes in a chunk of a limited link that asks for no window: longer ones pass in lumps
 KEPT_BACK = 200  # one byte in so many stays free for what is not charged: frames that small windows split, pings
 TICK = 0.02  # seconds that turns are gathered in; what flows in meanwhile passes at its end, for one wake-up
 CHUNKS_IN_BURST = 2  # so that one chunk may pass while the next fills up
@@ -28,6 +28,8 @@ class Limits:
     Attributes:
         rate_up, rate_down, burst: of each worker.
         shared_up, shared_down, burst_shared: of all together.
+        window: bytes that a worker may have under way in one round trip, which are those of a chunk, whatever its rate;
+            0 for what its rate makes of it.
     """
 
     rate_up: int = 0
@@ -36,12 +38,13 @@ class Limits:
     shared_up: int = 0
     shared_down: int = 0
     burst_shared: int = 1 << 20
+    window: int = 0
 
     def __post_init__(self) -> None:
-        self.check_bursts(MIN_CHUNK)
-
-    def check_bursts(self, chunk_bytes: int) -> None:
-        """Raise ConfigError unless every bucket holds two chunks of `chunk_bytes`."""
+        """Raise ConfigError unless every bucket holds two chunks."""
+        if self.window > MAX_CHUNK:
+            raise ConfigError(f"window: got {format_size(self.window)}, want at most {format_size(MAX_CHUNK)}")
+        chunk_bytes = max(MIN_CHUNK, self.window)
         least = CHUNKS_IN_BURST * (chunk_bytes + MESSAGE_BYTES)
         for name, limited in [
             ("burst", self.rate_up or self.rate_down),
@@ -66,6 +69,8 @@ class Limits:
     @property
     def chunk_bytes(self) -> int:
         """Most bytes of data in one chunk."""
+        if self.window:
+            return max(self.window, MIN_CHUNK)
         rates = (self.rate_up, self.rate_down, self.shared_up, self.shared_down)
         size = chunk_size(min((rate for rate in rates if rate), default=0))
         if not self.limited:
@@ -96,10 +101,8 @@ class SharedGate:
         if bucket is None:
             return False
         if self._pump is None and bucket.tokens(now := self._clock()) >= n:
-            bucket.take(n, now)
+            bucket.spend(n, now)
             return False
-        if n > bucket.burst:
-            raise UsageError(f"got {n} bytes at once, want at most the burst of {bucket.burst} bytes")
         request = Request(flow, n, asyncio.get_running_loop().create_future())
         self._queue.put(request)
         if self._pump is None:
@@ -117,6 +120,13 @@ class SharedGate:
         if self._bucket is not None:
             self._bucket.refund(n)
             self._queue.credit(flow, n)
+
+    def settle(self, flow: Hashable, taken: int, used: int) -> None:
+        """Charge the `used` bytes that have passed now in place of the `taken` ones that were let pass before."""
+        if self._bucket is not None:
+            self._bucket.refund(taken)
+            self._bucket.spend(used, self._clock())
+            self._queue.credit(flow, taken - used)
 
     def charge(self, n: int) -> None:
         """Charge `n` bytes that have passed already; those that come later wait for them."""
@@ -175,13 +185,14 @@ class Gate:
     async def take(self, n: int) -> None:
         """Wait until `n` bytes may pass. A wait that is cancelled gives its tokens back.
 
-        The worker's own bucket comes first: only who may send takes turns at the shared one.
+        The worker's own bucket comes first: only who may send takes turns at the shared one. More than a burst, which
+        only a chunk made before the limits changed can be, waits until all of it has flowed in.
         """
         self.n_bytes += n
         bucket, began = self._bucket, self._clock()
         waited = False
         try:
-            if bucket is not None and (wait := bucket.take(n, began)) > 0:
+            if bucket is not None and (wait := bucket.spend(n, began)) > 0:
                 waited = True
                 await self._sleep(wait / SECOND)
             if self._shared is not None:
@@ -201,6 +212,18 @@ class Gate:
             self._bucket.refund(n)
         if self._shared is not None:
             self._shared.refund(self, n)
+
+    def settle(self, taken: int, used: int) -> None:
+        """Charge the `used` bytes that have passed now in place of the `taken` ones that were let pass before.
+
+        What was taken has been part of what the bucket holds until now, so whoever held it back has gained nothing.
+        """
+        self.n_bytes += used - taken
+        if self._bucket is not None:
+            self._bucket.refund(taken)
+            self._bucket.spend(used, self._clock())
+        if self._shared is not None:
+            self._shared.settle(self, taken, used)
 
     def charge(self, n: int) -> None:
         """Charge `n` bytes that have passed already; those that come later wait for them."""

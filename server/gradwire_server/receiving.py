@@ -38,11 +38,10 @@ async def read_frames(
         BitstreamError: chunks that cannot be right, or no end.
         JoinError: the session ended meanwhile.
     """
-    gate = run.gates_of(member).up
-    most = wire_bytes(run.settings.limits.chunk_bytes + MESSAGE_FIELDS)
+    gates = run.gates_of(member)
     spent = 0
     while True:
-        message, n_bytes = await _read(context, gate, most)
+        message, n_bytes = await _read(context, gates.up, wire_bytes(gates.chunk_bytes + MESSAGE_FIELDS))
         run.records.sent_up(header.round, n_bytes)
         run.hear(header.session)
         spent += n_bytes
@@ -57,12 +56,12 @@ async def read_frames(
 
 
 async def _read(context: Any, gate: Gate, most: int) -> tuple[Any, int]:
-    """Take tokens for the largest message, read one, give back what it did not need."""
+    """Take tokens for the largest message, read one, settle for what it needed."""
     await gate.take(most)
     used = 0
     try:
         message = await context.read()
         used = 0 if message is grpc.aio.EOF else wire_bytes(message.ByteSize())
     finally:
-        gate.refund(most - used)
+        gate.settle(most, used)
     return message, used

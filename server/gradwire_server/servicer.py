@@ -47,7 +47,7 @@ class ParameterServer(rpc.ParameterServerServicer):
         spent = self._charge_up(member, pb.PushMessage(header=header), header.round)
         length = 0
         if verdict is Verdict.COUNTED:
-            staging = Staging(units, run.settings.limits.chunk_bytes)
+            staging = Staging(units, run.limiter.longest_chunk(member.worker_id))
             try:
                 end, n_bytes = await read_frames(context, run, member, header, staging)
             except asyncio.CancelledError:
@@ -124,7 +124,8 @@ class ParameterServer(rpc.ParameterServerServicer):
     async def _send(self, member: Member, update: Update, context: Any) -> None:
         """Send one update, no faster than the worker's bucket allows."""
         version = 0 if update.kind == pb.UPDATE_KIND_SNAPSHOT else update.version
-        for message in update.messages(self._run.settings.limits.chunk_bytes):
+        gates = self._run.gates_of(member)
+        for message in update.messages(lambda: gates.chunk_bytes):
             await self._write(member, message, version, context)
 
     async def _write(self, member: Member, message: pb.WatchMessage, version: int, context: Any) -> None:

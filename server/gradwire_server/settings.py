@@ -22,7 +22,7 @@ class Settings:
         rounds: the version that it ends at; 0 for no end.
         heartbeat: seconds.
         transfer_seconds: that a push with a budget may take.
-        lookahead: bytes of window of a limited connection.
+        lookahead: bytes of HTTP/2 window of a connection.
         quorum: pushes without which no round closes.
         deadline: seconds after which the quorum suffices, "adaptive", or None.
         late_weight: of a late push in its worker's next one.
@@ -81,6 +81,7 @@ class Settings:
                 _rate(config.shared_up),
                 _rate(config.shared_down),
                 parse_size(config.burst_shared),
+                0 if config.window == Unlimited else parse_size(config.window),
             ),
             lookahead=parse_size(config.lookahead),
             transfer_seconds=config.transfer_seconds,

@@ -43,7 +43,7 @@ def limits(run: Run, member: Member) -> pb.Limits:
         rate_up=allowed.rate_up,
         rate_down=allowed.rate_down,
         burst=allowed.burst if allowed.limited else 0,
-        chunk_bytes=run.settings.limits.chunk_bytes,
+        chunk_bytes=run.limiter.tell_chunk(member.worker_id),
         share_up=allowed.share_up(max(len(run.members.alive), run.settings.workers)),
         transfer_seconds=run.settings.transfer_seconds,
     )

@@ -100,8 +100,10 @@ class PlainWorker:
         return header
 
     def push_weights(self, flat: np.ndarray) -> pb.Receipt:
-        header = pb.PushHeader(session=self.session, kind=pb.PUSH_KIND_WEIGHTS)
-        return self.send(self.messages(header, encode_exact(flat, self.layout.units)))
+        return self.send(self.messages(self.weights_header(), encode_exact(flat, self.layout.units)))
+
+    def weights_header(self) -> pb.PushHeader:
+        return pb.PushHeader(session=self.session, kind=pb.PUSH_KIND_WEIGHTS)
 
     def push(self, gradient: np.ndarray, round_: int, samples: int = 1, **changes: Any) -> pb.Receipt:
         """Push `gradient`, (n_parameters,) or with buffers, for a round."""
@@ -126,7 +128,7 @@ class PlainWorker:
     def messages(self, header: pb.PushHeader, frames: Iterable[bytes], loss: float = 0.5) -> Iterator[pb.PushMessage]:
         yield pb.PushMessage(header=header)
         offset = 0
-        for data in split(frames, self.chunk_bytes):
+        for data in split(frames, lambda: self.chunk_bytes):
             yield pb.PushMessage(chunk=pb.Chunk(offset=offset, data=data))
             offset += len(data)
         yield pb.PushMessage(end=pb.PushEnd(length=offset, loss=loss))

@@ -1,16 +1,22 @@
 """Token buckets really slow what goes over the wire."""
 
 import asyncio
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gradwire.links.forwarder import Forwarder
+from gradwire.links.profile import Link
+from gradwire_common.chunks import MAX_CHUNK
 from gradwire_common.errors import ConfigError, UsageError
 from gradwire_common.manifest import Manifest, TensorSpec
+from gradwire_common.update import encode_exact
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.pacing import Gate, Limits
+from gradwire_server.pacing import LIMITED_CHUNK, MESSAGE_BYTES, Gate, Limits
 from running import running_server
 from server.plain_worker import PlainWorker, refused, run_config
 
@@ -117,7 +123,7 @@ def test_the_long_run_rate_is_met(rate: int) -> None:
         while fake.now < 20e9:
             used = int(rng.integers(1000, 16_000))
             await gate.take(16_400)
-            gate.refund(16_400 - used)
+            gate.settle(16_400, used)
 
     asyncio.run(run())
     assert 0.99 * rate < (gate.n_bytes - (256 << 10)) / (fake.now / 1e9) <= rate
@@ -134,7 +140,7 @@ def test_limits_change_while_the_run_goes_on(tmp_path: Path) -> None:
         n_bytes = worker.push_weights(VALUES).length
         assert time.monotonic() - began < n_bytes / 100_000 / 2
         told = worker.heartbeat().limits
-        assert (told.rate_up, told.share_up, told.chunk_bytes) == (1 << 30, 1 << 30, worker.chunk_bytes)
+        assert (told.rate_up, told.share_up, told.chunk_bytes) == (1 << 30, 1 << 30, (64 << 10) - MESSAGE_BYTES)
         worker.channel.close()
 
 
@@ -145,12 +151,71 @@ def test_a_change_of_limits_that_cannot_hold_is_refused(tmp_path: Path) -> None:
             worker.stub.Limit(pb.LimitRequest(changes=pb.LimitChanges(burst_shared=1000)), timeout=5)
         with refused(UsageError, "shared_up: got it for worker a alone"):
             worker.stub.Limit(pb.LimitRequest(worker_id="a", changes=pb.LimitChanges(shared_up=1)), timeout=5)
+        with refused(ConfigError, r"window: got 2\.00 MiB, want at most 1\.00 MiB"):
+            worker.stub.Limit(pb.LimitRequest(worker_id="a", changes=pb.LimitChanges(window=2 << 20)), timeout=5)
         worker.channel.close()
-    with running_server(run_config(tmp_path / "free")) as server:
+
+
+def test_a_run_that_began_without_limits_is_given_some(tmp_path: Path) -> None:
+    """A push that is under way is slowed too; until the worker hears of it, its chunks may be as long as before."""
+    with running_server(run_config(tmp_path, workers=1)) as server:
         worker = PlainWorker(server.address, "a", MODEL)
-        with refused(UsageError, "this run began without any"):
-            worker.stub.Limit(pb.LimitRequest(changes=pb.LimitChanges(rate_up=1000)), timeout=5)
+        worker.chunk_bytes = worker.join().limits.chunk_bytes
+        assert worker.chunk_bytes == MAX_CHUNK
+        worker.chunk_bytes = 128 << 10
+        begun, go_on = threading.Event(), threading.Event()
+        messages = list(worker.messages(worker.weights_header(), encode_exact(VALUES, worker.layout.units)))
+
+        def halfway() -> Iterator[pb.PushMessage]:
+            yield from messages[:2]
+            begun.set()
+            go_on.wait()
+            yield from messages[2:]
+
+        call = worker.stub.Push.future(halfway(), timeout=60)
+        begun.wait()
+        change = pb.LimitRequest(changes=pb.LimitChanges(rate_up=RATE // 2, burst=BURST))
+        worker.stub.Limit(change, timeout=20)
+        began = time.monotonic()
+        go_on.set()
+        rest = sum(message.ByteSize() for message in messages[2:])
+        call.result()
+        assert time.monotonic() - began > (rest - BURST - LEAD - worker.chunk_bytes) / (RATE // 2)
+        told = worker.heartbeat().limits
+        assert (told.rate_up, told.burst, told.chunk_bytes) == (RATE // 2, BURST, BURST // 2 - MESSAGE_BYTES)
         worker.channel.close()
+
+
+def test_a_worker_of_a_long_fat_link_has_a_window_of_its_own(tmp_path: Path) -> None:
+    seconds = {}
+    with running_server(run_config(tmp_path, rate_up="1 MB/s", burst="2 MiB")) as server:
+        for name, window in (("a", 0), ("b", 512 << 10)):
+            change = pb.LimitRequest(worker_id=name, changes=pb.LimitChanges(window=window))
+            with Forwarder(server.address, Link(delay=0.05)) as link:
+                worker = PlainWorker(link.address, name, MODEL)
+                worker.stub.Limit(change, timeout=20)
+                worker.chunk_bytes = worker.join().limits.chunk_bytes
+                assert worker.chunk_bytes == (window or LIMITED_CHUNK)
+                began = time.monotonic()
+                worker.push_weights(VALUES)
+                seconds[name] = time.monotonic() - began
+                worker.channel.close()
+    assert seconds["b"] < seconds["a"]
+
+
+def test_who_holds_back_what_was_let_pass_gains_nothing() -> None:
+    fake = FakeTime()
+    gate = Gate(1005, 100_000, fake.clock, fake.sleep)  # a two-hundredth of the rate is kept back
+
+    async def run() -> float:
+        await gate.take(60_000)
+        fake.now += 10**12  # the bucket is long full when it comes
+        gate.settle(60_000, 60_000)
+        before = fake.now
+        await gate.take(100_000)
+        return (fake.now - before) / 1e9
+
+    assert asyncio.run(run()) == pytest.approx(60, abs=0.1)
 
 
 def test_a_share_is_what_is_left_when_all_send(tmp_path: Path) -> None:

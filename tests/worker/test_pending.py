@@ -19,7 +19,7 @@ def test_messages_are_a_header_chunks_and_an_end():
     push.append(b"abcde")
     push.append(b"fgh")
     push.close(loss=0.5)
-    header, *chunks, end = push.messages("s1", chunk_bytes=3)
+    header, *chunks, end = push.messages("s1", chunk_bytes=lambda: 3)
     assert (header.header.session, header.header.round, header.header.samples) == ("s1", 3, 64)
     assert [(chunk.chunk.offset, chunk.chunk.data) for chunk in chunks] == [(0, b"abc"), (3, b"def"), (6, b"gh")]
     assert (end.end.length, end.end.loss) == (8, 0.5)
@@ -28,18 +28,18 @@ def test_messages_are_a_header_chunks_and_an_end():
 def test_a_repeated_push_repeats_the_same_bytes_under_the_new_session():
     push = pending()
     push.append(bytes(range(100)))
-    first = push.messages("s1", chunk_bytes=16)
+    first = push.messages("s1", chunk_bytes=lambda: 16)
     begun = [next(first) for _ in range(3)]
     push.append(bytes(50))
     push.close()
-    again = list(push.messages("s2", chunk_bytes=16))
+    again = list(push.messages("s2", chunk_bytes=lambda: 16))
     assert again[0].header.session == "s2"
     assert data_of(begun + list(first)) == data_of(again) == bytes(range(100)) + bytes(50)
 
 
 def test_chunks_leave_before_the_last_frame_is_made():
     push = pending()
-    messages = push.messages("s", chunk_bytes=4)
+    messages = push.messages("s", chunk_bytes=lambda: 4)
     next(messages)
     push.append(b"12345")
     assert next(messages).chunk.data == b"1234"
@@ -56,4 +56,4 @@ def test_an_abandoned_push_has_no_end():
     push = pending()
     push.append(b"123")
     push.abandon()
-    assert [message.WhichOneof("part") for message in push.messages("s", 4)] == ["header"]
+    assert [message.WhichOneof("part") for message in push.messages("s", lambda: 4)] == ["header"]

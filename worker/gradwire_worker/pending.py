@@ -2,7 +2,7 @@
 
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from gradwire_common.channel import CALL_BYTES, wire_bytes
@@ -65,8 +65,8 @@ class PendingPush:
         with self._changed:
             return b"".join(self._frames)
 
-    def messages(self, session: str, chunk_bytes: int) -> Iterator[pb.PushMessage]:
-        """Yield the messages of the push from its start, each as soon as it can be made."""
+    def messages(self, session: str, chunk_bytes: Callable[[], int]) -> Iterator[pb.PushMessage]:
+        """Yield the messages of the push from its start, each as soon as it can be made, `chunk_bytes()` long."""
         header = pb.PushHeader(
             session=session,
             kind=self.kind,

@@ -182,20 +182,22 @@ class LimitRequest(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., changes: _Optional[_Union[LimitChanges, _Mapping]] = ...) -> None: ...
 
 class LimitChanges(_message.Message):
-    __slots__ = ("rate_up", "rate_down", "burst", "shared_up", "shared_down", "burst_shared")
+    __slots__ = ("rate_up", "rate_down", "burst", "shared_up", "shared_down", "burst_shared", "window")
     RATE_UP_FIELD_NUMBER: _ClassVar[int]
     RATE_DOWN_FIELD_NUMBER: _ClassVar[int]
     BURST_FIELD_NUMBER: _ClassVar[int]
     SHARED_UP_FIELD_NUMBER: _ClassVar[int]
     SHARED_DOWN_FIELD_NUMBER: _ClassVar[int]
     BURST_SHARED_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
     rate_up: int
     rate_down: int
     burst: int
     shared_up: int
     shared_down: int
     burst_shared: int
-    def __init__(self, rate_up: _Optional[int] = ..., rate_down: _Optional[int] = ..., burst: _Optional[int] = ..., shared_up: _Optional[int] = ..., shared_down: _Optional[int] = ..., burst_shared: _Optional[int] = ...) -> None: ...
+    window: int
+    def __init__(self, rate_up: _Optional[int] = ..., rate_down: _Optional[int] = ..., burst: _Optional[int] = ..., shared_up: _Optional[int] = ..., shared_down: _Optional[int] = ..., burst_shared: _Optional[int] = ..., window: _Optional[int] = ...) -> None: ...
 
 class LimitReply(_message.Message):
     __slots__ = ("limits",)
@@ -436,7 +438,7 @@ class WorkerStatus(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., slot: _Optional[int] = ..., alive: bool = ..., last_round: _Optional[int] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., limited_up: _Optional[float] = ..., limited_down: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ..., tokens_up: _Optional[int] = ..., tokens_down: _Optional[int] = ...) -> None: ...
 
 class RoundRecord(_message.Message):
-    __slots__ = ("round", "contributors", "samples", "loss", "bytes_up", "bytes_down", "bits_up", "bits_down", "seconds", "server_times", "worker_times", "learning_rate", "budget", "spent")
+    __slots__ = ("round", "contributors", "samples", "loss", "bytes_up", "bytes_down", "bits_up", "bits_down", "seconds", "server_times", "worker_times", "learning_rate", "budget", "spent", "payload_up", "payload_down", "budget_down")
     ROUND_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
@@ -451,6 +453,9 @@ class RoundRecord(_message.Message):
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     BUDGET_FIELD_NUMBER: _ClassVar[int]
     SPENT_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_UP_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_DOWN_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_DOWN_FIELD_NUMBER: _ClassVar[int]
     round: int
     contributors: int
     samples: int
@@ -465,7 +470,10 @@ class RoundRecord(_message.Message):
     learning_rate: float
     budget: int
     spent: int
-    def __init__(self, round: _Optional[int] = ..., contributors: _Optional[int] = ..., samples: _Optional[int] = ..., loss: _Optional[float] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., bits_up: _Optional[float] = ..., bits_down: _Optional[float] = ..., seconds: _Optional[float] = ..., server_times: _Optional[_Union[ServerTimes, _Mapping]] = ..., worker_times: _Optional[_Union[StepTimes, _Mapping]] = ..., learning_rate: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ...) -> None: ...
+    payload_up: int
+    payload_down: int
+    budget_down: int
+    def __init__(self, round: _Optional[int] = ..., contributors: _Optional[int] = ..., samples: _Optional[int] = ..., loss: _Optional[float] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., bits_up: _Optional[float] = ..., bits_down: _Optional[float] = ..., seconds: _Optional[float] = ..., server_times: _Optional[_Union[ServerTimes, _Mapping]] = ..., worker_times: _Optional[_Union[StepTimes, _Mapping]] = ..., learning_rate: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ..., payload_up: _Optional[int] = ..., payload_down: _Optional[int] = ..., budget_down: _Optional[int] = ...) -> None: ...
 
 class ServerTimes(_message.Message):
     __slots__ = ("decode", "step", "encode")
