@@ -14,6 +14,7 @@ from statistics import geometric_mean, mean
 import numba
 import numpy as np
 
+from choices import measure_choices
 from comparison import Row, compare
 from gradwire_common.codec.frames import warm_up
 from own import Gradwire
@@ -48,10 +49,18 @@ def main() -> None:
         for workload in recorded_workloads(options.gradients):
             recorded += compare(workload, peers, options.rounds)
     rates = list(measure_rates(options.entries))
+    codebooks = measure_choices(options.rounds)
     summary = summarise(coders, passes)
     print("\n" + "\n".join(f"{key:24} {value}" for key, value in summary.items()))
     if options.json is not None:
-        sections = {"coders": coders, "recorded": recorded, "rates": rates, "passes": passes, "threads": threads}
+        sections: Row = {
+            "coders": coders,
+            "recorded": recorded,
+            "rates": rates,
+            "codebooks": codebooks,
+            "passes": passes,
+            "threads": threads,
+        }
         options.json.write_text(json.dumps({**summary, "entries": options.entries, **sections}, indent=1) + "\n")
 
 

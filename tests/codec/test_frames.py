@@ -143,7 +143,7 @@ def test_a_codebook_that_differs_here_is_noticed(monkeypatch):
     frame, explicit = (encode_frame(values, Uniform(0.5), explicit_lengths=flag) for flag in (False, True))
     rounded = codebooks.rounded_weights
     monkeypatch.setattr(codebooks, "rounded_weights", lambda p: np.maximum(rounded(p)[::-1], 1))
-    for cached in (codebooks.magnitude_weights, codebooks.model_codebook):
+    for cached in (codebooks.magnitude_weights, codebooks.layout_weights, codebooks.model_codebook):
         cached.cache_clear()
     try:
         with pytest.raises(CodebookMismatchError, match="explicit"):
@@ -151,7 +151,7 @@ def test_a_codebook_that_differs_here_is_noticed(monkeypatch):
         decode_frame(explicit)
     finally:
         monkeypatch.undo()
-        for cached in (codebooks.magnitude_weights, codebooks.model_codebook):
+        for cached in (codebooks.magnitude_weights, codebooks.layout_weights, codebooks.model_codebook):
             cached.cache_clear()
 
 

@@ -19,7 +19,7 @@ from gradwire_common.codec.huffman import check_lengths, code_lengths
 from gradwire_common.codec.kernels import tables
 from gradwire_common.codec.kernels.lengths import pack_halves, unpack_halves
 from gradwire_common.codec.quantizers import FORMATS, K_MAX
-from gradwire_common.codec.words import ONE, TUPLES, WordScheme, rounded_weights, run_words, tuple_words
+from gradwire_common.codec.words import TUPLES, WordScheme, rounded_weights, run_words, tuple_words
 from gradwire_common.errors import BitstreamError
 
 U8 = npt.NDArray[np.uint8]
@@ -33,7 +33,6 @@ BETA_PER_OCTAVE = 48
 BETA_LAST = 255
 RATIO_PER_OCTAVE = 32  # a ratio that is off by half of it costs less than 0.03 % of the bits
 RATIO_LIMIT = 32767
-EXTRA_BITS = 10.0  # rough cost of saying which bucket beyond the coded ones it is
 UNPACK_FAULTS = ("ends before all code lengths", "has a code length of 15 bits", "has more zeros than code lengths")
 CACHED_CODEBOOKS = 256  # of at most 100 KB
 
@@ -87,19 +86,24 @@ def magnitude_weights(kind: str, raw_bits: int, beta_index: int, ratio_index: in
 
 
 def bucket_weights(kind: str, scheme: WordScheme) -> U64:
-    """Return the weights of the coded buckets, and last that of all others, (n_buckets + 1,) uint64.
+    """Return the weights of the coded buckets, and last that of all others, (n_buckets + 1,) uint64, not to be changed.
 
     Without raw bits, bucket 0 is zero, 2 m - 1 is +m and 2 m is -m; each sign has half of its magnitude's weight.
     """
-    n, indices = scheme.n_buckets, (scheme.beta_index, scheme.ratio_index)
-    if scheme.raw_bits == 0:
+    layout = (scheme.raw_bits, scheme.n_buckets, scheme.origin)
+    return layout_weights(kind, *layout, scheme.beta_index, scheme.ratio_index)
+
+
+@lru_cache(maxsize=64)
+def layout_weights(kind: str, raw_bits: int, n: int, origin: int, *indices: int) -> U64:
+    """Return what `bucket_weights` does, for buckets alone: schemes differ in words much oftener."""
+    if raw_bits == 0:
         magnitudes = magnitude_weights(kind, 0, *indices, n // 2 + 1)
         halves = np.maximum(magnitudes[1:-1] >> np.uint64(1), np.uint64(1))
         coded = np.concatenate([magnitudes[:1], np.repeat(halves, 2)])
         return np.append(coded[:n], magnitudes[-1] + coded[n:].sum())
-    n_all = n_magnitude_buckets(kind, scheme.raw_bits)
-    places = (scheme.origin + np.arange(n)) % n_all
-    weights = magnitude_weights(kind, scheme.raw_bits, *indices, int(places.max()) + 1)
+    places = (origin + np.arange(n)) % n_magnitude_buckets(kind, raw_bits)
+    weights = magnitude_weights(kind, raw_bits, *indices, int(places.max()) + 1)
     return np.append(weights[places], weights.sum() - weights[places].sum())
 
 
@@ -182,24 +186,6 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
     return Codebook(
         scheme, tuples, lengths, rare_lengths, fingerprint, encoding, decoding, single, rare_codes, rare_decoding
     )
-
-
-def expected_bits(kind: str, scheme: WordScheme) -> float:
-    """Return the bits an entry that a scheme's codebook takes on its own model, raw bits included."""
-    weights = bucket_weights(kind, scheme)
-    beyond = int(weights[-1]) / ONE
-    if scheme.coding == TUPLES:
-        _, words, rare = tuple_words(scheme, weights)
-        lengths, rare_lengths = code_lengths(words, scheme.max_length), code_lengths(rare, scheme.max_length)
-        per_rare = scheme.size * float((rare * rare_lengths).sum()) / float(rare.sum())
-        total = float((words * lengths).sum()) + float(words[-1]) * per_rare
-        return total / ONE / scheme.size + beyond * EXTRA_BITS + scheme.raw_bits
-    words = run_words(scheme, weights)
-    spent = code_lengths(words, scheme.max_length).astype(np.float64) + scheme.detail
-    spent[-1] -= scheme.detail
-    stop = float(weights[1:].sum()) / ONE
-    entries = (1 - (1 - stop) ** (scheme.size << scheme.detail)) / stop
-    return float((words * spent).sum()) / float(words.sum()) / entries + beyond * EXTRA_BITS
 
 
 def _payloads(scheme: WordScheme, tuples: I64) -> U64:

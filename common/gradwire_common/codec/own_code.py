@@ -21,7 +21,7 @@ from gradwire_common.codec.kernels.lengths import pack_halves
 from gradwire_common.codec.kernels.quantize import INFINITY_BITS, largest_bits, symbols_of
 from gradwire_common.codec.kernels.segments import N_STREAMS, quarter
 from gradwire_common.codec.quantizers import Minifloat, Quantizer, Uniform
-from gradwire_common.codec.schemes import MAX_LENGTH, run_schemes, tuple_schemes
+from gradwire_common.codec.schemes import CLASSES_AND_REACH, DETAILS, MAX_LENGTH, run_schemes, tuple_schemes
 from gradwire_common.codec.words import MAX_BUCKETS, ONE, RUNS, TUPLES, WordScheme, rounded_weights, tuple_words
 from gradwire_common.errors import NonFiniteError, UsageError
 
@@ -193,15 +193,15 @@ def _candidates(quantizer: Quantizer, scheme: WordScheme, sample: Sample) -> Ite
     reach = np.searchsorted(np.cumsum(sample.signed), sample.n * (1 - 2.0**-10))
     n = min(int(reach) | 1, FEW_BUCKETS[0])
     if zero > 0.3:
-        yield from run_schemes(indices, zero, min(n, 63))[:5:2]
+        yield from run_schemes(indices, zero, min(n, 63), CLASSES_AND_REACH[:5:2])
         if sample.whole:
             yield WordScheme(RUNS, *indices, 0, min(n, 63), 2, 0, MAX_LENGTH)
     if zero < 0.9:
         for n_coded in dict.fromkeys(min(n, most) for most in FEW_BUCKETS):
-            yield from tuple_schemes(indices, 0, n_coded, 0)[: 3 if n_coded < 64 else 1 : 2]
+            yield from tuple_schemes(indices, 0, n_coded, 0, DETAILS[:1])[: 2 if n_coded < 64 else 1]
     if zero < 0.5 and isinstance(quantizer, Uniform):
         for raw_bits in (1, 2):
-            yield from tuple_schemes(indices, raw_bits, max(n >> raw_bits, 1) + 1, 0)[:1]
+            yield from tuple_schemes(indices, raw_bits, max(n >> raw_bits, 1) + 1, 0, DETAILS[:1])[:1]
 
 
 def _own_lengths(scheme: WordScheme, quantizer: Quantizer, sample: Sample) -> Lengths:

@@ -4,12 +4,15 @@ decoder.
 The bits that candidates take are computed from their code lengths; the least wins. Another choice changes no format.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from operator import itemgetter
 
 import numpy as np
 
-from gradwire_common.codec.codebooks import BETA_LAST, expected_bits, grid_model, magnitude_weights, n_magnitude_buckets
+from gradwire_common.codec.codebooks import BETA_LAST, grid_model, magnitude_weights, n_magnitude_buckets
+from gradwire_common.codec.costs import ExpectedBits
 from gradwire_common.codec.quantizers import FORMATS
 from gradwire_common.codec.words import MAX_RUN, MAX_WORDS, ONE, RUNS, TUPLES, WordScheme
 from gradwire_common.errors import UsageError
@@ -18,13 +21,19 @@ RARE_BUCKET = ONE >> 15  # a bucket of less weight is not coded
 MOST_BUCKETS = 250
 MOST_BUCKETS_OF_SIZE = (MOST_BUCKETS, 63, 15, 7, 3, 3)  # (n + 1)**size <= MAX_WORDS; odd, for both signs
 FEW_MAGNITUDES = 64
-COARSE_BETA, COARSE_RATIO = 8, 4  # steps of the grid
+COARSE_BETA, COARSE_RATIO = 4, 2  # steps of the grid
 BITS_FOR_TIME = 0.005  # share of the bits that a cycle of decoding is worth ...
 MOST_EXCESS = 0.0088  # ... up to this share above the entropy; what is beyond it weighs EXCESS_WEIGHT times
 EXCESS_WEIGHT = 5.0
 MAX_LENGTH = 12  # bits
-LENGTHS_AND_DETAILS = ((12, 14), (11, 13))  # of tuples; the smaller table decodes a tenth faster
-SEGMENT_BITS = 1 << 17  # predicted bits of a segment: its index costs 0.06 % of that
+LENGTHS = (MAX_LENGTH, 11)  # bits, of tuples' codes; the smaller table decodes a tenth faster
+DETAILS = (
+    14,
+    13,
+    12,
+)  # of tuples; with more words than these, the limit to their codes' length costs more than it gains
+CLASSES_AND_REACH = ((8, 0.75), (8, 1.5), (8, 3.0), (16, 1.5), (32, 1.5), (4, 1.5))  # of runs; reach in mean runs
+SEGMENT_BITS = 3 << 16  # predicted bits of a segment: its index costs 0.04 % of that
 SEGMENT_QUANTUM = 256  # entries
 MAX_SEGMENT_ENTRIES = 1 << 22
 
@@ -36,24 +45,35 @@ def choose_scheme(kind: str, beta_index: int, ratio_index: int) -> tuple[WordSch
     """
     beta_near = min((beta_index + COARSE_BETA // 2) // COARSE_BETA * COARSE_BETA, BETA_LAST)
     ratio_near = (ratio_index + COARSE_RATIO // 2) // COARSE_RATIO * COARSE_RATIO
-    scheme, segment = _choose(kind, beta_near, ratio_near)
+    scheme, segment = chosen(kind, beta_near, ratio_near)
     return replace(scheme, beta_index=beta_index, ratio_index=ratio_index), segment
 
 
 @lru_cache(maxsize=4096)
-def _choose(kind: str, beta_index: int, ratio_index: int) -> tuple[WordScheme, int]:
+def chosen(kind: str, beta_index: int, ratio_index: int) -> tuple[WordScheme, int]:
     """Return the scheme of least cost, and the entries of a segment."""
     best, best_bits, least = None, 0.0, np.inf
-    entropy = _entropy(kind, beta_index, ratio_index)
+    enough = (1 + MOST_EXCESS) * _entropy(kind, beta_index, ratio_index)
+    zero = int(magnitude_weights(kind, 0, beta_index, ratio_index, 1)[0]) / ONE
+
+    def cost(scheme: WordScheme, max_length: int, bits: float) -> float:
+        time = _decoding_time(scheme, max_length, bits, zero)
+        return bits * (1 + BITS_FOR_TIME * time) + EXCESS_WEIGHT * max(bits - enough, 0)
+
+    trials = []
     for scheme in _candidates(kind, beta_index, ratio_index):
-        try:
-            bits = expected_bits(kind, scheme)
-        except UsageError:  # more words than codes
+        expected = ExpectedBits(kind, scheme)
+        for max_length in LENGTHS if scheme.coding == TUPLES else LENGTHS[:1]:
+            trials.append((cost(scheme, max_length, expected.least), max_length, scheme, expected))
+    for bound, max_length, scheme, expected in sorted(trials, key=itemgetter(0)):
+        if bound >= least:
+            break
+        if cost(scheme, max_length, expected.unlimited) >= least:
             continue
-        cost = bits * (1 + BITS_FOR_TIME * _decoding_time(scheme, bits, kind))
-        cost += EXCESS_WEIGHT * max(bits - (1 + MOST_EXCESS) * entropy, 0)
-        if cost < least:
-            best, best_bits, least = scheme, bits, cost
+        bits = expected.bits(max_length)
+        if cost(scheme, max_length, bits) < least:
+            best, best_bits = replace(scheme, max_length=max_length), bits
+            least = cost(scheme, max_length, bits)
     if best is None:
         raise UsageError(f"no words for {kind}, beta index {beta_index}, ratio index {ratio_index}")
     entries = int(SEGMENT_BITS / max(best_bits, SEGMENT_BITS / MAX_SEGMENT_ENTRIES))
@@ -70,13 +90,12 @@ def _entropy(kind: str, beta_index: int, ratio_index: int) -> float:
     return float(-(weights * np.log2(weights)).sum() + weights[1:].sum())
 
 
-def _decoding_time(scheme: WordScheme, bits: float, kind: str) -> float:
-    """Rough cycles an entry."""
+def _decoding_time(scheme: WordScheme, max_length: int, bits: float, zero: float) -> float:
+    """Rough cycles an entry, of which a share `zero` is zero."""
     if scheme.coding == TUPLES:
-        return (0.28 if scheme.max_length < 12 else 0.33) * (bits - scheme.raw_bits) + (
+        return (0.28 if max_length < MAX_LENGTH else 0.33) * (bits - scheme.raw_bits) + (
             0.25 if scheme.raw_bits else 0.0
         )
-    zero = int(magnitude_weights(kind, 0, scheme.beta_index, scheme.ratio_index, 1)[0]) / ONE
     return 10 * (1 - zero)
 
 
@@ -107,40 +126,43 @@ def _candidates(kind: str, beta_index: int, ratio_index: int) -> list[WordScheme
                 found += tuple_schemes(indices, raw_bits, n, first)
         return found
     reach = float(model.quantile(1 - 2.0**-16))  # steps
-    widths = 0
     for raw_bits in range(9):
         width = 1 << max(raw_bits - 1, 0)
         n = int(reach / width) + 1 if raw_bits else 2 * int(reach + 0.5) + 1
-        if n <= MOST_BUCKETS or raw_bits == 8:
+        if n <= MOST_BUCKETS << 2 * (raw_bits == 0) or raw_bits == 8:
             found += tuple_schemes(indices, raw_bits, min(max(n, 2), MOST_BUCKETS), 0)
-            widths += 1
-            if widths == 3:
-                break
+        if n <= MOST_BUCKETS >> (raw_bits > 0):
+            break
     return found
 
 
-def tuple_schemes(indices: tuple[int, int], raw_bits: int, n: int, origin: int) -> list[WordScheme]:
-    """Tuples of one to six buckets, of as many of the `n` as the encoder's table has room for."""
+def tuple_schemes(
+    indices: tuple[int, int], raw_bits: int, n: int, origin: int, details: Sequence[int] = DETAILS
+) -> list[WordScheme]:
+    """Tuples of one to six buckets, of as many of the `n` as the encoder's table has room for, with the longest
+    codes.
+    """
     found = []
     for size, most in enumerate(MOST_BUCKETS_OF_SIZE, start=1):
         n_coded = min(n, most)
         if size == 1 or (2 * n_coded > n and n > 1):
-            for max_length, detail in LENGTHS_AND_DETAILS if size < 4 else LENGTHS_AND_DETAILS[:1]:
-                found.append(WordScheme(TUPLES, *indices, raw_bits, n_coded, size, detail, max_length, origin))
+            for detail in details:
+                found.append(WordScheme(TUPLES, *indices, raw_bits, n_coded, size, detail, MAX_LENGTH, origin))
     return found
 
 
-def run_schemes(indices: tuple[int, int], zero: float, n: int) -> list[WordScheme]:
-    """Runs in classes a fraction of the mean run wide, for a share `zero` of zeros and `n` buckets."""
+def run_schemes(
+    indices: tuple[int, int], zero: float, n: int, classes_and_reach: Sequence[tuple[int, float]] = CLASSES_AND_REACH
+) -> list[WordScheme]:
+    """Runs in classes that together reach some times the mean run, for a share `zero` of zeros and `n` buckets."""
     n_buckets = min(max(n, 2), MOST_BUCKETS)
     mean = 1 / max(1 - zero, 2.0**-13)
     found = []
-    for classes in (8, 16, 32):
-        for reach in (0.75, 1.5, 3.0) if classes == 8 else (1.5,):
-            detail = min(max(0, round(float(np.log2(mean * reach / classes)))), 8)
-            size = min(classes, MAX_RUN >> detail)
-            if size * n_buckets < MAX_WORDS // 4:
-                found.append(WordScheme(RUNS, *indices, 0, n_buckets, size, detail, MAX_LENGTH))
+    for classes, reach in classes_and_reach:
+        detail = min(max(0, round(float(np.log2(mean * reach / classes)))), 8)
+        size = min(classes, MAX_RUN >> detail)
+        if size * n_buckets < MAX_WORDS // 4:
+            found.append(WordScheme(RUNS, *indices, 0, n_buckets, size, detail, MAX_LENGTH))
     return list(dict.fromkeys(found))
 
 

@@ -129,17 +129,14 @@ def run_words(scheme: WordScheme, buckets: U64) -> U64:
         scheme: With coding RUNS.
         buckets: (n_buckets + 1,) weights; the first is that of zero and not looked at, the last that of all rare ones.
     """
-    bits = np.uint64(WEIGHT_BITS)
     ends = np.maximum(buckets[1:], np.uint64(1))
-    zero = max(ONE - int(ends.sum()), 1)
-    shares = (ends << bits) // np.uint64(int(ends.sum()))
-    stay = zero
+    shares = (ends << np.uint64(WEIGHT_BITS)) // ends.sum()
+    stay = max(ONE - int(ends.sum()), 1)
     for _ in range(scheme.detail):
         stay = stay * stay >> WEIGHT_BITS
-    weights, reach = [], ONE
+    stops, reach = [], ONE
     for _ in range(scheme.size):
-        stop = np.uint64(reach * (ONE - stay) >> WEIGHT_BITS)
-        weights.append(np.maximum(stop * shares >> bits, np.uint64(1)))
+        stops.append(reach * (ONE - stay) >> WEIGHT_BITS)
         reach = reach * stay >> WEIGHT_BITS
-    weights.append(np.array([max(reach, 1)], np.uint64))
-    return np.concatenate(weights)
+    weights = np.array(stops, np.uint64)[:, None] * shares >> np.uint64(WEIGHT_BITS)
+    return np.append(np.maximum(weights, np.uint64(1)).ravel(), np.uint64(max(reach, 1)))

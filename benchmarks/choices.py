@@ -1,0 +1,41 @@
+"""How long a codebook takes that nobody has asked for yet: choosing its scheme, and building it."""
+
+import time
+from statistics import median
+from typing import Any
+
+from gradwire_common.codec import codebooks, schemes
+from gradwire_common.codec.codebooks import grid_indices, model_codebook
+from gradwire_common.codec.frames import unit_of
+from gradwire_common.codec.gennorm import GenNorm
+from gradwire_common.codec.quantizers import QUANTIZER_NAMES, Quantizer, Uniform, build_quantizer
+from gradwire_common.codec.rate_model import ratio_for_bits
+from rates import RATES
+from workloads import BETAS
+
+CACHES = (codebooks.magnitude_weights, codebooks.layout_weights, codebooks.model_codebook, schemes.chosen)
+
+
+def measure_choices(rounds: int) -> dict[str, Any]:
+    """Time every quantiser at every shape and rate, the best of `rounds` each; print and return milliseconds."""
+    cases: list[tuple[GenNorm, Quantizer]] = []
+    for beta in BETAS:
+        model = GenNorm(beta, 1.0)
+        cases += [(model, build_quantizer(name, model, 0.5)) for name in QUANTIZER_NAMES if name != "uniform"]
+        cases += [(model, Uniform(float(ratio_for_bits(beta, bits)))) for bits in RATES]
+    times = [min(choose_and_build(model, quantizer) for _ in range(rounds)) for model, quantizer in cases]
+    row = {"median_ms": 1e3 * median(times), "worst_ms": 1e3 * max(times)}
+    print(
+        f"\na codebook from nothing: median {row['median_ms']:.2f} ms, worst {row['worst_ms']:.2f} ms of {len(times)}"
+    )
+    return row
+
+
+def choose_and_build(model: GenNorm, quantizer: Quantizer) -> float:
+    """Return the seconds from a fit to tables, with every cache empty."""
+    for cached in CACHES:
+        cached.cache_clear()
+    start = time.perf_counter()
+    scheme, _ = schemes.choose_scheme(quantizer.name, *grid_indices(model, unit_of(quantizer)))
+    model_codebook(quantizer.name, scheme)
+    return time.perf_counter() - start

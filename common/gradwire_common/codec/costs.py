@@ -1,0 +1,60 @@
+"""The bits that a scheme's code takes on its own model, without building its codebook."""
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from gradwire_common.codec.codebooks import bucket_weights
+from gradwire_common.codec.kernels import costs
+from gradwire_common.codec.words import MAX_WORDS, ONE, TUPLES, WordScheme, run_words
+
+U64 = npt.NDArray[np.uint64]
+
+EXTRA_BITS = 10.0  # rough cost of saying which bucket beyond the coded ones it is
+
+
+class ExpectedBits:
+    """Bits an entry of a scheme's code on its own model, raw bits included.
+
+    Attributes:
+        least: What no code of the scheme's words goes below, whatever its longest code.
+    """
+
+    def __init__(self, kind: str, scheme: WordScheme):
+        weights = bucket_weights(kind, scheme)
+        if scheme.coding == TUPLES:
+            words, rare = np.empty(2 * MAX_WORDS, np.uint64), np.empty(weights.size, np.uint64)
+            descending = np.append(np.sort(weights[:-1])[::-1], weights[-1])
+            n = costs.keep_tuples(descending, scheme.size, max(ONE >> scheme.detail, 1), words, rare)
+            self._words, self._rare = words[:n], rare
+            self._rare_words = scheme.size * float(words[n - 1]) / float(rare.sum())  # a unit of the rare list's sum
+            self._entries, self._fixed = float(ONE * scheme.size), float(scheme.raw_bits)
+        else:
+            self._words, self._rare, self._rare_words = run_words(scheme, weights), weights[:0], 0.0
+            stop, total = float(np.maximum(weights[1:], 1).sum()) / ONE, float(self._words.sum())
+            self._entries = total * (1 - (1 - stop) ** (scheme.size << scheme.detail)) / stop
+            self._fixed = scheme.detail * (1 - float(self._words[-1]) / total) * total / self._entries
+        self._fixed += float(weights[-1]) / ONE * EXTRA_BITS
+        self.least = self._bits(costs.entropy_sum(self._words), costs.entropy_sum(self._rare))
+
+    @cached_property
+    def unlimited(self) -> float:
+        """The bits with Huffman's code, however long."""
+        return self._bits(costs.huffman_sum(self._ascending), costs.huffman_sum(self._ascending_rare))
+
+    def bits(self, max_length: int) -> float:
+        """Return the bits with codes of at most `max_length` bits, inf where words are more than codes."""
+        words = costs.limited_sum(self._ascending, max_length)
+        return self._bits(words, costs.limited_sum(self._ascending_rare, max_length))
+
+    @cached_property
+    def _ascending(self) -> U64:
+        return np.sort(self._words)
+
+    @cached_property
+    def _ascending_rare(self) -> U64:
+        return np.sort(self._rare)
+
+    def _bits(self, words: float, rare: float) -> float:
+        return (words + self._rare_words * rare) / self._entries + self._fixed
