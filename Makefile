@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint stubs format bench-codec bench-link bench-load study-one-bit fuzz chaos clean
+.PHONY: help demo test test-long lint stubs format bench-codec bench-link bench-load bench-round study-one-bit fuzz chaos clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -56,6 +56,14 @@ bench-link: $(VENV)/.installed-bench  ## measure limits and budgets at the socke
 bench-load: $(VENV)/.installed  ## measure one server under up to 1,000 workers; ARGS="--workers 10 1000 --json FILE --plot FILE"
 	$(BIN)/python benchmarks/bench_load.py $(ARGS)
 
+$(VENV)-flower/.installed:
+	$(PYTHON) -m venv $(VENV)-flower
+	$(VENV)-flower/bin/pip install --quiet flwr==1.27.0
+	@touch $@
+
+bench-round: $(VENV)/.installed-bench $(VENV)-flower/.installed  ## measure rounds beside Flower's; ARGS="--quick --json FILE"
+	$(BIN)/python benchmarks/bench_round.py --flower $(VENV)-flower/bin/python $(ARGS)
+
 study-one-bit: $(VENV)/.installed  ## accuracy of ResNet-20 at 1 bit beside float32, 3 seeds; DATA=CIFAR-10
 	$(BIN)/python benchmarks/study_accuracy.py benchmarks/studies/cifar10_one_bit.toml $(if $(DATA),--data $(DATA)) $(ARGS)
 
@@ -66,4 +74,4 @@ chaos: $(VENV)/.installed-test  ## kill and cut runs at random; ARGS="--server N
 	PYTHONPATH=tests $(BIN)/python tests/end_to_end/chaos.py $(ARGS)
 
 clean:  ## remove what the other targets made, the runs excepted
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-flower .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -15,6 +15,8 @@ from gradwire.links.profile import Link
 MAX_READ = 64 << 10  # bytes read at once where no rate says less
 SECONDS_PER_READ = 0.005  # of the link's time that one read may take: keeps the emulated link smooth
 MIN_READ = 1448  # bytes; the payload of one Ethernet packet
+IDLE_SECONDS = 0.001  # a shorter wait for the sender's next bytes is the forwarder's own, not idleness of the link
+LATE_SECONDS = 0.02  # that the forwarder may wake up late without the link losing them
 UNPACED_IN_FLIGHT = 4 << 20  # bytes under way at once where only a delay is emulated
 
 
@@ -158,7 +160,7 @@ async def _pump(
         maxsize=0 if rate else max(1, UNPACED_IN_FLIGHT // read_size)
     )
     deliveries = asyncio.create_task(_deliver(arrivals, writer)) if delay else None
-    link_free_at = 0.0
+    link_free_at = asked = time.monotonic()
     try:
         while data := await reader.read(read_size):
             now = time.monotonic()
@@ -167,13 +169,15 @@ async def _pump(
             if cut_after is not None and passage.total >= cut_after:
                 raise ConnectionResetError
             if rate:
-                link_free_at = max(now, link_free_at) + len(data) / rate
+                late = 0.0 if now - asked > IDLE_SECONDS else LATE_SECONDS
+                link_free_at = max(now - late, link_free_at) + len(data) / rate
                 await asyncio.sleep(link_free_at - now)
             if deliveries is None:
                 writer.write(data)
                 await writer.drain()
             else:
                 await arrivals.put((time.monotonic() + delay, data))
+            asked = time.monotonic()
         if deliveries is not None:
             await arrivals.put((0.0, b""))
             await deliveries

@@ -1,0 +1,120 @@
+"""The parts of a round, each timed alone in one process and one thread: what a round would take one after the other."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from statistics import median
+
+import numpy as np
+import torch
+
+from gradwire_common.manifest import Layout, Manifest
+from gradwire_common.method import FLOAT32, Method
+from gradwire_common.update import EncodeReport, UpdateEncoder
+from gradwire_common.warming import warm_kernels
+from gradwire_server.optimizer import OptimizerSettings
+from gradwire_server.staging import Push
+from gradwire_server.training import Training
+from gradwire_worker.gradients import FlatModel, manifest_of
+from gradwire_worker.replica import Replica, Update, UpdateKind
+from gradwire_worker.residual import ResidualMemory
+from gradwire_worker.tasks.synthetic import Synthetic
+
+REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Seconds of a round's work, the link's excepted.
+
+    Attributes:
+        compute: of a worker: forward and backward pass, gradients to one vector, residual added.
+        encode: of a worker's push.
+        decode: of all workers' pushes: checking and adding them up.
+        step: mean, optimizer, check of the weights.
+        encode_down: of the change of the replica, which takes it in.
+        decode_down: of a worker: applying it, digest, new weights into the model.
+    """
+
+    compute: float
+    encode: float
+    decode: float
+    step: float
+    encode_down: float
+    decode_down: float
+
+    @property
+    def total(self) -> float:
+        """Sum of all."""
+        return sum(getattr(self, field.name) for field in fields(self))
+
+
+def time_parts(method: Method, n_workers: int, parameters: int) -> Parts:
+    """Do several rounds in this process; return the median of each part."""
+    warm_kernels()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    task = Synthetic(parameters)
+    model = task.model()
+    manifest = manifest_of(model)
+    bench = _Round(task, model, manifest, method, n_workers)
+    rounds = [bench.run(version) for version in range(1, REPEATS + 2)][1:]
+    return Parts(*(median(getattr(each, field.name) for each in rounds) for field in fields(Parts)))
+
+
+class _Round:
+    def __init__(self, task: Synthetic, model: torch.nn.Module, manifest: Manifest, method: Method, n_workers: int):
+        self._task, self._model, self._n_workers = task, model, n_workers
+        self._flat = FlatModel(model, manifest)
+        layout: Layout = manifest.layout
+        self._layout = layout
+        self._u = np.zeros(layout.n_parameters, np.float32)
+        self._memory = ResidualMemory(np.zeros(layout.n_parameters, np.float32), method.gamma)
+        self._encoder = UpdateEncoder(layout, method)
+        downlink = FLOAT32 if method.exact else method.model_copy(update={"gamma": 1.0})
+        self._training = Training(manifest, OptimizerSettings(lr=0.1), downlink)
+        weights = self._flat.read_weights()
+        self._training.weights.values[:] = weights
+        self._training.weights.replica[:] = weights[: layout.n_parameters]
+        self._replica = Replica(layout)
+        self._replica.set(weights, 0)
+
+    def run(self, version: int) -> Parts:
+        times: list[float] = []
+
+        def timed(work: Callable[[], object]) -> None:
+            began = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - began)
+
+        frames: list[bytes] = []
+        training = self._training
+        timed(self._compute)
+        timed(lambda: frames.extend(self._encoder.encode(self._u, self._memory.values, report=EncodeReport())))
+        data = memoryview(b"".join(frames))
+
+        def decode() -> None:
+            for _ in range(self._n_workers):
+                training.add(Push(data, 1, False, training.check(data, False)))
+
+        timed(decode)
+        updates = []
+        timed(lambda: updates.append(training.commit(version, 0.0)))
+        spent = training.take_times()
+        times[-1:] = [spent.step, spent.encode]
+        update = updates[0]
+        joined = b"".join(update.frames)
+        kind = UpdateKind.WEIGHTS if training.weights.exact else UpdateKind.CHANGE
+
+        def apply() -> None:
+            self._replica.apply(Update(version, kind, False, joined, update.digest))
+            self._flat.load(self._replica.values)
+
+        timed(apply)
+        return Parts(*times)
+
+    def _compute(self) -> None:
+        self._model.zero_grad()
+        self._task.loss(self._model, (torch.tensor(1.0),)).backward()  # type: ignore[no-untyped-call]
+        self._flat.read_gradients(self._u)
+        self._memory.add_to(self._u)
