@@ -70,7 +70,7 @@ study-one-bit: $(VENV)/.installed  ## accuracy of ResNet-20 at 1 bit beside floa
 fuzz: $(VENV)/.installed  ## damage frames for an hour, or ARGS="--seconds S --frames N --seed N"
 	$(BIN)/python benchmarks/fuzz_codec.py $(ARGS)
 
-chaos: $(VENV)/.installed-test  ## kill and cut runs at random; ARGS="--server N --worker N --link N --json FILE"
+chaos: $(VENV)/.installed-test  ## kill, cut and starve runs at random; ARGS="--server N --worker N --link N ... --json FILE"
 	PYTHONPATH=tests $(BIN)/python tests/end_to_end/chaos.py $(ARGS)
 
 clean:  ## remove what the other targets made, the runs excepted

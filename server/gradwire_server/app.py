@@ -5,8 +5,9 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,7 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from gradwire_common.channel import SERVER_OPTIONS, window
 from gradwire_common.config import Config
-from gradwire_common.errors import ConfigError
+from gradwire_common.errors import ConfigError, UnavailableError
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_common.warming import warm_kernels
@@ -45,6 +46,7 @@ def serve(config: Config, *, ready: Callable[[int], None] | None = None) -> None
 
     Raises:
         ConfigError: settings that cannot work, or an address that cannot be listened on.
+        UnavailableError: the disk is full, or cannot be written for another reason.
         GradwireError: the run failed.
     """
 
@@ -79,14 +81,16 @@ async def serve_run(
     check_address(config.listen)
     await asyncio.to_thread(warm_kernels)
     folder = config.runs / config.name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.toml").write_text(config.to_toml())
     keeper = Keeper(folder / STATE, config.checkpoint_every, config.checkpoints) if config.checkpoint_every else None
-    records = Records(folder / METRICS, resume=config.resume)
+    with _writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.toml").write_text(config.to_toml())
+        records = Records(folder / METRICS, resume=config.resume)
     try:
         run = Run(settings, records, keeper)
         if config.resume:
-            await run.resume()
+            with _writing_to(folder):
+                await run.resume()
         async with _exporting(config, run), _listening(config, run) as port:
             if ready is not None:
                 ready(port)
@@ -99,7 +103,17 @@ async def serve_run(
         raise run.failure
     if run.rounds.version is not None:
         training = run.collector.training
-        await asyncio.to_thread(training.weights.save, folder / "weights.safetensors", training.manifest)
+        with _writing_to(folder):
+            await asyncio.to_thread(training.weights.save, folder / "weights.safetensors", training.manifest)
+
+
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Turn what a full or broken disk answers into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UnavailableError(f"the server cannot write to {folder}: {error}; want room there") from error
 
 
 async def _until_over(run: Run, stopped: asyncio.Event, grace: float, drain: float) -> None:

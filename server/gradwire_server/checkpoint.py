@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from gradwire_common.errors import CheckpointError
-from gradwire_server.files import PARTIAL, write_durably
+from gradwire_server.files import PARTIAL, save_tensors, write_durably, write_text
 
 log = logging.getLogger("gradwire.server")
 
@@ -45,7 +45,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> int:
         OSError: it could not be written; those that were there are as before.
     """
     path = tensors_path(folder, checkpoint.version)
-    write_durably(path, lambda partial: _save_tensors(dict(checkpoint.tensors), partial))
+    write_durably(path, lambda partial: save_tensors(checkpoint.tensors, partial))
     body = {
         "format": FORMAT,
         "version": checkpoint.version,
@@ -54,7 +54,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> int:
         "meta": dict(checkpoint.meta),
     }
     manifest = json.dumps({"sha256": _sha256(body), "checkpoint": body}, indent=1)
-    write_durably(manifest_path(folder, checkpoint.version), lambda partial: _write_text(partial, manifest))
+    write_durably(manifest_path(folder, checkpoint.version), lambda partial: write_text(partial, manifest))
     return path.stat().st_size
 
 
@@ -128,17 +128,6 @@ def manifest_path(folder: Path, version: int) -> Path:
 def tensors_path(folder: Path, version: int) -> Path:
     """Return where the tensors of a checkpoint are."""
     return folder / f"checkpoint-{version:010d}.safetensors"
-
-
-def _save_tensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    try:
-        save_file(tensors, path)
-    except SafetensorError as error:  # a full disk, among others
-        raise OSError(str(error)) from error
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)
 
 
 def _sha256(body: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from gradwire_common.manifest import Layout, Manifest
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.broadcast import Update
 from gradwire_server.checkpoint import Checkpoint
-from gradwire_server.contribution import Contribution, commit_record, push_record
+from gradwire_server.contribution import Contribution, commit_record, push_record, text_of
 from gradwire_server.deadlines import Deadlines
 from gradwire_server.keeper import Keeper
 from gradwire_server.replay import Replayed, replay
@@ -178,10 +178,13 @@ class Collector:
             await self._keeper.close(await self._state(self._rounds.version or 0) if known else None)
         self._pool.shutdown()
 
-    async def _state(self, version: int) -> Checkpoint:
-        """Return a copy of all that the run depends on; between rounds."""
+    async def _state(self, version: int, closing: pb.RoundRecord | None = None) -> Checkpoint:
+        """Return a copy of all that the run depends on; between rounds, or once all of the `closing` one is done."""
         tensors, meta = await self._in_thread(self.training.state)
-        return Checkpoint(version, tensors, {**self._describe(), "training": meta})
+        described = self._describe()
+        if closing is not None:
+            described["records"].append(text_of(closing))
+        return Checkpoint(version, tensors, {**described, "training": meta})
 
     async def _until_stirred(self) -> None:
         """Wait until something happened that may let the round go on, the passing of its deadline included."""
@@ -225,7 +228,7 @@ class Collector:
         if self._keeper is not None:
             await self._keeper.commit(commit_record(record, pushes))
             if self._keeper.wants_checkpoint(update.version):
-                await self._keeper.checkpoint(await self._state(update.version))
+                await self._keeper.checkpoint(await self._state(update.version, record))
         self._rounds.commit()
         self._committed(update, record)
 

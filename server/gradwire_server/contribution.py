@@ -59,11 +59,16 @@ def commit_record(record: pb.RoundRecord, pushes: Iterable[tuple[int, Contributi
     meta = {
         "round": record.round,
         "pushes": [[slot, each.worker, each.push.digest] for slot, each in pushes],
-        "record": base64.b64encode(record.SerializeToString()).decode(),
+        "record": text_of(record),
     }
     return Record(Kind.COMMIT, meta)
 
 
-def round_record_of(record: Record) -> pb.RoundRecord:
-    """Return the record of the round that a commit tells of."""
-    return pb.RoundRecord.FromString(base64.b64decode(record.meta["record"]))
+def text_of(record: pb.RoundRecord) -> str:
+    """Return the record of a round as JSON can hold it."""
+    return base64.b64encode(record.SerializeToString()).decode()
+
+
+def round_record_of(text: str) -> pb.RoundRecord:
+    """Return the record that `text_of` made a text of."""
+    return pb.RoundRecord.FromString(base64.b64decode(text))

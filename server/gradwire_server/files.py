@@ -1,8 +1,12 @@
 """Files that are there wholly or not at all, whatever happens to the machine while they are written."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 PARTIAL = ".partial"
 
@@ -23,6 +27,19 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors as safetensors. Raises OSError where that fails."""
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:  # a full disk, among others
+        raise OSError(str(error)) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text. Raises OSError where that fails."""
+    path.write_text(text)
 
 
 def sync_folder(folder: Path) -> None:

@@ -59,8 +59,13 @@ class Segment:
         self.path = path
         self._file = path.open("wb", buffering=0)
         self.length = 0
-        self._write([_START.pack(MAGIC, version)])
-        sync_folder(path.parent)
+        try:
+            self._write([_START.pack(MAGIC, version)])
+            sync_folder(path.parent)
+        except OSError:
+            self._file.close()
+            path.unlink()
+            raise
 
     @classmethod
     def reopen(cls, path: Path, length: int) -> "Segment":

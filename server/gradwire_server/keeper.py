@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,6 +50,7 @@ class Keeper:
         self._queue: list[tuple[Record, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[None] | None = None
+        self._giving_up = asyncio.Event()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="gradwire-disk")
 
     async def begin(self, checkpoint: Checkpoint) -> None:
@@ -83,14 +85,25 @@ class Keeper:
         await written
 
     async def commit(self, record: Record) -> None:
-        """Bring the end of a round to the disk, however long that takes: no version is published before."""
+        """Bring the end of a round to the disk, however long that takes: no version is published before.
+
+        Raises:
+            UnavailableError: it could not be written, and `give_up` was called.
+        """
         while True:
             try:
                 await self.push(record)
                 return
             except UnavailableError as error:
+                if self._giving_up.is_set():
+                    raise
                 log.warning("round %s waits for the disk: %s", record.meta.get("round"), error)
-                await asyncio.sleep(RETRY_SECONDS)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._giving_up.wait(), RETRY_SECONDS)
+
+    def give_up(self) -> None:
+        """Wait no longer for a disk that cannot be written."""
+        self._giving_up.set()
 
     def wants_checkpoint(self, version: int) -> bool:
         """Say whether one is due at `version`."""
@@ -152,10 +165,12 @@ class Keeper:
                 )
                 self._segment_path(number).rename(f"{self._segment_path(number)}{SKIPPED}")
                 continue
-            path, self._began = self._segment_path(number), number
-            reader = Reader(path, number)
+            reader = Reader(self._segment_path(number), number)
             yield from reader
-            length = reader.length
+            if reader.length:
+                path, length, self._began = reader.path, reader.length, number
+            else:
+                reader.path.unlink()  # it was being begun: what followed went on in the one before
         if length:
             self._segment = Segment.reopen(path, length)
         else:

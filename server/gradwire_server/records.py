@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.evaluations import Evaluation
+from gradwire_server.lines import LineFile
 
 MOST_RECORDS_SENT = 1000
 
@@ -28,7 +29,7 @@ class Records:
     """
 
     def __init__(self, path: Path, *, resume: bool = False):
-        self._file = path.open("a+" if resume else "w")
+        self._file = LineFile(path, kept=resume)
         self.n_parameters = 0
         self.rounds: list[pb.RoundRecord] = []
         self.evaluations: list[pb.Evaluation] = []
@@ -75,21 +76,28 @@ class Records:
             self.rounds.append(record)
             self._write("round", record)
 
+    @property
+    def open(self) -> list[pb.RoundRecord]:
+        """The records of committed rounds that are not final yet, oldest first."""
+        return list(self._pending.values())
+
     def resume(self, version: int, replayed: Iterable[pb.RoundRecord]) -> None:
-        """Go on with the book of a run that had got to `version`; `replayed` are its newest rounds, bytes excepted."""
-        self._file.seek(0)
-        lines = [line for line in self._file if line.endswith("\n")]
-        self._file.truncate(0)
-        for line in lines:
+        """Go on with the book of a run that had got to `version`; `replayed` are its newest rounds, bytes excepted.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        kept = []
+        for line in self._file.read():
             entry = json.loads(line)
             kind = entry.pop("kind")
             if kind == "round" and entry["round"] <= version:
                 self.rounds.append(ParseDict(_with_nan(entry), pb.RoundRecord()))
-                self._file.write(line)
+                kept.append(line)
             elif kind == "evaluation" and entry["version"] <= version:
                 self.evaluations.append(ParseDict(_with_nan(entry), pb.Evaluation()))
-                self._file.write(line)
-        self._file.flush()
+                kept.append(line)
+        self._file.replace(kept)
         for record in replayed:
             if record.round >= self._oldest:
                 self.rounds.append(record)
@@ -122,8 +130,7 @@ class Records:
         return 8 * n_bytes / (workers * self.n_parameters) if workers and self.n_parameters else 0.0
 
     def _write(self, kind: str, message: Message) -> None:
-        self._file.write(json.dumps({"kind": kind, **_as_dict(message)}) + "\n")
-        self._file.flush()
+        self._file.add(json.dumps({"kind": kind, **_as_dict(message)}))
 
 
 def _as_dict(message: Message) -> dict[str, Any]:

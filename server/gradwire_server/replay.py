@@ -22,7 +22,7 @@ class Replayed:
     Attributes:
         version: the newest that had been made.
         updates: of the versions after the checkpoint.
-        records: of their rounds.
+        records: of their rounds, and of earlier ones that were not in the book yet at the checkpoint.
         slots: worker -> slot.
         newest: worker -> its newest push that counted in a closed round.
         last_slots: who pushed for the newest version.
@@ -47,6 +47,7 @@ def replay(training: Training, checkpoint: Checkpoint, records_after: Records) -
     meta = checkpoint.meta
     newest = {worker: Counted(round_, digest) for worker, (round_, digest) in meta["newest"].items()}
     now = Replayed(checkpoint.version, dict(meta["slots"]), newest, set(meta["waited_for"]))
+    now.records += map(round_record_of, meta["records"])
     held: dict[tuple[int, str, int], Contribution] = {}  # round, worker, digest
     for record in records_after(checkpoint.version, lambda: now.version):
         if record.kind is Kind.PUSH:
@@ -71,7 +72,7 @@ def _close(training: Training, now: Replayed, commit: Record, held: dict[tuple[i
         training.add(push.push)
         now.newest[worker] = Counted(round_, digest)
         now.last_slots.add(slot)
-    record = round_record_of(commit)
+    record = round_record_of(commit.meta["record"])
     now.updates.append(training.commit(round_, record.loss))
     now.records.append(record)
     now.version = round_

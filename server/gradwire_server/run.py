@@ -24,7 +24,7 @@ from gradwire_server.admission import (
 from gradwire_server.broadcast import Broadcast, Update
 from gradwire_server.checkpoint import Checkpoint
 from gradwire_server.collector import Collector
-from gradwire_server.contribution import Contribution
+from gradwire_server.contribution import Contribution, text_of
 from gradwire_server.evaluations import Evaluations
 from gradwire_server.keeper import Keeper
 from gradwire_server.limiter import Gates, Limiter, described
@@ -231,6 +231,7 @@ class Run:
 
         Raises:
             CheckpointError: what is there cannot be read.
+            OSError: it cannot be gone on with.
             ConfigError: it was made with other settings; names them.
         """
         checkpoint = await asyncio.to_thread(self._keeper.recover) if self._keeper is not None else None
@@ -273,6 +274,7 @@ class Run:
             "manifest": MessageToDict(manifest_to_message(self._manifest), preserving_proto_field_name=True),
             "slots": self.members.slot_of,
             "waited_for": sorted(self.rounds.waited_for),
+            "records": [text_of(record) for record in self.records.open],
             "newest": {worker: [push.round, push.digest] for worker, push in self.rounds.newest.items()},
         }
 
@@ -347,7 +349,9 @@ class Run:
             self.everyone_gone.set()
 
     async def stop(self, reason: str) -> None:
-        """End the run once the round that is being closed, if any, is committed."""
+        """End the run once the round that is being closed, if any, is committed, or cannot be."""
+        if self._keeper is not None:
+            self._keeper.give_up()
         await self.collector.at_rest()
         self.end(reason)
 

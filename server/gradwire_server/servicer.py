@@ -1,6 +1,7 @@
 """The rpcs: each reads its request, calls the run, charges the bytes, and answers."""
 
 import asyncio
+import logging
 from contextlib import aclosing
 from typing import Any
 
@@ -15,6 +16,8 @@ from gradwire_server.rounds import Verdict
 from gradwire_server.run import Run
 from gradwire_server.staging import Staging
 from gradwire_server.status import heartbeat_ms, join_reply, limit_reply, limits, status_reply
+
+log = logging.getLogger("gradwire.server")
 
 _VERDICTS = {
     Verdict.COUNTED: pb.VERDICT_COUNTED,
@@ -56,6 +59,8 @@ class ParameterServer(rpc.ParameterServerServicer):
             verdict = await run.take(member, header, staging.finish(end.length), end, spent + n_bytes)
             length = end.length
         receipt = pb.Receipt(verdict=_VERDICTS[verdict], round=header.round, length=length)
+        if verdict is Verdict.DUPLICATE:
+            log.info("worker %s repeats its push for round %d, which counts already", member.worker_id, header.round)
         if verdict is not Verdict.LATE and header.round:
             receipt.digest = run.rounds.newest[member.worker_id].digest
         self._charge_down(member, receipt, header.round)

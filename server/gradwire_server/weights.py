@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save_file
 
 from gradwire_common.manifest import Layout, Manifest
 from gradwire_common.update import check_finite, decode_update, encode_exact
+from gradwire_server.files import save_tensors, write_durably
 
 F32 = npt.NDArray[np.float32]
 
@@ -52,13 +52,15 @@ class Weights:
         return [*encode_exact(self.replica, self.layout.parameters), *encode_exact(self.values, others)]
 
     def save(self, path: Path, manifest: Manifest) -> None:
-        """Write what the workers hold as safetensors, by the manifest's names, shapes and dtypes."""
+        """Write what the workers hold as safetensors, by the manifest's names, shapes and dtypes.
+
+        Raises:
+            OSError: it cannot be written; what was there is as before.
+        """
         held = self.values.copy()
         held[: self.layout.n_parameters] = self.replica
         tensors = {}
         for spec in manifest.tensors:
             tensor = torch.from_numpy(held[self.layout.slots[spec.name]].reshape(spec.shape))
             tensors[spec.name] = tensor.to(getattr(torch, spec.dtype)).contiguous()
-        partial = path.with_suffix(".partial")
-        save_file(tensors, partial)
-        partial.replace(path)
+        write_durably(path, lambda partial: save_tensors(tensors, partial))

@@ -123,6 +123,16 @@ def test_a_record_that_was_being_written_is_left_out(tmp_path: Path, caplog: pyt
     assert weights(copy) == weights(runs)
 
 
+def test_a_journal_that_was_being_begun_is_left_out_and_the_one_before_goes_on(tmp_path: Path) -> None:
+    runs, copy, second = tmp_path / "runs", tmp_path / "copy", tmp_path / "second"
+    workers, receipt = interrupted(runs, copy, checkpoint_every=100)
+    (copy / "run" / "state" / f"journal-{KILLED_AFTER:010d}").touch()
+    with running_server(config(copy, resume=True, checkpoint_every=100)):
+        shutil.copytree(copy, second)
+    resumed(second, workers, receipt, checkpoint_every=100)
+    assert weights(second) == weights(runs)
+
+
 def test_a_run_that_ended_says_so_when_it_is_resumed(tmp_path: Path) -> None:
     runs, copy = tmp_path / "runs", tmp_path / "copy"
     interrupted(runs, copy)

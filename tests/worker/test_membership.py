@@ -1,5 +1,6 @@
 """Joining, joining late or again, leaving, the end of the run, bad weather."""
 
+import random
 import socket
 from pathlib import Path
 
@@ -177,22 +178,25 @@ def test_a_push_for_a_closed_round_is_kept_whole_for_the_next(tmp_path):
         assert late.last_step.counted
 
 
-def test_a_link_cut_in_a_push_repeats_the_same_bytes(tmp_path):
-    def train(runs: Path, cut_after: int | None) -> dict[str, torch.Tensor]:
+def test_a_link_cut_at_any_byte_repeats_the_same_bytes(tmp_path):
+    """Before, in and after the initial weights and each push, which with all that is around it takes some 22,500."""
+    rounds = 40
+
+    def train(runs: Path, cuts: list[int]) -> dict[str, torch.Tensor]:
         model = perceptron()
-        with (
-            running_server(server_config(runs, rounds=4)) as server,
-            Forwarder(server.address, cut_after=cut_after) as link,
-            RemoteOptimizer(model, link.address, patience=20) as optimizer,
-        ):
-            for i in range(4):
-                step(model, optimizer, seed=i)
-            assert len(link.connections) == 1 + (cut_after is not None)
+        with running_server(server_config(runs, rounds=rounds)) as server, Forwarder(server.address) as link:
+            link.cut_after(cuts[0])
+            with RemoteOptimizer(model, link.address, patience=60) as optimizer:
+                for i, cut in enumerate(cuts[1:]):
+                    link.cut_after(cut)
+                    step(model, optimizer, seed=i)
+            assert len(link.connections) >= sum(cut <= 22_000 for cut in cuts)
         return state_of(model)
 
-    undisturbed = train(tmp_path / "whole", None)
-    assert_same_state(train(tmp_path / "first", 12_000), undisturbed)  # in the initial weights
-    assert_same_state(train(tmp_path / "later", 60_000), undisturbed)  # in a gradient
+    undisturbed = train(tmp_path / "whole", [1 << 40] * (rounds + 1))
+    rng = random.Random(5)
+    cuts = [12_000, 1, 9, 10, 70, 22_000, 22_400, *(rng.randint(1, 22_300) for _ in range(rounds - 6))]
+    assert_same_state(train(tmp_path / "cut", cuts), undisturbed)
 
 
 def test_a_server_that_began_anew_is_not_trained_on(tmp_path):

@@ -1,4 +1,4 @@
-"""A TCP forwarder that behaves like a thin link, counts what passes, and can be cut."""
+"""A TCP forwarder that behaves like a thin link, counts what passes, and can be cut or otherwise disturbed."""
 
 import asyncio
 import contextlib
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from gradwire.links.faults import Faults, LinkCutError
 from gradwire.links.profile import Link
 
 MAX_READ = 64 << 10  # bytes read at once where no rate says less
@@ -48,19 +49,18 @@ class Forwarder:
     A byte is counted when it has been read from its sender. Each connection has the whole rate to itself.
     """
 
-    def __init__(self, target: str, link: Link | None = None, *, cut_after: int | None = None):
+    def __init__(self, target: str, link: Link | None = None):
         """Start forwarding.
 
         Args:
             target: "host:port".
             link: rates and delay; None forwards as fast as it can.
-            cut_after: cut the first connection once this many bytes of it have gone up, and no later one.
         """
         self.connections: list[Connection] = []
         self._host, _, port = target.rpartition(":")
         self._port = int(port)
         self._link = link or Link()
-        self._cut_after = cut_after
+        self._faults = Faults()
         self._writers: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="forwarder", daemon=True)
@@ -86,6 +86,37 @@ class Forwarder:
     def cut(self) -> None:
         """Reset every connection that is open now; later ones are forwarded as before."""
         self._loop.call_soon_threadsafe(self._abort_all)
+
+    def cut_after(self, n_bytes: int) -> None:
+        """Let `n_bytes` more go up, and cut the connection that carries the last of them right after it.
+
+        What reached the target may end anywhere, in the middle of a message too.
+        """
+        self._loop.call_soon_threadsafe(setattr, self._faults, "left", n_bytes)
+
+    def hold(self, seconds: float) -> None:
+        """Let nothing pass either way for so long; nothing is lost."""
+        faults = self._faults
+
+        def begin() -> None:
+            faults.clear.clear()
+            self._loop.call_later(seconds, faults.clear.set)
+
+        self._loop.call_soon_threadsafe(begin)
+
+    def lose_answers(self, seconds: float) -> None:
+        """Let everything go up and nothing come down for so long, and then cut all: what was asked is asked again."""
+        faults = self._faults
+
+        def end() -> None:
+            self._abort_all()
+            faults.deaf = False
+
+        def begin() -> None:
+            faults.deaf = True
+            self._loop.call_later(seconds, end)
+
+        self._loop.call_soon_threadsafe(begin)
 
     def close(self) -> None:
         """Stop listening, reset what is open, and end the thread."""
@@ -119,23 +150,63 @@ class Forwarder:
         connection = Connection()
         self.connections.append(connection)
         self._writers.add(near_writer)
-        cut_after, self._cut_after = self._cut_after, None
         writers = [near_writer]
         try:
             far_reader, far_writer = await asyncio.open_connection(self._host, self._port, limit=MAX_READ)
             writers.append(far_writer)
             self._writers.add(far_writer)
             await asyncio.gather(
-                _pump(near_reader, far_writer, self._link.rate_up, self._link.delay, connection.up, cut_after),
-                _pump(far_reader, near_writer, self._link.rate_down, self._link.delay, connection.down, None),
+                self._pump(near_reader, far_writer, connection.up, up=True),
+                self._pump(far_reader, near_writer, connection.down, up=False),
             )
             for writer in writers:
                 writer.close()
+        except LinkCutError:
+            _reset(near_writer)
+            far_writer.close()
         except (OSError, asyncio.CancelledError):
             for writer in writers:
                 _reset(writer)
         finally:
             self._writers.difference_update(writers)
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passage: Passage, *, up: bool
+    ) -> None:
+        """Carry bytes one way: each read takes its size over the rate to leave, and arrives `delay` later."""
+        rate, delay = self._link.rate_up if up else self._link.rate_down, self._link.delay
+        read_size = MAX_READ if not rate else int(min(max(rate * SECONDS_PER_READ, MIN_READ), MAX_READ))
+        arrivals: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(
+            maxsize=0 if rate else max(1, UNPACED_IN_FLIGHT // read_size)
+        )
+        deliveries = asyncio.create_task(_deliver(arrivals, writer)) if delay else None
+        link_free_at = asked = time.monotonic()
+        try:
+            while data := await reader.read(read_size):
+                passing, cut = await self._faults.allowed(data, up=up)
+                now = time.monotonic()
+                passage.times.append(now)
+                passage.sizes.append(len(passing))
+                if rate:
+                    late = 0.0 if now - asked > IDLE_SECONDS else LATE_SECONDS
+                    link_free_at = max(now - late, link_free_at) + len(passing) / rate
+                    await asyncio.sleep(link_free_at - now)
+                if deliveries is None:
+                    writer.write(passing)
+                    await writer.drain()
+                elif passing:
+                    await arrivals.put((time.monotonic() + delay, passing))
+                if cut:
+                    raise LinkCutError("the link was cut")
+                asked = time.monotonic()
+            if deliveries is not None:
+                await arrivals.put((0.0, b""))
+                await deliveries
+            with contextlib.suppress(OSError):
+                writer.write_eof()
+        finally:
+            if deliveries is not None:
+                deliveries.cancel()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
@@ -144,48 +215,6 @@ def _reset(writer: asyncio.StreamWriter) -> None:
         sock = writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
-
-
-async def _pump(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    rate: float,
-    delay: float,
-    passage: Passage,
-    cut_after: int | None,
-) -> None:
-    """Carry bytes one way: each read takes its size over the rate to leave, and arrives `delay` later."""
-    read_size = MAX_READ if not rate else int(min(max(rate * SECONDS_PER_READ, MIN_READ), MAX_READ))
-    arrivals: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(
-        maxsize=0 if rate else max(1, UNPACED_IN_FLIGHT // read_size)
-    )
-    deliveries = asyncio.create_task(_deliver(arrivals, writer)) if delay else None
-    link_free_at = asked = time.monotonic()
-    try:
-        while data := await reader.read(read_size):
-            now = time.monotonic()
-            passage.times.append(now)
-            passage.sizes.append(len(data))
-            if cut_after is not None and passage.total >= cut_after:
-                raise ConnectionResetError
-            if rate:
-                late = 0.0 if now - asked > IDLE_SECONDS else LATE_SECONDS
-                link_free_at = max(now - late, link_free_at) + len(data) / rate
-                await asyncio.sleep(link_free_at - now)
-            if deliveries is None:
-                writer.write(data)
-                await writer.drain()
-            else:
-                await arrivals.put((time.monotonic() + delay, data))
-            asked = time.monotonic()
-        if deliveries is not None:
-            await arrivals.put((0.0, b""))
-            await deliveries
-        with contextlib.suppress(OSError):
-            writer.write_eof()
-    finally:
-        if deliveries is not None:
-            deliveries.cancel()
 
 
 async def _deliver(arrivals: "asyncio.Queue[tuple[float, bytes]]", writer: asyncio.StreamWriter) -> None:

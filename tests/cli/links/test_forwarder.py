@@ -83,12 +83,54 @@ def test_a_rate_and_a_delay_are_kept(delay):
     assert took < 5 * (len(data) / 1e6 + 2 * delay)
 
 
-def test_a_link_can_be_cut_after_so_many_bytes_and_works_again():
-    data = bytes(300_000)
-    with echo_server() as server, Forwarder(server, cut_after=100_000) as forwarder:
-        with pytest.raises(ConnectionError):
-            exchange_in_turn(forwarder.address, data)
+def test_a_link_is_cut_at_the_very_byte_and_works_again():
+    data = bytes(range(250)) * 1200
+    with echo_server() as server, Forwarder(server) as forwarder:
+        for n_bytes in (1, 9_999, 10_000, 123_457):
+            before = forwarder.total_up()
+            forwarder.cut_after(n_bytes)
+            with pytest.raises(ConnectionError):
+                exchange_in_turn(forwarder.address, data)
+            assert forwarder.total_up() - before == n_bytes
         assert exchange(forwarder.address, data) == data
+
+
+def test_what_went_up_before_a_cut_arrives():
+    heard = bytearray()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        Forwarder(f"127.0.0.1:{listener.getsockname()[1]}") as forwarder,
+    ):
+        forwarder.cut_after(3_333)
+        with connect(forwarder.address) as near:
+            near.sendall(bytes(10_000))
+            with listener.accept()[0] as far:
+                far.settimeout(30)
+                while data := far.recv(65536):
+                    heard += data
+    assert len(heard) == 3_333
+
+
+def test_a_link_that_is_held_loses_nothing():
+    with echo_server() as server, Forwarder(server) as forwarder, connect(forwarder.address) as connection:
+        forwarder.hold(0.3)
+        began = time.monotonic()
+        connection.sendall(b"hello")
+        assert receive(connection, 5) == b"hello"
+        assert time.monotonic() - began > 0.2
+
+
+def test_answers_can_be_lost():
+    """The target has heard it; whoever asked does not know."""
+    with echo_server() as server, Forwarder(server) as forwarder:
+        with connect(forwarder.address) as connection:
+            forwarder.lose_answers(0.5)
+            connection.sendall(b"hello")
+            with pytest.raises(ConnectionError):
+                assert connection.recv(1), "closed, not reset"
+            assert forwarder.total_up() == 5
+            assert forwarder.total_down() == 0
+        assert exchange(forwarder.address, b"again") == b"again"
 
 
 def test_cutting_resets_what_is_open():
