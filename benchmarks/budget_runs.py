@@ -13,8 +13,8 @@ import torch
 from gradwire_common.budget import BudgetEncoder
 from gradwire_common.config import Config
 from gradwire_common.method import QUANTIZER_NAMES, Method
+from gradwire_common.transfer import frames_budget
 from gradwire_common.update import F32, UpdateEncoder
-from gradwire_worker.budget import frames_budget
 from gradwire_worker.gradients import FlatModel, manifest_of
 from gradwire_worker.tasks import load_task
 

@@ -25,6 +25,7 @@ from gradwire_common.codec.quantizers import (
 )
 from gradwire_common.codec.quantizers.minifloat import grid_distortion
 from gradwire_common.codec.rate_model import common_step, distortion, entropy_bits, step_per_tensor
+from gradwire_common.codec.transforms import build_transform
 from gradwire_common.errors import DataError, NonFiniteError, UsageError
 from gradwire_common.method import Method
 
@@ -72,7 +73,7 @@ def inspect_file(file: Path, method: Method, plot: Path) -> None:
 
 
 def read_tensors(file: Path) -> tuple[dict[str, F32], list[str]]:
-    """Return the floating-point tensors of a safetensors file, flat and as float32, and the names of the others.
+    """Return the floating-point tensors of a safetensors file as float32, and the names of the others.
 
     Raises:
         UsageError: if the file cannot be read.
@@ -90,16 +91,18 @@ def read_tensors(file: Path) -> tuple[dict[str, F32], list[str]]:
         if values is None or not values.size:
             passed_over.append(name)
         else:
-            tensors[name] = values
+            tensors[name] = values.reshape(entry["shape"])
     return tensors, passed_over
 
 
 def inspect_tensors(tensors: dict[str, F32], method: Method) -> Iterator[Inspected]:
-    """Fit, quantise and encode each tensor by `method`, whose transform is not applied.
+    """Transform, fit, quantise and encode each tensor by `method`; what is told is told of its coefficients.
 
     Raises:
         NonFiniteError: names the tensor that has entries which are not finite.
     """
+    transform = build_transform(method.transform)
+    tensors = {name: transform.forward(values).reshape(-1) for name, values in tensors.items()}
     models = {}
     for name, values in tensors.items():
         try:
@@ -138,6 +141,7 @@ def nmse(lost: F32, values: F32) -> float:
 def inspection_table(title: str, inspected: list[Inspected], method: Method) -> Table:
     """Return one row a tensor and one for all."""
     how = f"uniform, {method.bits:g} bits an entry" if method.quantizer == "uniform" else method.quantizer
+    how += f", {method.transform}" if method.transform != "none" else ""
     table = Table(
         title=f"{title}, {how}",
         title_justify="left",

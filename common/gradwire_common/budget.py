@@ -27,7 +27,8 @@ class BudgetEncoder:
     """Makes updates of at most so many bytes.
 
     Attributes:
-        overhead: bytes that the last update took, per byte predicted. The next update's bytes depend on it.
+        overhead: bytes that the last update took, per byte predicted. The next update's bytes depend on it, so it
+            belongs in checkpoints.
     """
 
     def __init__(self, encoder: UpdateEncoder):
@@ -76,8 +77,8 @@ class BudgetEncoder:
             if attempt >= HALVE_FROM:
                 bits = _allowed(bits / 2)
         raise ConfigError(
-            f"budget: got {format_size(budget)} for a push whose least is {format_size(size + n_fixed)}, "
-            f"{format_size(n_fixed)} of it for buffers; want a higher rate_up or more transfer_seconds"
+            f"budget: got {format_size(budget)} for an update whose least is {format_size(size + n_fixed)}, "
+            f"{format_size(n_fixed)} of it for buffers; want a higher rate or more transfer_seconds"
         )
 
 

@@ -83,11 +83,10 @@ class CodingSettings(_Section):
         2.0,
         description=f"bits per gradient entry, {BITS_MIN:g} to {BITS_MAX:g}, or auto: what the link allows (uniform)",
     )
-    bits_down: float | None = Field(
+    bits_down: Bits | None = Field(
         None,
-        ge=0.01,
-        le=8.0,
-        description="bits per entry of the broadcast; --bits when not given, 2 where that is auto",
+        description="bits per entry of the broadcast, or auto: what the slowest worker is sent in the wanted seconds; "
+        "--bits when not given, 2 where that is auto",
     )
     allocation: Allocation = Field("common", description="one step size for all tensors, or the same bits for each")
     gamma: float = Field(1.0, ge=0.0, le=1.0, description="decay of the residual memory; 0 switches it off")
@@ -114,7 +113,7 @@ class ServerSettings(_Section):
         "none", description="bytes of a worker under way in one round trip: its chunks, for long fat links"
     )
     lookahead: Size = Field("32 KiB", description="HTTP/2 window of every connection; its lead is up to 4 times that")
-    transfer_seconds: float = Field(1.0, gt=0, description="how long a push may take at the rate limit (bits auto)")
+    transfer_seconds: float = Field(1.0, gt=0, description="how long an update may take at the rate limit (bits auto)")
     heartbeat: float = Field(2.0, gt=0, description="seconds between heartbeats; a worker is dead after three missed")
     metrics_listen: str | None = Field(None, description="HOST:PORT to serve metrics for Prometheus on")
     quorum: Quorum = Field(
@@ -205,7 +204,14 @@ class Config(TaskSettings, WorkerSettings, ServerSettings, CodingSettings, RunSe
         if self.quantizer == "float32":
             return FLOAT32
         bits = self.uplink.bits if self.bits_down is None else self.bits_down
-        return Method(quantizer=self.quantizer, bits=bits, allocation=self.allocation, gamma=1.0, transform="none")
+        return Method(
+            quantizer=self.quantizer,
+            bits=AUTO_BITS_DOWN if bits == AUTO else bits,
+            auto=bits == AUTO and self.quantizer == "uniform",
+            allocation=self.allocation,
+            gamma=1.0,
+            transform="none",
+        )
 
 
 def _read(file: Path) -> dict[str, Any]:

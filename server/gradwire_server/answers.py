@@ -23,6 +23,7 @@ def answers_errors(method: Method) -> Method:
         try:
             return await method(servicer, request, context)
         except GradwireError as error:
+            servicer.failed(method.__name__, error)
             kind = ((ERROR_KEY, type(error).__name__),)
             await context.abort(status_of(error), " ".join(str(error).split()), kind)
         except grpc.aio.AbortError:

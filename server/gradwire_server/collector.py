@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from gradwire_common.errors import GradwireError, ModelMismatchError, UsageError
 from gradwire_common.manifest import Layout, Manifest
+from gradwire_common.transfer import most_useful
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.broadcast import Update
 from gradwire_server.checkpoint import Checkpoint
@@ -41,6 +42,10 @@ class Collector:
         keeper: keeps pushes and versions on the disk; None where nothing is kept.
         describe: tells what of the run belongs in a checkpoint beside the numbers.
         clock: seconds.
+
+    Attributes:
+        deadlines: of rounds.
+        update_budget: tells the bytes of frames that the next update may take (bits_down auto); 0 for no limit.
     """
 
     def __init__(
@@ -66,7 +71,9 @@ class Collector:
         self._pool = ThreadPoolExecutor(thread_name_prefix="gradwire-numbers")
         self._last_commit = self._opened = clock()
         self._opened_round = 0  # the round that began at `_opened`
-        self.deadlines = Deadlines(settings.deadline, settings.limits.share_up(settings.workers))
+        limits, n = settings.limits, settings.workers
+        self.deadlines = Deadlines(settings.deadline, limits.share_up(n), limits.share_down(n))
+        self.update_budget: Callable[[], int] = lambda: 0
 
     @property
     def training(self) -> Training:
@@ -220,7 +227,10 @@ class Collector:
         record = _record(closing.round, [contribution for _, contribution in pushes])
         self._contributions.clear()
         record.learning_rate = training.optimizer.learning_rate
-        update = await self._in_thread(training.commit, closing.round, record.loss)
+        record.budget_down = self._allowed_down(training.layout)
+        update = await self._in_thread(training.commit, closing.round, record.loss, record.budget_down)
+        record.payload_down = update.length
+        self.deadlines.sent(update.length)
         times, now = training.take_times(), self._clock()
         record.server_times.CopyFrom(pb.ServerTimes(decode=times.decode, step=times.step, encode=times.encode))
         record.seconds = now - self._last_commit
@@ -231,6 +241,12 @@ class Collector:
                 await self._keeper.checkpoint(await self._state(update.version, record))
         self._rounds.commit()
         self._committed(update, record)
+
+    def _allowed_down(self, layout: Layout) -> int:
+        """Return the bytes of frames that the next update may take; 0 where it has no budget."""
+        if not self._settings.downlink.auto:
+            return 0
+        return min(self.update_budget(), most_useful(layout.n_parameters, layout.n_buffers))
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
@@ -252,4 +268,5 @@ def _record(round_: int, contributions: list[Contribution]) -> pb.RoundRecord:
         worker_times=pb.StepTimes(**times),
         budget=sum(each.budget for each in contributions),
         spent=sum(each.spent for each in contributions if each.budget),
+        payload_up=sum(len(each.push.data) for each in contributions),
     )

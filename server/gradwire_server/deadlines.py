@@ -15,28 +15,35 @@ class Deadlines:
     """Says after how many seconds the deadline of a round passes. It reads no clock.
 
     An adaptive deadline is median + DEVIATIONS robust standard deviations of the newest arrivals, and at least twice
-    what the largest push takes at the rate limit. So is one of so many seconds: no rate limit makes a worker late.
+    what the newest update and the largest push take at the rate limits. So is one of so many seconds: no rate limit
+    makes a worker late.
 
     Args:
         rule: seconds, ADAPTIVE, or None for no deadline at all.
-        rate: bytes per second that a worker may send; 0 for no limit. It may change.
+        rate, rate_down: bytes per second that a worker may send, is sent; 0 for no limit. They may change.
     """
 
-    def __init__(self, rule: float | str | None, rate: int = 0):
+    def __init__(self, rule: float | str | None, rate: int = 0, rate_down: int = 0):
         self._rule = rule
         self.rate = rate
+        self.rate_down = rate_down
         self._arrivals: deque[float] = deque(maxlen=ARRIVALS)
-        self._largest = 0
+        self._largest = self._update = 0
 
     def arrived(self, seconds: float, n_bytes: int) -> None:
         """Take note of a whole push of `n_bytes`, `seconds` after its round began."""
         self._arrivals.append(seconds)
         self._largest = max(self._largest, n_bytes)
 
+    def sent(self, n_bytes: int) -> None:
+        """Take note of the update with which a round begins."""
+        self._update = n_bytes
+
     @property
     def seconds(self) -> float | None:
         """From the beginning of a round to its deadline; None for none."""
         transfer = 2 * self._largest / self.rate if self.rate else 0.0
+        transfer += 2 * self._update / self.rate_down if self.rate_down else 0.0
         if not isinstance(self._rule, str):
             return None if self._rule is None else max(self._rule, transfer)
         if len(self._arrivals) < LEAST_ARRIVALS:

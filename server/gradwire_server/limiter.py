@@ -1,10 +1,12 @@
 """Every worker's gates, those of all together, and the limits that stand behind them."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 
 from gradwire_common.errors import UsageError
+from gradwire_common.transfer import frames_budget
 from gradwire_common.units import format_size
-from gradwire_server.pacing import Gate, Limits, SharedGate
+from gradwire_server.pacing import Gate, Limits, SharedGate, least_rate
 
 
 @dataclass(slots=True)
@@ -58,8 +60,24 @@ class Limiter:
 
     def least_share_up(self, n_workers: int) -> int:
         """Return the bytes per second left to the slowest worker when `n_workers` all send; 0 for no limit at all."""
-        shares = [limits.share_up(n_workers) for limits in (self.limits, *self._own.values())]
-        return min((share for share in shares if share), default=0)
+        return least_rate(limits.share_up(n_workers) for limits in (self.limits, *self._own.values()))
+
+    def least_share_down(self, n_workers: int) -> int:
+        """Return the bytes per second left to the slowest worker when all of `n_workers` are sent; 0 for no limit."""
+        return least_rate(limits.share_down(n_workers) for limits in (self.limits, *self._own.values()))
+
+    def update_budget(self, worker_ids: Collection[str], n_workers: int, seconds: float) -> int:
+        """Return the bytes of frames that reach the slowest of some workers in `seconds`; 0 where none is limited.
+
+        Args:
+            worker_ids: who is to keep up.
+            n_workers: how many share the limit of all.
+            seconds: that the transfer may take.
+        """
+        everyone = [self.limits_of(worker_id) for worker_id in worker_ids] or [self.limits]
+        limited = [(limits.share_down(n_workers), limits.chunk_bytes) for limits in everyone]
+        budgets = [frames_budget(int(share * seconds), chunk_bytes) for share, chunk_bytes in limited if share]
+        return max(1, min(budgets)) if budgets else 0
 
     def change(self, worker_id: str, changes: dict[str, int]) -> Limits:
         """Change the limits of one worker, or with an empty id those of all; return those that hold now.

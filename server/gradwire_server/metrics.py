@@ -10,8 +10,10 @@ from prometheus_client.registry import Collector
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.rounds import Verdict
 from gradwire_server.run import Run
 from gradwire_server.status import status_reply
+from gradwire_server.tallies import Tallies
 
 SCRAPE_SECONDS = 5.0  # that a scrape may wait for the server's event loop
 BY_WORKER = ("worker", "direction")
@@ -61,7 +63,7 @@ class _RunCollector(Collector):
         rounds = self._run.records.rounds
         status = status_reply(self._run, rounds[-1].round - 1 if rounds else 0)
         seconds = sum(record.seconds for record in rounds)
-        return [*_of_workers(status), *_of_rounds(status, len(rounds), seconds)]
+        return [*_of_workers(status), *_of_rounds(status, len(rounds), seconds), *_of_pushes(self._run.tallies)]
 
 
 def _of_workers(status: pb.StatusReply) -> Iterator[Metric]:
@@ -103,6 +105,28 @@ def _of_rounds(status: pb.StatusReply, n_rounds: int, seconds: float) -> Iterato
     bits.add_metric(["up"], newest.bits_up)
     bits.add_metric(["down"], newest.bits_down)
     yield bits
+    payload = GaugeMetricFamily(
+        "gradwire_payload_bits_per_entry",
+        "Bits of frames per parameter and push or update, newest round.",
+        labels=["direction"],
+    )
+    budget = GaugeMetricFamily(
+        "gradwire_round_budget_bytes",
+        "Bytes that the newest round was allowed where there are budgets: up its pushes, framing included; down the "
+        "frames of its update.",
+        labels=["direction"],
+    )
+    spent = GaugeMetricFamily("gradwire_round_spent_bytes", "What of that budget was spent.", labels=["direction"])
+    pushes = max(newest.contributors * status.parameters, 1)
+    for direction, n_bits, allowed, taken in (
+        ("up", 8 * newest.payload_up / pushes, newest.budget, newest.spent),
+        ("down", 8 * newest.payload_down / max(status.parameters, 1), newest.budget_down, newest.payload_down),
+    ):
+        payload.add_metric([direction], n_bits)
+        if allowed:
+            budget.add_metric([direction], allowed)
+            spent.add_metric([direction], taken)
+    yield from (payload, budget, spent)
     phases = GaugeMetricFamily(
         "gradwire_round_phase_seconds", "Where the newest round's time went.", labels=["where", "phase"]
     )
@@ -110,3 +134,13 @@ def _of_rounds(status: pb.StatusReply, n_rounds: int, seconds: float) -> Iterato
         for field in times.DESCRIPTOR.fields:
             phases.add_metric([where, field.name], getattr(times, field.name))
     yield phases
+
+
+def _of_pushes(tallies: Tallies) -> Iterator[Metric]:
+    late, duplicate = tallies.verdicts[Verdict.LATE], tallies.verdicts[Verdict.DUPLICATE]
+    yield CounterMetricFamily("gradwire_stragglers_dropped", "Pushes that came after their round had closed.", late)
+    yield CounterMetricFamily("gradwire_duplicate_pushes", "Pushes that counted already.", duplicate)
+    damaged = CounterMetricFamily("gradwire_decode_errors", "Pushes that were damaged.", labels=["reason"])
+    for reason, n in sorted(tallies.damaged.items()):
+        damaged.add_metric([reason], n)
+    yield damaged

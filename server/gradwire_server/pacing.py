@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 from gradwire_common.chunks import MAX_CHUNK, MIN_CHUNK, chunk_size
@@ -63,8 +63,11 @@ class Limits:
 
     def share_up(self, n_workers: int) -> int:
         """Return the bytes per second left to a worker when `n_workers` all send; 0 where there is no limit."""
-        rates = (self.rate_up, self.shared_up // max(n_workers, 1))
-        return min((rate for rate in rates if rate), default=0)
+        return least_rate([self.rate_up, self.shared_up // max(n_workers, 1)])
+
+    def share_down(self, n_workers: int) -> int:
+        """Return the bytes per second left to a worker when all of `n_workers` are sent; 0 where there is no limit."""
+        return least_rate([self.rate_down, self.shared_down // max(n_workers, 1)])
 
     @property
     def chunk_bytes(self) -> int:
@@ -72,12 +75,17 @@ class Limits:
         if self.window:
             return max(self.window, MIN_CHUNK)
         rates = (self.rate_up, self.rate_down, self.shared_up, self.shared_down)
-        size = chunk_size(min((rate for rate in rates if rate), default=0))
+        size = chunk_size(least_rate(rates))
         if not self.limited:
             return size
         bursts = [self.burst] * bool(self.rate_up or self.rate_down)
         bursts += [self.burst_shared] * bool(self.shared_up or self.shared_down)
         return min(size, LIMITED_CHUNK, min(bursts) // CHUNKS_IN_BURST - MESSAGE_BYTES)
+
+
+def least_rate(rates: Iterable[int]) -> int:
+    """Return the lowest of `rates`, of which a 0 stands for no limit."""
+    return min((rate for rate in rates if rate), default=0)
 
 
 class SharedGate:

@@ -73,6 +73,6 @@ def _close(training: Training, now: Replayed, commit: Record, held: dict[tuple[i
         now.newest[worker] = Counted(round_, digest)
         now.last_slots.add(slot)
     record = round_record_of(commit.meta["record"])
-    now.updates.append(training.commit(round_, record.loss))
+    now.updates.append(training.commit(round_, record.loss, record.budget_down))
     now.records.append(record)
     now.version = round_

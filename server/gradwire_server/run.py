@@ -35,6 +35,7 @@ from gradwire_server.replay import Replayed
 from gradwire_server.rounds import Phase, Rounds, Verdict
 from gradwire_server.settings import Settings
 from gradwire_server.staging import Push
+from gradwire_server.tallies import Tallies
 
 log = logging.getLogger("gradwire.server")
 
@@ -65,8 +66,10 @@ class Run:
         self.rounds = Rounds(settings.workers, settings.rounds, settings.quorum)
         self.broadcast = Broadcast(RING_BYTES)
         self.limiter = Limiter(settings.limits)
+        self.tallies = Tallies()
         self.evaluations = Evaluations(settings.evaluate_every, settings.rounds)
         self.collector = Collector(settings, self.rounds, self._committed, keeper, self._describe, clock)
+        self.collector.update_budget = self._update_budget
         self.over = asyncio.Event()
         self.everyone_gone = asyncio.Event()
         self.failure: GradwireError | None = None
@@ -103,8 +106,8 @@ class Run:
         """Let the first worker define the run, and the others agree with it."""
         abandoned = self.rounds.version is None and not self.members.alive
         if self._manifest is not None and not abandoned:
+            check_same_settings(self._shared, shared)  # first: another setting often makes another model
             check_same_model(self._manifest, manifest)
-            check_same_settings(self._shared, shared)
             return
         check_dtypes(manifest)
         await self.collector.define(manifest)
@@ -150,9 +153,15 @@ class Run:
     def limit(self, worker_id: str, changes: dict[str, int]) -> Limits:
         """Change limits while the run goes on. Raises as `Limiter.change` does."""
         limits = self.limiter.change(worker_id, changes)
-        self.collector.deadlines.rate = self.limiter.least_share_up(self.settings.workers)
+        deadlines, n = self.collector.deadlines, self.settings.workers
+        deadlines.rate, deadlines.rate_down = self.limiter.least_share_up(n), self.limiter.least_share_down(n)
         log.info("limits of %s are now: %s", f"worker {worker_id}" if worker_id else "all workers", described(limits))
         return limits
+
+    def _update_budget(self) -> int:
+        alive = [member.worker_id for member in self.members.alive]
+        n = max(len(alive), self.settings.workers)
+        return self.limiter.update_budget(alive, n, self.settings.transfer_seconds)
 
     def _gone(self, member: Member, *, dead: bool) -> None:
         self.rounds.dismiss(member.slot, dead=dead)

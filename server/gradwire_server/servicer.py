@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import Any
 
 from gradwire_common.channel import CALL_BYTES, wire_bytes
+from gradwire_common.errors import GradwireError
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_server.answers import answers_errors
@@ -58,6 +59,7 @@ class ParameterServer(rpc.ParameterServerServicer):
                 raise
             verdict = await run.take(member, header, staging.finish(end.length), end, spent + n_bytes)
             length = end.length
+        run.tallies.verdicts[verdict] += 1
         receipt = pb.Receipt(verdict=_VERDICTS[verdict], round=header.round, length=length)
         if verdict is Verdict.DUPLICATE:
             log.info("worker %s repeats its push for round %d, which counts already", member.worker_id, header.round)
@@ -125,6 +127,11 @@ class ParameterServer(rpc.ParameterServerServicer):
         """Change what the token buckets allow."""
         changes = {field.name: value for field, value in request.changes.ListFields()}
         return limit_reply(self._run.limit(request.worker_id, changes))
+
+    def failed(self, call: str, error: GradwireError) -> None:
+        """Take note of a call that is refused with `error`."""
+        if call == "Push":
+            self._run.tallies.refused(error)
 
     async def _send(self, member: Member, update: Update, context: Any) -> None:
         """Send one update, no faster than the worker's bucket allows."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from gradwire_common.channel import LOOKAHEAD_BYTES
-from gradwire_common.config import Config, Unlimited
+from gradwire_common.config import AUTO, Config, Unlimited
+from gradwire_common.errors import ConfigError
 from gradwire_common.method import Method
 from gradwire_common.units import parse_deadline, parse_quorum, parse_rate, parse_size
 from gradwire_server.optimizer import NO_SCHEDULE, OptimizerSettings
@@ -64,6 +65,11 @@ class Settings:
             config.rounds,
         )
         optimizer.check()
+        limits = _limits(config)
+        if config.downlink.auto and not limits.share_down(1):
+            raise ConfigError(
+                f"bits_down: got {AUTO!r} without a rate_down or shared_down, want one, or a number of bits per entry"
+            )
         return cls(
             name=config.name,
             workers=config.workers,
@@ -74,15 +80,7 @@ class Settings:
             optimizer=optimizer,
             uplink=config.uplink,
             downlink=config.downlink,
-            limits=Limits(
-                _rate(config.rate_up),
-                _rate(config.rate_down),
-                parse_size(config.burst),
-                _rate(config.shared_up),
-                _rate(config.shared_down),
-                parse_size(config.burst_shared),
-                0 if config.window == Unlimited else parse_size(config.window),
-            ),
+            limits=limits,
             lookahead=parse_size(config.lookahead),
             transfer_seconds=config.transfer_seconds,
             quorum=parse_quorum(config.quorum, config.workers),
@@ -105,6 +103,18 @@ class Settings:
             "buffers_every": self.buffers_every,
         }
         return {name: json.loads(json.dumps(value)) for name, value in told.items()}
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        _rate(config.rate_up),
+        _rate(config.rate_down),
+        parse_size(config.burst),
+        _rate(config.shared_up),
+        _rate(config.shared_down),
+        parse_size(config.burst_shared),
+        0 if config.window == Unlimited else parse_size(config.window),
+    )
 
 
 def _rate(text: str) -> int:

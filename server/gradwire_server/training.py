@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from gradwire_common.budget import BudgetEncoder
 from gradwire_common.codec.frames import add_frame
 from gradwire_common.coefficients import from_coefficients
 from gradwire_common.errors import CheckpointError, NonFiniteError
 from gradwire_common.manifest import Manifest
-from gradwire_common.method import Method
-from gradwire_common.update import UpdateEncoder, check_finite, encode_exact
+from gradwire_common.method import BITS_MAX, Method
+from gradwire_common.update import F32, UpdateEncoder, check_finite, encode_exact
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregate import Accumulator
 from gradwire_server.broadcast import Update
@@ -57,6 +58,7 @@ class Training:
         self.optimizer = ServerOptimizer(manifest, self.weights.values, self.accumulator.entries, settings)
         self._transform = transform
         self._encoder = UpdateEncoder(self.layout, downlink)
+        self._spender = BudgetEncoder(self._encoder)
         self._times = Times()
 
     def load(self, data: memoryview) -> None:
@@ -72,7 +74,8 @@ class Training:
         tensors["values"] = torch.from_numpy(self.weights.values.copy())
         if not self.weights.exact:
             tensors["replica"] = torch.from_numpy(self.weights.replica.copy())
-        return tensors, {"optimizer": optimizer, "downlink_step": self._encoder.step}
+        coding = {"downlink_step": self._encoder.step, "downlink_overhead": self._spender.overhead}
+        return tensors, {"optimizer": optimizer, **coding}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
         """Go on from what `state` returned, bit for bit.
@@ -89,6 +92,7 @@ class Training:
             place[:] = tensors[name].numpy()
         self.optimizer.load_state(tensors, meta["optimizer"])
         self._encoder.step = float(meta["downlink_step"])
+        self._spender.overhead = float(meta.get("downlink_overhead", 1.0))
 
     def check(self, data: memoryview, with_buffers: bool) -> int:
         """Return CRC-32 of a push's frames; may run beside the other methods.
@@ -104,10 +108,16 @@ class Training:
         with self._timed("decode"):
             self.accumulator.add(push)
 
-    def commit(self, version: int, loss: float) -> Update:
+    def commit(self, version: int, loss: float, budget: int = 0) -> Update:
         """Step the optimizer by the mean of the round's pushes; return the update that makes `version`.
 
+        Args:
+            version: the number of the version.
+            loss: mean training loss of the round.
+            budget: bytes of frames that the update may take where the downlink's bits are auto; 0 for no budget.
+
         Raises:
+            ConfigError: the budget is too small for any update.
             NonFiniteError: the gradients' mean or the new weights are not finite; names the tensor.
         """
         with self._timed("step"):
@@ -119,7 +129,7 @@ class Training:
             if with_buffers:
                 self.weights.values[n:buffers] = self.accumulator.entries[n:]
         with self._timed("encode"):
-            update = self._update(version, with_buffers)
+            update = self._update(version, with_buffers, budget)
             self.accumulator.reset()
         return update
 
@@ -133,7 +143,7 @@ class Training:
         times, self._times = self._times, Times()
         return times
 
-    def _update(self, version: int, with_buffers: bool) -> Update:
+    def _update(self, version: int, with_buffers: bool, budget: int) -> Update:
         """Encode what workers lack, and let the replica have what they will."""
         weights = self.weights
         if weights.exact:
@@ -142,10 +152,17 @@ class Training:
         change = self.accumulator.entries  # its means have been used
         n = self.layout.n_parameters
         np.subtract(weights.values[:n], weights.replica, out=change[:n])
-        frames = list(self._encoder.encode(change, with_buffers=with_buffers))
+        frames = self._encoded(change, with_buffers, budget)
         for unit, frame in zip(self.layout.parameters, frames, strict=False):
             add_frame(frame, 1.0, weights.replica[unit.place])
         return Update(version, pb.UPDATE_KIND_CHANGE, tuple(frames), with_buffers, weights.digest())
+
+    def _encoded(self, change: F32, with_buffers: bool, budget: int) -> list[bytes]:
+        if not self._encoder.method.auto:
+            return list(self._encoder.encode(change, with_buffers=with_buffers))
+        if not budget:
+            return list(self._encoder.encode(change, with_buffers=with_buffers, bits=BITS_MAX))
+        return list(self._spender.encode(change, None, budget, with_buffers=with_buffers))
 
     def _check_weights(self, version: int) -> None:
         for unit in self.layout.parameters:

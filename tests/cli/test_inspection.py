@@ -46,6 +46,16 @@ def test_odd_tensors_are_inspected_too(values):
     assert np.isfinite([got.bits, got.nmse]).all()
 
 
+def test_the_transform_is_applied_to_what_it_changes(tensors):
+    smooth = np.random.default_rng(1).standard_normal((64, 64, 1, 1), np.float32) * np.ones((3, 3), np.float32)
+    tensors |= {"conv": smooth}
+    plain, turned = (
+        {each.name: each for each in inspect_tensors(tensors, method(transform=t))} for t in ("none", "dct")
+    )
+    assert turned["conv"].nmse < 0.1 * plain["conv"].nmse  # all of a kernel's energy is in one coefficient of nine
+    assert turned["beta 1.0"].nmse == plain["beta 1.0"].nmse
+
+
 def test_what_is_not_finite_is_named():
     with pytest.raises(NonFiniteError, match="bad: "):
         list(inspect_tensors({"bad": np.array([1, np.nan], np.float32)}, method()))
@@ -60,7 +70,7 @@ def test_every_floating_point_type_is_read_and_whole_numbers_are_passed_over(tmp
     assert sorted(tensors) == ["f16", "f32", "f64"]
     for values in tensors.values():
         assert values.dtype == np.float32
-        assert values.tolist() == [0, 1, 2, 3, 4, 5]
+        assert values.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):

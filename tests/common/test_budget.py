@@ -69,5 +69,5 @@ def test_a_gradient_of_zeros_takes_what_it_takes() -> None:
 
 def test_a_budget_that_holds_nothing_is_refused_with_the_numbers() -> None:
     spender = BudgetEncoder(UpdateEncoder(LAYOUT, Method()))
-    with pytest.raises(ConfigError, match=r"budget: got 100 B for a push whose least is .* of it for buffers"):
+    with pytest.raises(ConfigError, match=r"budget: got 100 B for an update whose least is .* of it for buffers"):
         spender.encode(gradient(0), None, 100, with_buffers=True)

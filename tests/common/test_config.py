@@ -61,6 +61,9 @@ def test_the_broadcast_takes_the_bits_of_the_pushes_when_it_has_none_of_its_own(
     assert Config.load(None, {"bits": 0.5}).downlink.bits == 0.5
     assert Config.load(None, {"bits": 0.5, "bits_down": 1.5}).downlink.bits == 1.5
     assert Config.load(None, {"quantizer": "float32"}).downlink.exact
+    assert Config.load(None, {"bits_down": "auto"}).downlink.auto
+    assert not Config.load(None, {"bits_down": "auto", "quantizer": "bfloat16"}).downlink.auto
+    assert not Config.load(None, {"bits": "auto"}).downlink.auto
 
 
 def test_settings_written_as_toml_are_read_back(tmp_path):

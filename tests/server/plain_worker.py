@@ -65,7 +65,7 @@ class PlainWorker:
             }
         )
         self.joined = self.stub.Join(request, timeout=SECONDS)
-        self.session = self.joined.session
+        self.session, self.chunk_bytes = self.joined.session, self.joined.limits.chunk_bytes
         return self.joined
 
     def watch(self, have_version: int | None = None) -> Any:

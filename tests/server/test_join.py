@@ -80,6 +80,10 @@ def test_other_settings_and_versions_are_refused_with_both_values(tmp_path: Path
             b.join(settings={"task": "test", "seed": "1"})
         with refused(JoinError, "model: got resnet20, want nothing"):
             b.join(settings={"task": "test", "seed": "0", "model": "resnet20"})
+        b.manifest = Manifest(MANIFEST.tensors[1:])
+        with refused(JoinError, "settings differ from the run's: seed"):  # rather than the model that comes of it
+            b.join(settings={"task": "test", "seed": "1"})
+        b.manifest = MANIFEST
         with refused(JoinError, rf"protocol version: got 99 \(gradwire .*\), want {PROTOCOL_VERSION} \(gradwire"):
             b.join(protocol_version=99)
         with refused(JoinError, rf"frame version: got 99 \(gradwire .*\), want {FRAME_VERSION} \(gradwire"):

@@ -6,9 +6,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from gradwire_common.errors import ConfigError
+from gradwire_common.errors import BitstreamError, ConfigError
+from gradwire_common.v1 import parameter_server_pb2 as pb
 from running import running_server
-from server.plain_worker import PlainWorker, gradient_of, run_config
+from server.plain_worker import PlainWorker, gradient_of, refused, run_config
 
 
 def free_port() -> int:
@@ -24,6 +25,11 @@ def test_metrics_tell_bytes_by_worker_and_direction_tokens_waits_and_rounds(tmp_
         for round_ in (1, 2):
             worker.push(gradient_of(round_), round_)
             worker.receive()
+        worker.push(gradient_of(2), 2)
+        worker.push(gradient_of(1), 1)
+        damaged = iter(worker.gradient_messages(gradient_of(3), 3))
+        with refused(BitstreamError, "begins at byte 1"):
+            worker.send([next(damaged), pb.PushMessage(chunk=pb.Chunk(offset=1, data=b"x"))])
         (status,) = worker.status().workers
         with urlopen(f"http://{address}/metrics", timeout=5) as reply:
             lines = dict(line.rsplit(" ", 1) for line in reply.read().decode().splitlines() if line[0] != "#")
@@ -35,6 +41,10 @@ def test_metrics_tell_bytes_by_worker_and_direction_tokens_waits_and_rounds(tmp_
     assert float(lines["gradwire_version"]) == 2
     assert float(lines["gradwire_round_contributors"]) == 1
     assert float(lines['gradwire_wire_bits_per_entry{direction="up"}']) > 32
+    assert float(lines['gradwire_payload_bits_per_entry{direction="down"}']) > 32
+    assert float(lines["gradwire_duplicate_pushes_total"]) == 1
+    assert float(lines["gradwire_stragglers_dropped_total"]) == 1
+    assert float(lines['gradwire_decode_errors_total{reason="BitstreamError"}']) == 1
 
 
 def test_an_address_that_is_taken_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 A kill is played by a copy of the run's folder, taken while the server runs: nothing that it would still write is there.
 """
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError
 from gradwire_common.method import Method
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.settings import Settings
 from running import running_server
 from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, run_config
 
@@ -96,6 +98,25 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path, checkpoint_every:
     assert weights(copy) == weights(runs)
     lines = (copy / "run" / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == ROUNDS
+
+
+AUTO_DOWN = {"bits_down": "auto", "rate_down": "0.02 Mbit/s", "burst": "1 MiB"}
+
+
+@pytest.mark.parametrize("checkpoint_every", [2, 100])
+def test_updates_that_follow_budgets_are_made_again_with_the_same_bits(tmp_path: Path, checkpoint_every: int) -> None:
+    runs, copy = tmp_path / "runs", tmp_path / "copy"
+    changes = {**AUTO_DOWN, "checkpoint_every": checkpoint_every}
+    workers, receipt = interrupted(runs, copy, **changes)
+    resumed(copy, workers, receipt, **changes)
+    assert weights(copy) == weights(runs)
+    for line in map(json.loads, (copy / "run" / "metrics.jsonl").read_text().splitlines()):
+        assert 0.5 * line["budget_down"] < line["payload_down"] <= line["budget_down"] < 2500
+
+
+def test_an_update_without_a_rate_to_make_budgets_of_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="bits_down: got 'auto' without a rate_down"):
+        Settings.from_config(config(tmp_path, bits_down="auto"))
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(

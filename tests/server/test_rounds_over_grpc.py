@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,10 +44,10 @@ def test_heartbeats_are_answered_while_the_server_computes(tmp_path: Path, monke
     stepping, go_on = threading.Event(), threading.Event()
     commit = Training.commit
 
-    def slow_commit(self: Training, version: int, loss: float) -> object:
+    def slow_commit(self: Training, *arguments: Any) -> object:
         stepping.set()
         assert go_on.wait(20)
-        return commit(self, version, loss)
+        return commit(self, *arguments)
 
     monkeypatch.setattr(Training, "commit", slow_commit)
     with running_server(run_config(tmp_path, workers=1)) as server, plain_workers(server.address, 1) as (a,):

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from gradwire_common.errors import UsageError
+from gradwire_common.transfer import frames_budget, most_useful, transfer_bytes
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_worker.budget import frames_budget, most_useful, push_budget, push_bytes
+from gradwire_worker.budget import push_budget
 from gradwire_worker.pending import PendingPush
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from running import running_server
@@ -20,8 +21,8 @@ def test_a_push_takes_no_more_on_the_wire_than_is_said_before(n_bytes: int) -> N
     push.append(bytes(n_bytes))
     push.close(1.0, pb.StepTimes(compute=1, copy=1, fit=1, encode=1, send=1, wait=1), 2**40)
     list(push.messages("0123456789abcdef", lambda: 16_384))
-    assert push.wire_bytes <= push_bytes(n_bytes, 16_384) <= push.wire_bytes + 64 + n_bytes // 1000
-    assert frames_budget(push_bytes(n_bytes, 16_384), 16_384) <= n_bytes
+    assert push.wire_bytes <= transfer_bytes(n_bytes, 16_384) <= push.wire_bytes + 64 + n_bytes // 1000
+    assert frames_budget(transfer_bytes(n_bytes, 16_384), 16_384) <= n_bytes
 
 
 def test_a_budget_is_what_passes_in_the_wanted_seconds_or_flowed_in_while_computing() -> None:
@@ -57,5 +58,5 @@ def test_bits_auto_without_a_rate_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_budget_asks_for_more_bits_than_the_quantiser_has() -> None:
-    assert most_useful(10_000, 0, 16_384) == push_bytes(9375, 16_384)
-    assert most_useful(10_000, 50, 16_384) == push_bytes(9575, 16_384)
+    assert most_useful(10_000, 0) == 9375
+    assert most_useful(10_000, 50) == 9575

@@ -32,9 +32,10 @@ class OwnCheckpoint:
 
     def save(self, push: PendingPush, loss: float) -> None:
         """Write all frames of `push`; where that fails, a restarted worker goes on without its residual."""
-        run_id, step = self._member.client.reply.run_id, self._uplink.step_size
+        run_id, uplink = self._member.client.reply.run_id, self._uplink
+        coding = (uplink.step_size, uplink.overhead)
         state = WorkerState(
-            Pushed(run_id, push.round, push.samples, push.with_buffers, push.transform, loss, step),
+            Pushed(run_id, push.round, push.samples, push.with_buffers, push.transform, loss, *coding),
             push.frames(),
             self._uplink.memory.values,
             self._uplink.buffers,
@@ -60,7 +61,7 @@ class OwnCheckpoint:
             log.warning("%s: does not fit version %d of this run and is left out", self._file, version)
             return 0
         self._uplink.memory.values[:] = state.residual
-        self._uplink.step_size = told.step
+        self._uplink.step_size, self._uplink.overhead = told.step, told.overhead
         try:
             self._repeat(state)
             self._member.wait_for(told.round)

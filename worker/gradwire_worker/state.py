@@ -32,7 +32,7 @@ class Pushed:
 
     Attributes:
         run_id: of the run that it is for.
-        step: common step size of the encoder afterwards.
+        step, overhead: of the encoder and of the budgets afterwards.
     """
 
     run_id: str
@@ -42,6 +42,7 @@ class Pushed:
     transform: str
     loss: float
     step: float
+    overhead: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

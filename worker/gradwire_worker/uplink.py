@@ -12,9 +12,10 @@ from gradwire_common.config import AUTO
 from gradwire_common.errors import UsageError
 from gradwire_common.manifest import Layout
 from gradwire_common.method import BITS_MAX, Method
+from gradwire_common.transfer import frames_budget, most_useful, transfer_bytes
 from gradwire_common.update import EncodeReport, UpdateEncoder
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_worker.budget import frames_budget, most_useful, push_budget
+from gradwire_worker.budget import push_budget
 from gradwire_worker.gradients import FlatModel
 from gradwire_worker.residual import ResidualMemory
 
@@ -58,6 +59,15 @@ class Uplink:
     def step_size(self, step: float) -> None:
         self._encoder.step = step
 
+    @property
+    def overhead(self) -> float:
+        """What the next budget expects of the prediction: see BudgetEncoder."""
+        return self._spender.overhead
+
+    @overhead.setter
+    def overhead(self, overhead: float) -> None:
+        self._spender.overhead = overhead
+
     def check_limits(self, limits: pb.Limits, server: str) -> None:
         """Raise UsageError where bits are to follow from a limit that there is not."""
         if self.method.auto and not limits.share_up:
@@ -74,8 +84,8 @@ class Uplink:
         idle, self._computed = min(compute, self._computed), compute
         if not self.method.auto:
             return 0
-        most = most_useful(self.layout.n_parameters, self.layout.n_buffers if with_buffers else 0, chunk_bytes)
-        return min(push_budget(limits, idle), most)
+        most = most_useful(self.layout.n_parameters, self.layout.n_buffers if with_buffers else 0)
+        return min(push_budget(limits, idle), transfer_bytes(most, chunk_bytes))
 
     def prepare(self) -> None:
         """Turn the gradient in `entries` into u: coefficients, to which the residual is added."""
