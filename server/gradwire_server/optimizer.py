@@ -10,17 +10,20 @@ import numpy.typing as npt
 import torch
 from torch.optim import lr_scheduler
 
+from gradwire_common.by_name import (
+    NO_SCHEDULE,
+    check_options,
+    complete_schedule,
+    find,
+    first_line,
+    make,
+    plain_schedules,
+    subclasses,
+)
 from gradwire_common.errors import ConfigError
 from gradwire_common.manifest import Manifest, Role, TensorSpec
 
 F32 = npt.NDArray[np.float32]
-
-NO_SCHEDULE = "none"
-FILLED_WITH_ROUNDS = {  # options that are the length of the run where they are not given
-    "OneCycleLR": ("total_steps",),
-    "CosineAnnealingLR": ("T_max",),
-    "PolynomialLR": ("total_iters",),
-}
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class OptimizerSettings:
         except Exception as error:
             raise ConfigError(
                 f"optimizer {self.optimizer}, schedule {self.schedule}: cannot step on dense gradients without a "
-                f"closure: {_first_line(error)}"
+                f"closure: {first_line(error)}"
             ) from error
 
 
@@ -62,11 +65,11 @@ class ServerOptimizer:
 
     def __init__(self, manifest: Manifest, values: F32, gradient: F32, settings: OptimizerSettings):
         self.settings = settings
-        kind = _find("optimizer", settings.optimizer, optimizers())
+        kind = find("optimizer", settings.optimizer, optimizers())
         options = {"lr": settings.lr, **settings.optimizer_options}
-        _check_options(f"optimizer {settings.optimizer}", kind, options)
+        check_options(f"optimizer {settings.optimizer}", kind, options)
         groups = _groups(manifest, values, gradient, kind)
-        self.optimizer: torch.optim.Optimizer = _make(f"optimizer {settings.optimizer}", kind, groups, options)
+        self.optimizer: torch.optim.Optimizer = make(f"optimizer {settings.optimizer}", kind, groups, options)
         self.schedule = _make_schedule(self.optimizer, settings)
 
     @property
@@ -112,54 +115,19 @@ class ServerOptimizer:
 
 def optimizers() -> dict[str, Any]:
     """Return the optimizers of torch.optim by name."""
-    return _subclasses(torch.optim, torch.optim.Optimizer)
+    return subclasses(torch.optim, torch.optim.Optimizer)
 
 
 def schedules() -> dict[str, Any]:
     """Return the schedules of torch.optim.lr_scheduler by name, but for those made of objects or functions."""
-    found = _subclasses(lr_scheduler, lr_scheduler.LRScheduler)
-    return {
-        name: kind
-        for name, kind in found.items()
-        if not {"schedulers", "lr_lambda"} & set(inspect.signature(kind).parameters)
-    }
-
-
-def _subclasses(module: Any, base: type) -> dict[str, Any]:
-    return {
-        name: kind
-        for name, kind in vars(module).items()
-        if inspect.isclass(kind) and issubclass(kind, base) and kind is not base and not name.startswith("_")
-    }
-
-
-def _find(what: str, name: str, available: Mapping[str, Any]) -> Any:
-    if name not in available:
-        raise ConfigError(f"{what}: got {name!r}, want one of {', '.join(sorted(available))}")
-    return available[name]
-
-
-def _check_options(what: str, kind: Any, options: Mapping[str, Any]) -> None:
-    """Refuse options that `kind` does not know."""
-    known = [name for name in inspect.signature(kind).parameters if name not in ("self", "params", "optimizer")]
-    for name in options:
-        if name not in known:
-            raise ConfigError(f"{what}: unknown option {name!r}; want one of {', '.join(known)}")
-
-
-def _make(what: str, kind: Any, subject: Any, options: Mapping[str, Any]) -> Any:
-    try:
-        return kind(subject, **options)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        raise ConfigError(f"{what}({given}): {_first_line(error)}") from error
+    return plain_schedules(lr_scheduler)
 
 
 def _groups(manifest: Manifest, values: F32, gradient: F32, kind: Any) -> list[dict[str, Any]]:
     """Return the parameter groups: views of the weights, with their gradients, and what each group overrides."""
     groups: list[dict[str, Any]] = []
     for index, overrides in enumerate(manifest.groups):
-        _check_options(f"parameter group {index}", kind, overrides)
+        check_options(f"parameter group {index}", kind, overrides)
         members = [s for s in manifest.tensors if s.role is Role.PARAMETER and s.group == index]
         if members:
             parameters = [_parameter(spec, manifest, values, gradient) for spec in members]
@@ -186,21 +154,10 @@ def _make_schedule(optimizer: torch.optim.Optimizer, settings: OptimizerSettings
     """Return the schedule; options that follow from the run are filled in where they are not given."""
     if settings.schedule == NO_SCHEDULE:
         return None
-    kind = _find("schedule", settings.schedule, {NO_SCHEDULE: None, **schedules()})
-    what = f"schedule {settings.schedule}"
-    options = dict(settings.schedule_options)
-    _check_options(what, kind, options)
-    if not {"epochs", "steps_per_epoch"} <= set(options):
-        for name in FILLED_WITH_ROUNDS.get(settings.schedule, ()):
-            if settings.rounds == 0 and name not in options:
-                raise ConfigError(f"{what}: option {name!r} is missing, and a run without end has no rounds to fill in")
-            options.setdefault(name, settings.rounds)
-    for name, parameter in inspect.signature(kind).parameters.items():
-        if name == "max_lr":
-            options.setdefault(name, [group["lr"] for group in optimizer.param_groups])
-        if parameter.default is parameter.empty and name not in ("self", "optimizer", *options):
-            raise ConfigError(f"{what}: option {name!r} is missing")
-    return _make(what, kind, optimizer, options)
+    kind = find("schedule", settings.schedule, {NO_SCHEDULE: None, **schedules()})
+    rates = [group["lr"] for group in optimizer.param_groups]
+    options = complete_schedule(settings.schedule, kind, settings.schedule_options, rates, settings.rounds)
+    return make(f"schedule {settings.schedule}", kind, optimizer, options)
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,7 +168,3 @@ def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in state.items()
         if isinstance(value, kinds) or (isinstance(value, list) and all(isinstance(each, kinds) for each in value))
     }
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

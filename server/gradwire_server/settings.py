@@ -5,12 +5,13 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from gradwire_common.by_name import NO_SCHEDULE
 from gradwire_common.channel import LOOKAHEAD_BYTES
 from gradwire_common.config import AUTO, Config, Unlimited
 from gradwire_common.errors import ConfigError
 from gradwire_common.method import Method
 from gradwire_common.units import parse_deadline, parse_quorum, parse_rate, parse_size
-from gradwire_server.optimizer import NO_SCHEDULE, OptimizerSettings
+from gradwire_server.optimizer import OptimizerSettings
 from gradwire_server.pacing import Limits
 
 
