@@ -8,10 +8,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.method import BITS_MAX, BITS_MIN, FLOAT32, Allocation, Method, QuantizerName, TransformName
+from gradwire_common.recipes import RECIPES, with_recipe
 from gradwire_common.units import parse_deadline, parse_quorum, parse_rate, parse_size
 
 ENV_PREFIX = "GRADWIRE_"
@@ -97,7 +107,9 @@ class ServerSettings(_Section):
     """How the parameter server works."""
 
     listen: str = Field("127.0.0.1:50051", description="address to serve on; port 0 takes a free one")
-    optimizer: str = Field("SGD", description="any optimizer of torch.optim, by name")
+    optimizer: str = Field(
+        "SGD", description=f"any optimizer of torch.optim, by name, or a recipe: {', '.join(RECIPES)}"
+    )
     lr: float = Field(0.1, gt=0, description="learning rate")
     optimizer_options: Options = Field({"momentum": 0.9}, description="the optimizer's other parameters, as JSON")
     schedule: str = Field("none", description="any scheduler of torch.optim.lr_scheduler, by name")
@@ -137,6 +149,18 @@ class WorkerSettings(_Section):
     """How a worker works."""
 
     server: str = Field("127.0.0.1:50051", description="address of the parameter server")
+    local_steps: int = Field(
+        0,
+        ge=0,
+        description="optimizer steps that a worker takes, then pushes what they changed; 0 pushes gradients",
+    )
+    local_optimizer: str = Field("SGD", description="what takes local steps: any optimizer of torch.optim, by name")
+    local_lr: float = Field(0.1, gt=0, description="learning rate of local steps")
+    local_optimizer_options: Options = Field(
+        {"momentum": 0.9}, description="the local optimizer's other parameters, as JSON"
+    )
+    local_schedule: str = Field("none", description="scheduler of the local learning rate, by name")
+    local_schedule_options: Options = Field({}, description="that scheduler's parameters, as JSON")
     worker_id: str | None = Field(None, description="id of this worker; the same id takes the old place again")
     slot: int | None = Field(None, ge=0, description="shard of this worker; the lowest free one when not given")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
@@ -162,6 +186,11 @@ class TaskSettings(_Section):
 
 class Config(TaskSettings, WorkerSettings, ServerSettings, CodingSettings, RunSettings):
     """The settings of a run. A command reads those that concern it; all may stand in one file."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_recipe(cls, given: Any) -> Any:
+        return with_recipe(given) if isinstance(given, dict) else given
 
     @classmethod
     def load(cls, file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Self:

@@ -1,6 +1,10 @@
 """A round as a worker sees it: read the gradients, push them, wait for the others, load the new weights."""
 
 import time
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
 
 from gradwire_common.buffers import BufferSchedule
 from gradwire_common.update import EncodeReport
@@ -13,11 +17,14 @@ from gradwire_worker.resuming import OwnCheckpoint
 from gradwire_worker.step_report import StepReport, step_times
 from gradwire_worker.uplink import Uplink
 
+F32 = npt.NDArray[np.float32]
+
 
 class Exchange:
     """Takes one round after the other.
 
     Attributes:
+        read: writes what is pushed to its argument; gradients unless there are local steps.
         checkpoint: written before every push can count; None for none.
         last_step: what the last round did; None before the first.
     """
@@ -28,6 +35,7 @@ class Exchange:
         self._uplink = uplink
         self._loader = loader
         self._buffers = buffers
+        self.read: Callable[[F32], None] = flat.read_gradients
         self.checkpoint: OwnCheckpoint | None = None
         self.last_step: StepReport | None = None
 
@@ -47,7 +55,7 @@ class Exchange:
         layout, uplink, client = self._flat.layout, self._uplink, self._member.client
         round_ = self._loader.version + 1
         with_buffers = bool(layout.buffers) and self._buffers.due(round_)
-        self._flat.read_gradients(uplink.entries)
+        self.read(uplink.entries)
         if with_buffers or (layout.buffers and self.checkpoint is not None):
             self._flat.read_buffers(uplink.entries)
         copied = time.perf_counter()

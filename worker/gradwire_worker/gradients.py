@@ -3,7 +3,7 @@
 model -> manifest (names, shapes, roles) -> layout (places) -> flat vector, and back.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,20 +81,34 @@ class FlatModel:
         zeros = torch.zeros(size, dtype=torch.float32, pin_memory=self.device.type == "cuda")
         return zeros.numpy()
 
-    def read_gradients(self, out: F32) -> None:
-        """Write every gradient to its place in `out`, (n_parameters,) or longer; a gradient that is None is zero.
+    def gradients(self) -> Iterator[tuple[str, torch.Tensor | None]]:
+        """Yield every trained parameter's name and gradient, a sparse one with all its entries."""
+        for spec in self._by_role[Role.PARAMETER]:
+            yield spec.name, _dense(self._parameters[spec.name].grad)
 
-        Raises:
-            UsageError: if a parameter that was frozen when the run was joined has a gradient now.
-        """
+    def check_frozen(self) -> None:
+        """Raise UsageError if a parameter that was frozen when the run was joined has a gradient now."""
         for spec in self._never_trained:
             if self._parameters[spec.name].grad is not None:
                 raise UsageError(
                     f"{spec.name}: got a gradient, but it was frozen (requires_grad=False) when the run was joined, "
                     "want the parameters that are trained to stay the same"
                 )
+
+    def read_gradients(self, out: F32) -> None:
+        """Write every gradient to its place in `out`, (n_parameters,) or longer; a gradient that is None is zero.
+
+        Raises:
+            UsageError: if a parameter that was frozen when the run was joined has a gradient now.
+        """
+        self.check_frozen()
         specs = self._by_role[Role.PARAMETER]
-        self._read([_dense(self._parameters[spec.name].grad) for spec in specs], specs, out[: self.layout.n_parameters])
+        self._read([gradient for _, gradient in self.gradients()], specs, out[: self.layout.n_parameters])
+
+    def read_parameters(self, out: F32) -> None:
+        """Write every trained parameter to its place in `out`, (n_parameters,) or longer."""
+        specs = self._by_role[Role.PARAMETER]
+        self._read([self._tensor(spec) for spec in specs], specs, out[: self.layout.n_parameters])
 
     def read_buffers(self, out: F32) -> None:
         """Write every buffer to its place in `out`, (n_parameters + n_buffers,) or longer.

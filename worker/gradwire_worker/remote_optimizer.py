@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from gradwire_common.buffers import BufferSchedule
-from gradwire_common.errors import RunEndedError, UsageError
+from gradwire_common.errors import NonFiniteError, RunEndedError, UsageError
 from gradwire_common.manifest import Role
 from gradwire_common.method import Allocation, QuantizerName, TransformName
 from gradwire_common.warming import warm_kernels
@@ -23,6 +23,7 @@ from gradwire_worker.client import Client
 from gradwire_worker.exchange import Exchange
 from gradwire_worker.gradients import FlatModel, Group, manifest_of
 from gradwire_worker.loader import Loader
+from gradwire_worker.local_steps import LocalOptimizer, LocalSteps
 from gradwire_worker.membership import Membership
 from gradwire_worker.options import ParameterGroup, checked_overrides, options_of, overridden
 from gradwire_worker.replica import Replica
@@ -73,6 +74,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
         worker_id: str | None = None,
         slot: int | None = None,
         settings: Mapping[str, str] | None = None,
+        local_steps: int = 0,
+        local_optimizer: LocalOptimizer | None = None,
         patience: float = 60.0,
         state: str | Path | None = None,
         pace: bool = True,
@@ -92,6 +95,9 @@ class RemoteOptimizer(torch.optim.Optimizer):
             worker_id: the same id takes the old place again; made up when None.
             slot: the shard wanted; the lowest free one when None.
             settings: what all workers of the run must share; the first worker's count.
+            local_steps: optimizer steps that this worker takes by itself before it pushes what they changed; 0 to push
+                gradients. All workers of the run must have the same.
+            local_optimizer: what takes them; SGD with lr 0.1 when None. The options of `param_groups` are its own then.
             state: folder of this worker's own checkpoint, by its `worker_id`: after a kill it goes on from there, its
                 residual, buffers and torch's random state included.
             patience: seconds to go on trying to reach a server that does not answer.
@@ -110,12 +116,20 @@ class RemoteOptimizer(torch.optim.Optimizer):
         )
         if param_groups is not None:
             param_groups = [{**group, "params": list(group["params"])} for group in param_groups]
-        manifest = manifest_of(model, param_groups)
+        plain = param_groups
+        if local_steps and param_groups is not None:  # the server steps what they change, all alike
+            plain = [{"params": [p for group in param_groups for p in group["params"]]}]
+        manifest = manifest_of(model, plain)
         trained = {spec.name for spec in manifest.tensors if spec.role is Role.PARAMETER}
         groups = param_groups or [{"params": [p for name, p in model.named_parameters() if name in trained]}]
         super().__init__([ParameterGroup(group) for group in groups], {})
         self._options = [options_of(group) for group in self.param_groups]
 
+        if local_optimizer is not None and not local_steps:
+            raise UsageError(f"local_optimizer: got {local_optimizer}, but no local_steps, want at least 1")
+        own = local_optimizer or LocalOptimizer()
+        if local_steps:
+            settings = {**(settings or {}), "local_steps": str(local_steps), "local_optimizer": str(own)}
         warm_kernels()  # before joining: no round waits for a compiler
         client = Client(
             server, worker_id or _new_worker_id(), manifest, settings=settings, slot=slot, patience=patience, pace=pace
@@ -133,12 +147,16 @@ class RemoteOptimizer(torch.optim.Optimizer):
             self._loader = Loader(self._flat, buffers)
             self._exchange = Exchange(self._flat, self._member, self._uplink, self._loader, buffers)
             self._exchange.load()
+            self._local = LocalSteps(self._flat, groups, own, local_steps, reply.rounds) if local_steps else None
+            if self._local is not None:
+                self._exchange.read = self._local.read_change
             self.resumed = 0
             if state is not None:
                 file = Path(state) / f"{client.worker_id}{SUFFIX}"
-                checkpoint = OwnCheckpoint(file, self._member, self._flat, self._uplink, self._loader)
+                checkpoint = OwnCheckpoint(file, self._member, self._flat, self._uplink, self._loader, self._local)
                 self.resumed = checkpoint.resume()
                 self._exchange.checkpoint = checkpoint
+            self._begin_local_steps()
         except BaseException:
             self.leave("could not begin")
             raise
@@ -160,6 +178,16 @@ class RemoteOptimizer(torch.optim.Optimizer):
         return self._loader.version
 
     @property
+    def local(self) -> torch.optim.Optimizer | None:
+        """The optimizer that takes this worker's local steps; None where gradients are pushed."""
+        return None if self._local is None else self._local.optimizer
+
+    @property
+    def local_steps_taken(self) -> int:
+        """How many local steps this worker has taken since its last push."""
+        return 0 if self._local is None else self._local.taken
+
+    @property
     def last_step(self) -> StepReport | None:
         """What the last step did; None before the first."""
         return self._exchange.last_step
@@ -178,6 +206,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
         loss: float | torch.Tensor | None = None,
     ) -> Any:
         """Push the gradients, wait for the round to close, load the new weights.
+
+        With local steps, step the local optimizer; every so many times push what that changed, and go on as above.
 
         Args:
             closure: computes gradients and returns the loss, as for torch.optim.
@@ -203,9 +233,22 @@ class RemoteOptimizer(torch.optim.Optimizer):
         self._check_groups()
         if self.ended:
             raise self._member.run_ended()
+        weight, mean_loss = int(samples), _number(loss)
+        if self._local is not None:
+            self._local.step(weight, mean_loss)
+            if not self._local.due:
+                return returned
+            weight, mean_loss = self._local.samples, self._local.loss
         self._flat.synchronize()
         began = time.perf_counter()
-        self._exchange.round(int(samples), _number(loss), began - self._stepped, began)
+        try:
+            self._exchange.round(weight, mean_loss, began - self._stepped, began)
+        except NonFiniteError:  # nothing was taken away: what the local steps changed still waits to be pushed
+            raise
+        except BaseException:  # it is in the residual memory
+            self._begin_local_steps()
+            raise
+        self._begin_local_steps()
         self._stepped = time.perf_counter()
         return returned
 
@@ -248,12 +291,15 @@ class RemoteOptimizer(torch.optim.Optimizer):
         super().add_param_group(param_group)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return torch's state, the version held and the residual memory."""
+        """Return torch's state, the version held, the residual memory and the local optimizer's state."""
         residual = torch.from_numpy(self._uplink.memory.values).clone()
-        return {**super().state_dict(), "version": self.version, "residual": residual}
+        state = {**super().state_dict(), "version": self.version, "residual": residual}
+        return state if self.local is None else {**state, "local": self.local.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the residual memory of an earlier process of this worker; weights and version are the server's.
+        """Take the residual memory and the local optimizer's state of an earlier process of this worker.
+
+        Weights, version and learning rates are not taken: they are the run's.
 
         Raises:
             UsageError: the residual is not of this model.
@@ -264,6 +310,12 @@ class RemoteOptimizer(torch.optim.Optimizer):
             if list(residual.shape) != want:
                 raise UsageError(f"state_dict: residual has shape {list(residual.shape)}, want {want}")
             self._uplink.memory.values[:] = residual.cpu().numpy()
+        if self.local is not None and "local" in state_dict:
+            self.local.load_state_dict({**self.local.state_dict(), "state": state_dict["local"]["state"]})
+
+    def _begin_local_steps(self) -> None:
+        if self._local is not None:
+            self._local.begin(self.version)
 
     def _check_groups(self) -> None:
         for index, (group, before) in enumerate(zip(self.param_groups, self._options, strict=True)):

@@ -12,6 +12,7 @@ from gradwire_common.update import add_update
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker.gradients import FlatModel
 from gradwire_worker.loader import Loader
+from gradwire_worker.local_steps import LocalSteps
 from gradwire_worker.membership import Membership
 from gradwire_worker.pending import PendingPush
 from gradwire_worker.state import Pushed, WorkerState, load_or_warn
@@ -23,12 +24,15 @@ log = logging.getLogger("gradwire")
 class OwnCheckpoint:
     """The file in which a worker's newest push is, and what its next ones depend on."""
 
-    def __init__(self, file: Path, member: Membership, flat: FlatModel, uplink: Uplink, loader: Loader):
+    def __init__(
+        self, file: Path, member: Membership, flat: FlatModel, uplink: Uplink, loader: Loader, local: LocalSteps | None
+    ):
         self._file = file
         self._member = member
         self._flat = flat
         self._uplink = uplink
         self._loader = loader
+        self._local = local
 
     def save(self, push: PendingPush, loss: float) -> None:
         """Write all frames of `push`; where that fails, a restarted worker goes on without its residual."""
@@ -40,6 +44,7 @@ class OwnCheckpoint:
             self._uplink.memory.values,
             self._uplink.buffers,
             torch.random.get_rng_state().numpy(),
+            *(self._local.state() if self._local is not None else ()),
         )
         try:
             state.save(self._file)
@@ -71,6 +76,8 @@ class OwnCheckpoint:
             self._loader.load(replica)
         if self._loader.buffers_version < told.round and state.buffers.size:
             self._load_buffers(state)
+        if self._local is not None:
+            self._local.load_state(state.local, state.local_told)
         torch.random.set_rng_state(torch.from_numpy(state.random.copy()))
         log.info("went on after the push for round %d, at version %d", told.round, self._loader.version)
         return told.round

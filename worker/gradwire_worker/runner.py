@@ -11,6 +11,7 @@ from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError, RunEndedError, TaskError
 from gradwire_common.warming import warm_kernels
 from gradwire_worker.evaluation import evaluate, to_device
+from gradwire_worker.local_steps import LocalOptimizer
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.tasks import Indices, Task, load_task
 from gradwire_worker.tasks.shards import dirichlet_shards, evaluation_part, iid_shards, round_batch, round_rng
@@ -43,6 +44,8 @@ def run_worker(config: Config) -> None:
         slot=config.slot,
         settings=shared_settings(config),
         patience=config.patience,
+        local_steps=config.local_steps,
+        local_optimizer=local_optimizer(config),
         state=config.state,
         pace=config.pace,
     ) as optimizer:
@@ -63,22 +66,25 @@ def train(
 ) -> None:
     """Step until the run ends; report an evaluation at every version that asks for one.
 
-    Which samples a round takes is a function of the seed, the slot and the round alone.
+    Which samples a step takes is a function of the seed, the slot, the round and the local step alone.
     """
     part = evaluation_part(task.n_test, optimizer.slot, optimizer.slots)
     if optimizer.resumed:
         report_if_due(task, model, optimizer, part, device)
     logged = time.monotonic()
     while not optimizer.ended:
-        round_ = optimizer.version + 1
-        indices = round_batch(shard, config.batch_size, config.seed, optimizer.slot, round_)
-        rng = round_rng(config.seed, optimizer.slot, round_)
+        version = optimizer.version
+        number = version * max(1, config.local_steps) + optimizer.local_steps_taken + 1
+        indices = round_batch(shard, config.batch_size, config.seed, optimizer.slot, number)
+        rng = round_rng(config.seed, optimizer.slot, number)
         batch = to_device(task.train_batch(indices, rng), device)
         torch.manual_seed(int(rng.integers(2**63)))  # of dropout
         optimizer.zero_grad()
         loss = task.loss(model, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step(samples=len(indices), loss=loss)
+        if optimizer.version == version:
+            continue  # a local step
         report_if_due(task, model, optimizer, part, device)
         if time.monotonic() - logged >= LOG_EVERY:
             logged = time.monotonic()
@@ -108,6 +114,19 @@ def shard_of(task: Task, config: Config, slot: int, slots: int) -> Indices:
     if task.labels is None:
         raise TaskError(f"split dirichlet: task {task.name} has no labels, want split iid")
     return dirichlet_shards(task.labels, slots, config.dirichlet_alpha, config.seed)[slot % slots]
+
+
+def local_optimizer(config: Config) -> LocalOptimizer | None:
+    """Return what takes the worker's local steps; None where gradients are pushed."""
+    if not config.local_steps:
+        return None
+    return LocalOptimizer(
+        config.local_optimizer,
+        config.local_lr,
+        config.local_optimizer_options,
+        config.local_schedule,
+        config.local_schedule_options,
+    )
 
 
 def shared_settings(config: Config) -> dict[str, str]:

@@ -23,6 +23,7 @@ from gradwire_common.errors import CheckpointError
 log = logging.getLogger("gradwire")
 
 SUFFIX = ".worker"
+LOCAL = "local."  # begins the names of what the optimizer of local steps holds
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
@@ -54,6 +55,7 @@ class WorkerState:
         residual: (n_parameters,) float32, what quantising it lost.
         buffers: (n_buffers,) float32, as they were after the backward pass.
         random: torch's random state.
+        local, local_told: state of the optimizer of local steps, as LocalSteps.state has it.
     """
 
     pushed: Pushed
@@ -61,6 +63,8 @@ class WorkerState:
     residual: npt.NDArray[np.float32]
     buffers: npt.NDArray[np.float32]
     random: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    local: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    local_told: str = "{}"
 
     def save(self, path: Path) -> None:
         """Write it in place of the one before. Raises OSError where that fails."""
@@ -69,8 +73,13 @@ class WorkerState:
             "residual": self.residual,
             "buffers": self.buffers,
             "random": self.random,
+            **{LOCAL + name: array for name, array in self.local.items()},
         }
-        metadata = {"pushed": json.dumps(asdict(self.pushed)), "crc32": str(_crc(arrays))}
+        metadata = {
+            "pushed": json.dumps(asdict(self.pushed)),
+            "local": self.local_told,
+            "crc32": str(_crc(arrays)),
+        }
         partial = path.with_name(path.name + ".partial")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -91,14 +100,22 @@ class WorkerState:
         try:
             with safe_open(path, "np") as file:
                 metadata = file.metadata()
-                arrays = {name: file.get_tensor(name) for name in ("frames", "residual", "buffers", "random")}
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             got, want = _crc(arrays), int(metadata["crc32"])
             if got != want:
                 raise CheckpointError(f"{path}: got checksum {got:08x}, want {want:08x}")
-            pushed = Pushed(**json.loads(metadata["pushed"]))
+            local = {name.removeprefix(LOCAL): array for name, array in arrays.items() if name.startswith(LOCAL)}
+            return cls(
+                Pushed(**json.loads(metadata["pushed"])),
+                arrays["frames"].tobytes(),
+                arrays["residual"],
+                arrays["buffers"],
+                arrays["random"],
+                local,
+                metadata["local"],
+            )
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise CheckpointError(f"{path}: cannot be read: {error}") from error
-        return cls(pushed, arrays["frames"].tobytes(), arrays["residual"], arrays["buffers"], arrays["random"])
 
 
 def load_or_warn(path: Path, run_id: str) -> WorkerState | None:
@@ -116,6 +133,6 @@ def load_or_warn(path: Path, run_id: str) -> WorkerState | None:
 
 def _crc(arrays: Arrays) -> int:
     crc = 0
-    for name in ("frames", "residual", "buffers", "random"):
+    for name in sorted(arrays):
         crc = zlib.crc32(np.ascontiguousarray(arrays[name]).data, crc)
     return crc
