@@ -9,9 +9,10 @@ from gradwire_common import __version__
 
 if TYPE_CHECKING:
     from gradwire_common.config import Config
+    from gradwire_worker.local_steps import LocalOptimizer
     from gradwire_worker.remote_optimizer import RemoteOptimizer
 
-__all__ = ["Config", "RemoteOptimizer", "__version__"]
+__all__ = ["Config", "LocalOptimizer", "RemoteOptimizer", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,6 +20,10 @@ def __getattr__(name: str) -> Any:
         from gradwire_worker.remote_optimizer import RemoteOptimizer
 
         return RemoteOptimizer
+    if name == "LocalOptimizer":
+        from gradwire_worker.local_steps import LocalOptimizer
+
+        return LocalOptimizer
     if name == "Config":
         from gradwire_common.config import Config
 

@@ -78,3 +78,23 @@ def test_settings_written_as_toml_are_read_back(tmp_path):
     )
     file.write_text(settings.to_toml())
     assert Config.load(file) == settings
+
+
+def test_a_recipe_stands_for_a_server_optimizer() -> None:
+    avg = Config.load(None, {"optimizer": "FedAvg"})
+    assert (avg.optimizer, avg.lr, avg.optimizer_options) == ("SGD", 1.0, {})
+    adam = Config.load(None, {"optimizer": "FedAdam", "lr": 0.02})
+    assert (adam.optimizer, adam.lr) == ("Adam", 0.02)
+    assert adam.optimizer_options == {"betas": [0.9, 0.99], "eps": 1e-3}
+
+
+def test_local_steps_ask_for_fed_avg_unless_told_otherwise() -> None:
+    assert Config.load(None, {"local_steps": "8"}).lr == 1.0
+    assert Config.load(None, {"local_steps": 8, "lr": 0.5}).optimizer_options == {"momentum": 0.9}
+    assert Config.load(None, {"local_steps": 0}).lr == 0.1
+
+
+def test_a_recipe_is_written_down_as_what_it_stands_for(tmp_path: Path) -> None:
+    config = Config.load(None, {"local_steps": 8, "optimizer": "DiLoCo"})
+    (tmp_path / "c.toml").write_text(config.to_toml())
+    assert Config.load(tmp_path / "c.toml") == config
