@@ -1,15 +1,22 @@
 """Undamaged frames of every quantiser and coding: what the mutations start from."""
 
+from unittest import mock
+
 import numpy as np
 import numpy.typing as npt
 
+from gradwire_common.codec import frames as codec_frames
 from gradwire_common.codec.frames import encode_frame
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
+from gradwire_common.codec.schemes import choose_scheme
+from gradwire_common.codec.words import WordScheme
 
-SIZES = (0, 1, 2, 9, 100, 1000, 5000)  # entries
+SIZES = (0, 1, 2, 9, 40, 100, 300, 1000)  # entries
+EXPLICIT_SIZES = (9, 100)  # entries; of which there are frames with explicit code lengths too
+FEW_SEGMENTS = (500, 96)  # entries of a frame, and of each of its segments
 STEPS = (0.02, 0.5, 2.0, 6.0, 14.0)  # in alpha; from 7 bits an entry down to hundredths of one
-LARGE = 100_000  # entries; several segments
+LARGE = 100_000  # entries; several segments as the encoder cuts them
 
 
 def build_corpus(seed: int, largest: int = LARGE) -> list[bytes]:
@@ -25,7 +32,9 @@ def build_corpus(seed: int, largest: int = LARGE) -> list[bytes]:
         for name in QUANTIZER_NAMES:
             for beta in (0.5, 1.3):
                 frames += _encode_all(_draw(rng, beta, n), name, GenNorm(beta, 1.0))
+    frames += _encode_in_segments(rng, min(FEW_SEGMENTS[0], largest), FEW_SEGMENTS[1])
     if largest >= LARGE:
+        frames += _encode_all(_draw(rng, 1.3, 5000), "uniform", GenNorm(1.3, 1.0))
         frames += _encode_all(_draw(rng, 1.0, LARGE), "float4-1-2-1", GenNorm(1.0, 1.0))
         frames += _encode_all(_draw(rng, 1.0, LARGE), "uniform", GenNorm(1.0, 1.0))
     outliers = _draw(rng, 1.0, min(3000, largest))
@@ -33,6 +42,16 @@ def build_corpus(seed: int, largest: int = LARGE) -> list[bytes]:
     frames += _encode_all(outliers, "uniform", GenNorm(1.0, 1.0))
     frames += _encode_all(np.zeros(min(3000, largest), np.float32), "uniform", GenNorm(1.0, 1.0))
     return frames
+
+
+def _encode_in_segments(rng: np.random.Generator, n: int, segment: int) -> list[bytes]:
+    """Frames of more segments than the encoder would make of so few entries."""
+
+    def choose(kind: str, beta_index: int, ratio_index: int) -> tuple[WordScheme, int]:
+        return choose_scheme(kind, beta_index, ratio_index)[0], segment
+
+    with mock.patch.object(codec_frames, "choose_scheme", choose):
+        return [frame for name in QUANTIZER_NAMES for frame in _encode_all(_draw(rng, 0.8, n), name, GenNorm(0.8, 1.0))]
 
 
 def _draw(rng: np.random.Generator, beta: float, n: int) -> npt.NDArray[np.float32]:
@@ -45,5 +64,5 @@ def _encode_all(values: npt.NDArray[np.float32], name: str, model: GenNorm) -> l
     return [
         encode_frame(values, quantizer, model, explicit_lengths=explicit)
         for quantizer in quantizers
-        for explicit in (False, True)
+        for explicit in ((False, True) if values.size in EXPLICIT_SIZES or values.size > SIZES[-1] else (False,))
     ]

@@ -1,6 +1,7 @@
 """A file that always holds the frame in hand, so that a crash leaves it behind."""
 
 import mmap
+import os
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +16,9 @@ class Keeper:
         path: the file; its first eight bytes are the frame's length.
     """
 
-    def __init__(self, path: Path | None):
-        self.path = path or Path(tempfile.gettempdir()) / "gradwire-fuzz-last-frame"
+    def __init__(self, path: Path | None, process: int):
+        path = path or Path(tempfile.gettempdir()) / f"gradwire-fuzz-{os.getppid()}-last-frame"
+        self.path = path.with_name(f"{path.name}-{process}")
 
     def __enter__(self) -> "Keeper":
         """Make the file."""

@@ -8,6 +8,7 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -190,6 +191,7 @@ def check_scheme(header: Header) -> None:
 # -- levels ----------------------------------------------------------------------------------------------
 
 
+@cache
 def magnitudes(kind: int) -> list[float]:
     """The levels >= 0 of a small float at scale 1."""
     exponent_bits, mantissa_bits, bias = MINIFLOATS[kind]
@@ -315,6 +317,7 @@ def check_code(header: Header, lengths: list[int]) -> None:
     want(used in ([], [1]) or sum(2.0**-length for length in used) == 1, "the Kraft sum is not 1")
 
 
+DERIVED_MAX = 256  # what is kept of codebooks
 _derived: dict[tuple, Words] = {}
 
 
@@ -332,6 +335,8 @@ def derived_words(header: Header) -> Words:
         header.origin,
     )
     if key not in _derived:
+        if len(_derived) == DERIVED_MAX:
+            _derived.clear()
         _derived[key] = tuple_words(header) if header.coding == TUPLES else run_words(header)
     return _derived[key]
 

@@ -198,6 +198,14 @@ def _payloads(scheme: WordScheme, tuples: I64) -> U64:
     return np.append(out, np.uint64(rare))
 
 
+@lru_cache(maxsize=64)
+def _uncoded_tuples(n_buckets: int, size: int) -> I64:
+    """The tuples that hold a bucket which is not coded."""
+    base = n_buckets + 1
+    tuples = np.arange(base**size)
+    return np.flatnonzero((tuples[:, None] // base ** np.arange(size) % base == n_buckets).any(axis=1))
+
+
 def pack_lengths(codebook: Codebook) -> bytes:
     """Write a codebook's lengths: of all tuples (RUNS: words), of the rare word, of the rare list, half a byte each."""
     scheme = codebook.scheme
@@ -230,10 +238,7 @@ def unpack_lengths(scheme: WordScheme, data: memoryview) -> tuple[Codebook, int]
         codebook = build_codebook(scheme, np.empty(0, np.int64), lengths, np.empty(0, np.uint8))
     else:
         tuples = np.flatnonzero(lengths[: scheme.n_tuples])
-        if (
-            _payloads(scheme, tuples)[:-1, None] >> np.arange(0, 8 * scheme.size, 8, dtype=np.uint64) & np.uint64(255)
-            == np.uint64(scheme.n_buckets)
-        ).any():
+        if lengths[: scheme.n_tuples][_uncoded_tuples(scheme.n_buckets, scheme.size)].any():
             raise BitstreamError("frame has a code for a tuple with a bucket that is not coded")
         words = np.append(lengths[tuples], lengths[scheme.n_tuples])
         codebook = build_codebook(scheme, tuples, words, lengths[scheme.n_tuples + 1 :])

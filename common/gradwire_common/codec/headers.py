@@ -80,7 +80,7 @@ def parse_header(data: memoryview) -> FrameHeader:
         BitstreamError: if no header of this version starts there, or it contradicts itself.
     """
     reader = _Reader(data[:HEADER_MAX])
-    magic = bytes(reader.take(2))
+    magic = reader.take(2)
     if magic != MAGIC:
         raise BitstreamError(f"frame starts with {magic!r}, want {MAGIC!r}")
     version, kind, coding = reader.take(3)
@@ -190,23 +190,28 @@ class _Reader:
     """Fields one after the other; a field that the data does not hold is a BitstreamError."""
 
     def __init__(self, data: memoryview):
-        self.data = data
+        self.data = bytes(data)
         self.place = 0
 
-    def take(self, n: int) -> memoryview:
+    def take(self, n: int) -> bytes:
         if self.place + n > len(self.data):
-            raise BitstreamError(f"frame header ends after {len(self.data)} bytes, want at least {self.place + n}")
+            raise self._short()
         self.place += n
         return self.data[self.place - n : self.place]
 
     def varint(self) -> int:
         value = 0
-        for i in range(VARINT_MAX_BYTES):
-            byte = self.take(1)[0]
+        for i, byte in enumerate(self.data[self.place : self.place + VARINT_MAX_BYTES]):
             value |= (byte & 0x7F) << 7 * i
             if byte < 0x80:
+                self.place += i + 1
                 return value
+        if self.place + VARINT_MAX_BYTES > len(self.data):
+            raise self._short()
         raise BitstreamError(f"frame header has a number of more than {VARINT_MAX_BYTES} bytes")
+
+    def _short(self) -> BitstreamError:
+        return BitstreamError(f"frame header ends after {len(self.data)} bytes, want more")
 
 
 def _read_quantizer(name: str, reader: _Reader) -> Quantizer:

@@ -126,6 +126,7 @@ class Minifloat:
         return np.concatenate([half[::-1], inside[:1], half])
 
 
+@lru_cache(maxsize=16)
 def scale_limits(form: MinifloatFormat) -> tuple[float, float]:
     """Return the least and the largest scale of `form`: the outermost level stays finite, 1 / scale normal."""
     outermost = float(form.magnitudes[-1])
