@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint stubs format bench-codec bench-link bench-load bench-round study-one-bit fuzz chaos clean
+.PHONY: help demo test test-long lint stubs format bench-codec bench-link bench-load bench-round study-one-bit study-low-bits fuzz chaos clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ bench-round: $(VENV)/.installed-bench $(VENV)-flower/.installed  ## measure roun
 
 study-one-bit: $(VENV)/.installed  ## accuracy of ResNet-20 at 1 bit beside float32, 3 seeds; DATA=CIFAR-10
 	$(BIN)/python benchmarks/study_accuracy.py benchmarks/studies/cifar10_one_bit.toml $(if $(DATA),--data $(DATA)) $(ARGS)
+
+study-low-bits: $(VENV)/.installed  ## accuracy at 0.2 bits up, 0.5 down, and with local steps; DATA=CIFAR-10
+	$(BIN)/python benchmarks/study_accuracy.py benchmarks/studies/cifar10_low_bits.toml $(if $(DATA),--data $(DATA)) $(ARGS)
 
 fuzz: $(VENV)/.installed  ## damage frames for an hour, or ARGS="--seconds S --frames N --seed N"
 	$(BIN)/python benchmarks/fuzz_codec.py $(ARGS)
