@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from end_to_end.processes import preload
 from end_to_end.world import LEFT_ALONE, Outcome, World
@@ -47,9 +48,14 @@ def assert_nothing_was_lost(got: Outcome, undisturbed: Outcome, workers: int) ->
     assert got.weights == undisturbed.weights, "the weights differ from those of the undisturbed run"
 
 
-def disturbed_runs(folder: Path, kinds: Sequence[str], per_run: int, workers: int, seed: int) -> Iterator[Outcome]:
-    """Yield runs until all of `kinds` have been done, each compared with the undisturbed run of as many rounds."""
-    size = {"rounds": ROUNDS_PER_DISTURBANCE * per_run + LEFT_ALONE, "workers": workers}
+def disturbed_runs(
+    folder: Path, kinds: Sequence[str], per_run: int, workers: int, seed: int, **changes: Any
+) -> Iterator[Outcome]:
+    """Yield runs until all of `kinds` have been done, each compared with the undisturbed run of as many rounds.
+
+    `changes` are of the settings of `run_config`.
+    """
+    size = {"rounds": ROUNDS_PER_DISTURBANCE * per_run + LEFT_ALONE, "workers": workers, **changes}
     rng = random.Random(seed)
     with World(folder / "undisturbed", rng, **size) as world:
         undisturbed = world.run()
