@@ -1,33 +1,38 @@
 """Budgets of real training: how much of them the pushes use, and what else would have fitted."""
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from gradwire_common.budget import BudgetEncoder
+from gradwire_common.codec.fit import fit_gennorm
+from gradwire_common.codec.frames import encode_frame
+from gradwire_common.codec.quantizers import build_quantizer
 from gradwire_common.config import Config
+from gradwire_common.manifest import Layout
 from gradwire_common.method import QUANTIZER_NAMES, Method
 from gradwire_common.transfer import frames_budget
-from gradwire_common.update import F32, UpdateEncoder
+from gradwire_common.update import F32, EncodeReport, UpdateEncoder
 from gradwire_worker.gradients import FlatModel, manifest_of
 from gradwire_worker.tasks import load_task
 
-FIXED_BITS = (0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 4)  # of the uniform quantiser with a step fixed beforehand
+GRID = 1.01  # from one fixed quantiser to the next, of bits or of step size
 
 
-def used_of_budget(rate: str, rounds: int, data: Path | None, batch_size: int = 32) -> list[float]:
+def used_of_budget(rate: str, rounds: int, data: Path | None, batch_size: int = 8) -> list[float]:
     """Return budget used / allowed of every push of a run of ResNet-20, or of the digits without data."""
     with tempfile.TemporaryDirectory() as folder:
         flags = ["--task", "cifar10", "--data", str(data)] if data else ["--task", "digits"]
         flags += ["--rounds", str(rounds), "--workers", "1", "--bits", "auto", "--rate-up", rate, "--name", "r"]
         flags += ["--transfer-seconds", "1", "--buffers-every", "10", "--evaluate-every", "0", "--runs", folder]
-        flags += ["--batch-size", str(batch_size)]
+        flags += ["--batch-size", str(batch_size), "--threads", "1"]
         subprocess.run([sys.executable, "-m", "gradwire", "train", *flags], check=True, stdout=subprocess.DEVNULL)
         lines = map(json.loads, (Path(folder) / "r" / "metrics.jsonl").read_text().splitlines())
         return [line["spent"] / line["budget"] for line in lines if line["kind"] == "round"]
@@ -55,25 +60,60 @@ def gradients(data: Path, n: int, seed: int = 0) -> tuple[FlatModel, Iterator[F3
     return flat, steps()
 
 
-def nmse_at_budget(flat: FlatModel, gradient: F32, budget: int) -> tuple[float, float, str]:
-    """Return the NMSE of the push that fits `budget` (wire bytes), and that of the best fixed quantiser that fits.
+def nmse_at_budget(flat: FlatModel, gradients: Sequence[F32], budget: int) -> tuple[float, float, str]:
+    """Return the mean NMSE of pushes that fit `budget` (wire bytes), that of the best fixed quantiser, and its name.
 
-    Fixed are every quantiser but the uniform, whose step comes from the fit alone; and the uniform one at FIXED_BITS,
-    with as many bits for each tensor. The name of the best is the last; "nothing" where none fits.
+    Fixed are: the quantisers whose levels follow from the fit alone; the uniform one with as many bits for each tensor,
+    from each gradient's fits; the uniform one with one step size for all gradients, in their units. Bits and step sizes
+    are GRID apart. A fixed quantiser fits if none of the gradients takes more than the budget.
     """
     room = frames_budget(budget, 16 << 10)
-    residual = np.zeros_like(gradient)
-    power = float(np.square(gradient, dtype=np.float64).sum())
+    spender = BudgetEncoder(UpdateEncoder(flat.layout, Method()))
+    residual, steps, ours = np.zeros_like(gradients[0]), [], []
+    for gradient in gradients:
+        report = EncodeReport()
+        spender.encode(gradient, residual, room, report=report)
+        ours.append(_nmse(residual, gradient))
+        steps.append(report.step)
+    names = [name for name in QUANTIZER_NAMES if name not in ("uniform", "float32")]
+    coders = {name: _coder(flat.layout, Method(quantizer=name)) for name in names}
+    for bits in _around(8 * room / flat.layout.n_parameters, 0.75, 1.1):
+        coders[f"{bits:.3f} bits for each tensor"] = _coder(flat.layout, Method(bits=bits, allocation="per-tensor"))
+    for step in _around(float(np.median(steps)), 0.8, 1.6):
+        coders[f"step size {step:.3g}"] = _stepper(flat.layout, step)
+    best = (1.0, "nothing")
+    for name, coder in coders.items():
+        losses = []
+        for gradient in gradients:
+            if coder(gradient, residual) > room:
+                break
+            losses.append(_nmse(residual, gradient))
+        else:
+            best = min(best, (float(np.mean(losses)), name))
+    return float(np.mean(ours)), *best
 
-    def nmse() -> float:
-        return float(np.square(residual, dtype=np.float64).sum()) / power
 
-    BudgetEncoder(UpdateEncoder(flat.layout, Method())).encode(gradient, residual, room)
-    ours, best = nmse(), (1.0, "nothing")
-    methods = {name: Method(quantizer=name) for name in QUANTIZER_NAMES if name != "uniform"}
-    methods |= {f"uniform, {bits} bits": Method(bits=bits, allocation="per-tensor") for bits in FIXED_BITS}
-    for name, method in methods.items():
-        size = sum(map(len, UpdateEncoder(flat.layout, method).encode(gradient, residual)))
-        if size <= room:
-            best = min(best, (nmse(), name))
-    return ours, *best
+def _around(middle: float, least: float, most: float) -> Iterator[float]:
+    """Yield numbers from `least` to `most` times `middle`, each GRID times the one before."""
+    n = math.ceil(math.log(most / least) / math.log(GRID))
+    return (middle * least * GRID**k for k in range(n + 1))
+
+
+def _coder(layout: Layout, method: Method) -> Callable[[F32, F32], int]:
+    return lambda values, lost: sum(map(len, UpdateEncoder(layout, method).encode(values, lost)))
+
+
+def _stepper(layout: Layout, step: float) -> Callable[[F32, F32], int]:
+    def size(values: F32, lost: F32) -> int:
+        quantizer = build_quantizer("uniform", step=step)
+        n_bytes = 0
+        for unit in layout.parameters:
+            part = values[unit.place]
+            n_bytes += len(encode_frame(part, quantizer, fit_gennorm(part), residual=lost[unit.place]))
+        return n_bytes
+
+    return size
+
+
+def _nmse(lost: F32, values: F32) -> float:
+    return float(np.square(lost, dtype=np.float64).sum() / np.square(values, dtype=np.float64).sum())

@@ -5,8 +5,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import grpc
 import numpy as np
 
 from gradwire.links.forwarder import Forwarder, Passage
+from gradwire.links.profile import Link
 from gradwire_common import __version__, channel
 from gradwire_common.chunks import split
 from gradwire_common.codec.frames import FRAME_VERSION
@@ -25,6 +26,7 @@ from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 from gradwire_common.wire import manifest_to_message
 
 CALL_SECONDS = 60.0
+PUSH_SECONDS = 5.0  # that one push or snapshot takes at the rate; one follows on the other
 
 
 @contextmanager
@@ -45,13 +47,14 @@ def server_process(**settings: Any) -> Iterator[str]:
 
 
 class Greedy:
-    """One worker behind a forwarder of its own."""
+    """One worker behind a forwarder of its own, over a link where one is given."""
 
-    def __init__(self, server: str, name: str, n_entries: int):
-        self.forwarder = Forwarder(server)
+    def __init__(self, server: str, name: str, n_entries: int, link: Link | None = None):
+        self.forwarder = Forwarder(server, link)
         self._manifest = Manifest((TensorSpec("weight", (n_entries,)),))
         self._channel = grpc.insecure_channel(self.forwarder.address, options=channel.CLIENT_OPTIONS)
         self.stub: Any = ParameterServerStub(self._channel)  # type: ignore[no-untyped-call]
+        self._over = threading.Event()
         request = pb.JoinRequest(
             worker_id=name,
             package_version=__version__,
@@ -61,14 +64,23 @@ class Greedy:
         )
         self.joined = self.stub.Join(request, timeout=CALL_SECONDS)
 
-    def messages(self, frames: Sequence[bytes]) -> Iterator[pb.PushMessage]:
-        """Yield the messages of a push of initial weights; gRPC takes them as fast as they go."""
-        yield pb.PushMessage(header=pb.PushHeader(session=self.joined.session, kind=pb.PUSH_KIND_WEIGHTS))
-        offset = 0
-        for data in split(frames, lambda: self.joined.limits.chunk_bytes):
-            yield pb.PushMessage(chunk=pb.Chunk(offset=offset, data=data))
-            offset += len(data)
-        yield pb.PushMessage(end=pb.PushEnd(length=offset))
+    def push(self, frames: Sequence[bytes], *, with_end: bool) -> None:
+        """Push initial weights as fast as they go. Without an end they never count, so the next push can follow."""
+        with suppress(grpc.RpcError):
+            self.stub.Push(self._messages(frames, with_end))
+
+    def push_on(self, frames: Sequence[bytes]) -> None:
+        """Push one time after the other until it is closed."""
+        while not self._over.is_set():
+            self.push(frames, with_end=False)
+
+    def receive_on(self) -> None:
+        """Take in snapshot after snapshot until it is closed."""
+        while not self._over.is_set():
+            with suppress(grpc.RpcError):
+                call = self.stub.Watch(pb.WatchRequest(session=self.joined.session))
+                next((message for message in call if message.WhichOneof("part") == "end"), None)
+                call.cancel()
 
     def passage(self, direction: str) -> Passage:
         """Return what went over its connection in one direction."""
@@ -78,57 +90,69 @@ class Greedy:
 
     def close(self) -> None:
         """Cut the connection."""
+        self._over.set()
         self._channel.close()
         self.forwarder.close()
 
+    def _messages(self, frames: Sequence[bytes], with_end: bool) -> Iterator[pb.PushMessage]:
+        yield pb.PushMessage(header=pb.PushHeader(session=self.joined.session, kind=pb.PUSH_KIND_WEIGHTS))
+        offset = 0
+        for data in split(frames, lambda: self.joined.limits.chunk_bytes):
+            yield pb.PushMessage(chunk=pb.Chunk(offset=offset, data=data))
+            offset += len(data)
+        if with_end:
+            yield pb.PushMessage(end=pb.PushEnd(length=offset))
 
-def send_greedily(n_workers: int, rate: float, seconds: float, **limits: str) -> list[Passage]:
+
+def send_greedily(
+    n_workers: int, rate: float, seconds: float, link: Link | None = None, **settings: str
+) -> list[Passage]:
     """Let workers push at the same time for a while; return what left each of them.
 
     Args:
         n_workers: how many.
-        rate: bytes per second that each may get, to know how much there must be to send.
+        rate: bytes per second that each may get, to know how long a push should be.
         seconds: how long.
-        limits: settings of the server.
+        link: of each worker.
+        settings: of the server.
     """
-    n_entries = int(rate * seconds * 1.5 / 4) + (1 << 17)
-    values = np.random.default_rng(0).standard_normal(n_entries).astype(np.float32)
-    frames = list(encode_exact(values, Manifest((TensorSpec("weight", (n_entries,)),)).layout.units, raw=True))
-    with ExitStack() as stack:
-        server = stack.enter_context(server_process(workers=n_workers, **limits))
-        workers = [Greedy(server, f"w{k}", n_entries) for k in range(n_workers)]
-        for worker in workers:
-            stack.callback(worker.close)
-        calls = [worker.stub.Push.future(worker.messages(frames)) for worker in workers]
-        time.sleep(seconds)
-        for call in calls:
-            call.cancel()
-        return [worker.passage("up") for worker in workers]
+    n_entries, frames = _weights(rate)
+    with _greedy(n_workers, n_entries, link, settings) as workers:
+        return _moved(workers, "up", seconds, [(worker.push_on, (frames,)) for worker in workers])
 
 
-def receive_greedily(n_workers: int, rate: float, seconds: float, **limits: str) -> list[Passage]:
+def receive_greedily(n_workers: int, rate: float, seconds: float, **settings: str) -> list[Passage]:
     """Let workers take in snapshot after snapshot for a while; return what reached each of them."""
-    n_entries = int(rate * seconds * 1.5 / 4) + (1 << 17)
+    n_entries, frames = _weights(rate)
+    with _greedy(n_workers, n_entries, None, settings) as workers:
+        workers[0].push(frames, with_end=True)
+        return _moved(workers, "down", seconds, [(worker.receive_on, ()) for worker in workers])
+
+
+def _weights(rate: float) -> tuple[int, list[bytes]]:
+    """Return the number of entries and the frames of weights that take PUSH_SECONDS at `rate`."""
+    n_entries = int(rate * PUSH_SECONDS / 4) + (1 << 17)
     values = np.random.default_rng(0).standard_normal(n_entries).astype(np.float32)
-    frames = list(encode_exact(values, Manifest((TensorSpec("weight", (n_entries,)),)).layout.units, raw=True))
+    units = Manifest((TensorSpec("weight", (n_entries,)),)).layout.units
+    return n_entries, list(encode_exact(values, units, raw=True))
+
+
+@contextmanager
+def _greedy(n_workers: int, n_entries: int, link: Link | None, settings: dict[str, str]) -> Iterator[list[Greedy]]:
     with ExitStack() as stack:
-        server = stack.enter_context(server_process(workers=n_workers, rate_up="10 Gbit/s", **limits))
-        workers = [Greedy(server, f"w{k}", n_entries) for k in range(n_workers)]
+        server = stack.enter_context(server_process(workers=n_workers, **settings))
+        workers = [Greedy(server, f"w{k}", n_entries, link) for k in range(n_workers)]
         for worker in workers:
             stack.callback(worker.close)
-        workers[0].stub.Push(workers[0].messages(frames), timeout=CALL_SECONDS)
-        calls = [worker.stub.Watch(pb.WatchRequest(session=worker.joined.session)) for worker in workers]
-        for call in calls:
-            threading.Thread(target=_drain, args=(call,), daemon=True).start()
-        time.sleep(seconds)
-        for call in calls:
-            call.cancel()
-        return [worker.passage("down") for worker in workers]
+        yield workers
 
 
-def _drain(call: Any) -> None:
-    try:
-        for _ in call:
-            pass
-    except grpc.RpcError:
-        pass
+def _moved(
+    workers: Sequence[Greedy], direction: str, seconds: float, work: Sequence[tuple[Callable[..., None], Any]]
+) -> list[Passage]:
+    """Let every worker work for `seconds`; return what passed in one direction of its connection until then."""
+    for target, arguments in work:
+        threading.Thread(target=target, args=arguments, daemon=True).start()
+    time.sleep(seconds)
+    passages = [worker.passage(direction) for worker in workers]
+    return [Passage(passage.times[:n], passage.sizes[:n]) for passage in passages for n in [len(passage.sizes)]]

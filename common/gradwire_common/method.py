@@ -32,5 +32,11 @@ class Method(BaseModel):
         """True where nothing is lost, so that no residual is needed."""
         return self.quantizer in ("lossless", "float32")
 
+    @property
+    def nominal_bits(self) -> float:
+        """Bits per entry that an update takes, about; the most that it may where they follow from a budget."""
+        fixed = {"uniform": BITS_MAX if self.auto else self.bits, "float4-1-2-1": 4.0, "bfloat16": 16.0}
+        return fixed.get(self.quantizer, 8.0 if self.quantizer.startswith("float8") else 32.0)
+
 
 FLOAT32 = Method(quantizer="float32", gamma=0.0)

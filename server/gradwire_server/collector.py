@@ -105,6 +105,10 @@ class Collector:
             )
         except (MemoryError, ValueError) as error:
             raise ModelMismatchError(f"model of {manifest.layout.size} entries: {error}") from error
+        n_bytes = settings.uplink.nominal_bits * manifest.layout.n_parameters / 8
+        if settings.uplink.auto:
+            n_bytes = min(n_bytes, self.deadlines.rate * settings.transfer_seconds + settings.limits.burst)
+        self.deadlines.expect(int(n_bytes))
 
     async def take_weights(self, data: memoryview) -> Verdict:
         """Take over initial weights, if there are none yet. Raises DataError if they are damaged."""

@@ -35,6 +35,10 @@ class Deadlines:
         self._arrivals.append(seconds)
         self._largest = max(self._largest, n_bytes)
 
+    def expect(self, n_bytes: int) -> None:
+        """Take note of what a push takes, about, before any has come."""
+        self._largest = max(self._largest, n_bytes)
+
     def sent(self, n_bytes: int) -> None:
         """Take note of the update with which a round begins."""
         self._update = n_bytes

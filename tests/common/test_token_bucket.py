@@ -94,6 +94,7 @@ STEPS = st.lists(
         st.tuples(st.just("rate"), st.integers(1, 10**6), st.integers(1000, 10_000)),
         st.tuples(st.just("pass"), st.integers(0, 10 * SECOND), st.just(0)),
         st.tuples(st.just("jump back"), st.integers(0, 10 * SECOND), st.just(0)),
+        st.tuples(st.just("jump ahead"), st.integers(0, 10 * SECOND), st.just(0)),
     ),
     max_size=60,
 )
@@ -103,26 +104,31 @@ STEPS = st.lists(
 def test_takes_refunds_rate_changes_and_clock_jumps_keep_the_bound(
     rate: int, burst: int, steps: list[tuple[str, int, int]]
 ) -> None:
-    """Over any time, what passes is at most what flows in, and the largest burst. True time never goes backwards."""
+    """Over any true time, what passes is at most what flows in and the largest burst.
+
+    A jump of the clock back lets no more pass; one ahead fills the bucket at the most.
+    """
     bucket = TokenBucket(rate, burst)
-    now = true = flowed = 0  # the clock's ns, true ns, byte * ns / s that flowed in
-    skipped = 0  # true time that the clock has shown twice
-    most_burst, events = burst, [(0, 0)]  # flowed in, bytes passed
+    now = flowed = jumps = 0  # the clock's ns, byte * ns / s that flowed in, jumps ahead
+    most_burst, events = burst, [(0, 0, 0)]  # flowed in, jumps, bytes passed
     for what, a, b in steps:
         if what == "take":
             wait = bucket.take(a, now)
-            now, true, flowed = now + wait, true + wait, flowed + wait * bucket.rate
+            now, flowed = now + wait, flowed + wait * bucket.rate
             bucket.refund(min(a, b))
-            events.append((flowed, a - min(a, b)))
+            events.append((flowed, jumps, a - min(a, b)))
         elif what == "rate":
             bucket.set_rate(a, b, now)
             most_burst = max(most_burst, b)
         elif what == "pass":
-            now, true, flowed = now + a, true + a, flowed + a * bucket.rate
+            now, flowed = now + a, flowed + a * bucket.rate
+        elif what == "jump ahead":
+            now, jumps = now + a, jumps + 1
         else:
-            now, skipped = now - a, skipped + a
+            now -= a
     for first in range(len(events)):
-        passed = 0
-        for flowed_then, n in events[first:]:
+        passed, (flowed_first, jumps_first, _) = 0, events[first]
+        for flowed_then, jumps_then, n in events[first:]:
             passed += n
-            assert passed * SECOND <= flowed_then - events[first][0] + most_burst * SECOND
+            bursts = 1 + jumps_then - jumps_first
+            assert passed * SECOND <= flowed_then - flowed_first + bursts * most_burst * SECOND

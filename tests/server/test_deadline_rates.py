@@ -21,6 +21,8 @@ def test_a_deadline_is_no_sooner_than_twice_the_transfer_of_the_largest_push(rul
 
 def test_the_update_that_a_round_begins_with_counts_too() -> None:
     deadlines = Deadlines(0.5, rate=1000, rate_down=100)
+    deadlines.expect(1000)
+    assert deadlines.seconds == 2  # before the first push has come
     deadlines.arrived(0.1, 4000)
     deadlines.sent(300)
     assert deadlines.seconds == 8 + 6
