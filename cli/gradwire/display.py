@@ -13,6 +13,7 @@ from rich.text import Text
 
 from gradwire.history import History
 from gradwire_common.units import format_size
+from gradwire_common.v1 import parameter_server_pb2 as pb
 
 FLOAT32_BITS = 32
 SECONDS_BETWEEN_LINES = 1.0
@@ -154,10 +155,13 @@ def _traffic(history: History, direction: str) -> str:
 
 def _budget(history: History) -> str:
     """Return budget used / allowed in the newest round; nothing where there is none."""
-    newest = history.rounds[-1] if history.rounds else None
-    if newest is None or not newest.budget:
-        return ""
-    return f"{format_size(newest.spent)} / {format_size(newest.budget)} ({newest.spent / newest.budget:.1%})"
+    newest = history.rounds[-1] if history.rounds else pb.RoundRecord()
+    used = {"up": (newest.spent, newest.budget), "down": (newest.payload_down, newest.budget_down)}
+    return ", ".join(
+        f"{direction} {format_size(spent)} / {format_size(budget)} ({spent / budget:.1%})"
+        for direction, (spent, budget) in used.items()
+        if budget
+    )
 
 
 def _split(history: History) -> str:

@@ -81,3 +81,11 @@ def test_the_live_display_leaves_its_last_picture(file):
         display.show(history(rounds=10))
         display.show(history(rounds=200))
     assert "200/200" in file.getvalue()
+
+
+def test_budgets_are_shown_with_what_of_them_was_spent():
+    run = history(rounds=3)
+    assert "budget" not in line(run)
+    newest = run.rounds[-1]
+    newest.budget, newest.spent, newest.budget_down, newest.payload_down = 4096, 4000, 2048, 2000
+    assert "budget up 3.91 KiB / 4.00 KiB (97.7%), down 1.95 KiB / 2.00 KiB (97.7%)" in line(run)
