@@ -11,7 +11,7 @@ from typing import TypeVar
 from gradwire_common.config import Config
 from gradwire_server.app import serve_run
 
-START_SECONDS = 60.0  # kernels may have to be compiled first
+START_SECONDS = 240.0  # kernels may have to be compiled first
 END_SECONDS = 30.0
 T = TypeVar("T")
 

@@ -1,5 +1,6 @@
 """Reading a push at the pace of its worker's token bucket."""
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -9,8 +10,8 @@ from gradwire_common.errors import BitstreamError, UsageError
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.members import Member
 from gradwire_server.pacing import Gate
+from gradwire_server.partial import Partial
 from gradwire_server.run import Run
-from gradwire_server.staging import Staging
 
 MESSAGE_FIELDS = 64  # bytes of a chunk message beside its data, at the most
 
@@ -29,29 +30,34 @@ async def read_header(context: Any) -> pb.PushHeader:
     return header
 
 
-async def read_frames(
-    context: Any, run: Run, member: Member, header: pb.PushHeader, staging: Staging
-) -> tuple[pb.PushEnd, int]:
-    """Read the chunks of a push into `staging`, none sooner than the bucket allows; return its end and its wire bytes.
+async def read_frames(context: Any, run: Run, member: Member, header: pb.PushHeader, partial: Partial) -> pb.PushEnd:
+    """Read the chunks of a push into `partial`, none sooner than the bucket allows; return its end.
+
+    What has arrived of a push that is cut is kept, for its worker to go on with.
 
     Raises:
         BitstreamError: chunks that cannot be right, or no end.
         JoinError: the session ended meanwhile.
     """
-    gates = run.gates_of(member)
-    spent = 0
+    gates, staging = run.gates_of(member), partial.staging
     while True:
-        message, n_bytes = await _read(context, gates.up, wire_bytes(gates.chunk_bytes + MESSAGE_FIELDS))
+        try:
+            message, n_bytes = await _read(context, gates.up, wire_bytes(gates.chunk_bytes + MESSAGE_FIELDS))
+        except asyncio.CancelledError:
+            run.partials.keep(member.worker_id, partial)
+            raise
         run.records.sent_up(header.round, n_bytes)
         run.hear(header.session)
-        spent += n_bytes
+        partial.spent += n_bytes
         match message.WhichOneof("part") if message is not grpc.aio.EOF else None:
             case "chunk":
                 staging.add(message.chunk.offset, message.chunk.data)
             case "end":
                 end: pb.PushEnd = message.end
-                return end, spent
+                return end
             case part:
+                if part is None:  # that is how a call looks that its worker cancelled
+                    run.partials.keep(member.worker_id, partial)
                 raise BitstreamError(f"push stops with {part} after {staging.length} bytes, want chunks and an end")
 
 

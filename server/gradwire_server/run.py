@@ -12,6 +12,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from gradwire_common.buffers import BufferSchedule
 from gradwire_common.errors import GradwireError, RunEndedError, UsageError
 from gradwire_common.manifest import Manifest, Unit
+from gradwire_common.update import largest_update
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.wire import manifest_from_message, manifest_to_message
 from gradwire_server.admission import (
@@ -30,11 +31,12 @@ from gradwire_server.keeper import Keeper
 from gradwire_server.limiter import Gates, Limiter, described
 from gradwire_server.members import MISSED_HEARTBEATS, Member, Members
 from gradwire_server.pacing import Limits
+from gradwire_server.partial import Partials
 from gradwire_server.records import Records
 from gradwire_server.replay import Replayed
 from gradwire_server.rounds import Phase, Rounds, Verdict
 from gradwire_server.settings import Settings
-from gradwire_server.staging import Push
+from gradwire_server.staging import Push, Staging
 from gradwire_server.tallies import Tallies
 
 log = logging.getLogger("gradwire.server")
@@ -70,6 +72,7 @@ class Run:
         self.evaluations = Evaluations(settings.evaluate_every, settings.rounds)
         self.collector = Collector(settings, self.rounds, self._committed, keeper, self._describe, clock)
         self.collector.update_budget = self._update_budget
+        self.partials = Partials()
         self.over = asyncio.Event()
         self.everyone_gone = asyncio.Event()
         self.failure: GradwireError | None = None
@@ -133,6 +136,7 @@ class Run:
         """Let a member go politely."""
         log.info("worker %s left: %s", member.worker_id, reason or "no reason given")
         self.members.leave(member)
+        self.partials.drop(member.worker_id)
         self._gone(member, dead=False)
 
     def connection_broke(self, member: Member) -> None:
@@ -202,6 +206,11 @@ class Run:
         transform = header.transform or "none"
         if transform != self.settings.uplink.transform:
             raise UsageError(f"{what}: got transform {transform!r}, want {self.settings.uplink.transform!r}")
+
+    def staging_for(self, member: Member, units: tuple[Unit, ...]) -> Staging:
+        """Return where the frames of a push of `units` go."""
+        self.partials.capacity = largest_update(self.collector.layout.units)
+        return Staging(units, self.limiter.longest_chunk(member.worker_id))
 
     async def take(
         self, member: Member, header: pb.PushHeader, data: memoryview, end: pb.PushEnd, spent: int
@@ -291,6 +300,7 @@ class Run:
 
     def _committed(self, update: Update, record: pb.RoundRecord) -> None:
         """Let watchers have a new version, and write down the round before, whose update all have by now."""
+        self.partials.drop_closed(update.version)
         self.records.finish(record.round - 1)
         self.records.commit(record)
         self._holders = 0

@@ -12,10 +12,10 @@ from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_server.answers import answers_errors
 from gradwire_server.broadcast import Update
 from gradwire_server.members import Member
+from gradwire_server.partial import key_of
 from gradwire_server.receiving import read_frames, read_header
 from gradwire_server.rounds import Verdict
 from gradwire_server.run import Run
-from gradwire_server.staging import Staging
 from gradwire_server.status import heartbeat_ms, join_reply, limit_reply, limits, status_reply
 
 log = logging.getLogger("gradwire.server")
@@ -51,13 +51,14 @@ class ParameterServer(rpc.ParameterServerServicer):
         spent = self._charge_up(member, pb.PushMessage(header=header), header.round)
         length = 0
         if verdict is Verdict.COUNTED:
-            staging = Staging(units, run.limiter.longest_chunk(member.worker_id))
+            partial = run.partials.begin(member.worker_id, header, run.staging_for(member, units))
+            partial.spent += spent
             try:
-                end, n_bytes = await read_frames(context, run, member, header, staging)
+                end = await read_frames(context, run, member, header, partial)
             except asyncio.CancelledError:
                 run.connection_broke(member)
                 raise
-            verdict = await run.take(member, header, staging.finish(end.length), end, spent + n_bytes)
+            verdict = await run.take(member, header, partial.staging.finish(end.length), end, partial.spent)
             length = end.length
         run.tallies.verdicts[verdict] += 1
         receipt = pb.Receipt(verdict=_VERDICTS[verdict], round=header.round, length=length)
@@ -67,6 +68,15 @@ class ParameterServer(rpc.ParameterServerServicer):
             receipt.digest = run.rounds.newest[member.worker_id].digest
         self._charge_down(member, receipt, header.round)
         return receipt
+
+    @answers_errors
+    async def Staged(self, request: pb.StagedRequest, context: Any) -> pb.StagedReply:  # noqa: ARG002, N802
+        """Say how much of a push that was cut is here."""
+        member = self._run.hear(request.session)
+        staging = self._run.partials.staged(member.worker_id, key_of(request))
+        reply = pb.StagedReply(length=staging.length, digest=staging.digest) if staging else pb.StagedReply()
+        self._charge(member, request, reply, self._run.rounds.open_round)
+        return reply
 
     @answers_errors
     async def Watch(self, request: pb.WatchRequest, context: Any) -> None:  # noqa: N802

@@ -3,6 +3,7 @@
 offset and bound of the chunk -> header of each frame as soon as it is there -> length -> checksum, codebook, entries
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ class Staging:
 
     def __init__(self, units: Sequence[Unit], chunk_bytes: int):
         self._units = units
-        self._chunk_bytes = chunk_bytes
+        self.chunk_bytes = chunk_bytes
         self._limit = largest_update(units)
         self._data = bytearray()
         self._n_headers = 0  # frames whose headers have been looked at
@@ -50,6 +51,11 @@ class Staging:
         """Bytes that have arrived."""
         return len(self._data)
 
+    @property
+    def digest(self) -> int:
+        """CRC-32 of them."""
+        return zlib.crc32(self._data)
+
     def add(self, offset: int, data: bytes) -> None:
         """Append the chunk that begins at byte `offset`.
 
@@ -58,8 +64,8 @@ class Staging:
             BitstreamError: it does not begin where the last one ended, there is too much of it, or a frame that begins
                 in it is not of its unit.
         """
-        if len(data) > self._chunk_bytes:
-            raise UsageError(f"got a chunk of {len(data)} bytes, want at most {self._chunk_bytes}")
+        if len(data) > self.chunk_bytes:
+            raise UsageError(f"got a chunk of {len(data)} bytes, want at most {self.chunk_bytes}")
         if offset != self.length:
             raise BitstreamError(f"chunk begins at byte {offset}, want {self.length}")
         if self.length + len(data) > self._limit:

@@ -136,6 +136,10 @@ class PlainWorker:
     def send(self, messages: Iterable[pb.PushMessage]) -> pb.Receipt:
         return self.stub.Push(iter(messages), timeout=SECONDS)
 
+    def staged(self, round_: int) -> pb.StagedReply:
+        request = pb.StagedRequest(session=self.session, kind=pb.PUSH_KIND_GRADIENT, round=round_)
+        return self.stub.Staged(request, timeout=SECONDS)
+
     def begin(self, flat: np.ndarray | None = None) -> "PlainWorker":
         """Join, push initial weights if they are wanted, and take the snapshot in."""
         if self.join().weights_wanted:

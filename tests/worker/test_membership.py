@@ -199,6 +199,23 @@ def test_a_link_cut_at_any_byte_repeats_the_same_bytes(tmp_path):
     assert_same_state(train(tmp_path / "cut", cuts), undisturbed)
 
 
+def test_a_long_push_that_is_cut_goes_on_after_its_last_good_chunk(tmp_path):
+    model = torch.nn.Linear(1000, 1000, bias=False)
+    n_bytes = 4 * 1_000_000
+    with (
+        running_server(server_config(tmp_path, rate_up="1 Gbit/s")) as server,
+        Forwarder(server.address) as link,
+        RemoteOptimizer(model, link.address, patience=60) as optimizer,
+    ):
+        before = link.total_up()
+        link.cut_after(n_bytes * 9 // 10)
+        model.weight.grad = torch.randn(model.weight.shape, generator=torch.Generator().manual_seed(0))
+        optimizer.step()
+        assert len(link.connections) == 2
+        assert optimizer.last_step.counted
+        assert link.total_up() - before < 1.5 * n_bytes  # and not 1.9
+
+
 def test_a_server_that_began_anew_is_not_trained_on(tmp_path):
     model = perceptron()
     with running_server(server_config(tmp_path)) as server, Forwarder(server.address) as link:

@@ -1,6 +1,7 @@
 """A push on its way repeats the same bytes, and waits for frames that are not made yet."""
 
 import threading
+import zlib
 
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker.pending import PendingPush
@@ -50,6 +51,25 @@ def test_chunks_leave_before_the_last_frame_is_made():
     push.close()
     rest.join(10)
     assert data_of(got) == b"5678"
+
+
+def test_a_push_goes_on_after_any_byte():
+    push = pending()
+    for frame in (b"first", b"", b"second", b"third"):
+        push.append(frame)
+    push.close()
+    whole = b"firstsecondthird"
+    for offset in range(len(whole) + 1):
+        header, *chunks, end = push.messages("s", chunk_bytes=lambda: 4, offset=offset)
+        assert header.header.offset == offset
+        got = b""
+        for message in chunks:
+            assert message.chunk.offset == offset + len(got)
+            got += message.chunk.data
+        assert (got, end.end.length) == (whole[offset:], len(whole))
+        assert push.begins_with(offset, zlib.crc32(whole[:offset]))
+        assert offset == 0 or not push.begins_with(offset, 1 ^ zlib.crc32(whole[:offset]))
+    assert not push.begins_with(len(whole) + 1, zlib.crc32(whole + b"x"))
 
 
 def test_an_abandoned_push_has_no_end():

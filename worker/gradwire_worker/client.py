@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from gradwire_common.channel import CLIENT_OPTIONS, PROTOCOL_VERSION, error_of
+from gradwire_common.channel import CALL_BYTES, CLIENT_OPTIONS, PROTOCOL_VERSION, error_of, wire_bytes
 from gradwire_common.chunks import Joiner, chunk_size
 from gradwire_common.codec.frames import FRAME_VERSION
 from gradwire_common.errors import DataError, GradwireError, RunEndedError, SessionError, UnavailableError
@@ -208,9 +208,16 @@ class Client:
         if self._pacer is not None:
             self._pacer.set(limits)
 
-    def messages(self, push: PendingPush, session: str) -> Iterator[pb.PushMessage]:
+    def staged(self, push: PendingPush, session: str) -> int:
+        """Return how many bytes of a push that was cut the server holds."""
+        request = pb.StagedRequest(session=session, kind=push.kind, round=push.round, with_buffers=push.with_buffers)
+        reply: pb.StagedReply = self._stub.Staged(request, timeout=self._timeout)
+        push.wire_bytes += CALL_BYTES + wire_bytes(request.ByteSize())
+        return reply.length if push.begins_with(reply.length, reply.digest) else 0
+
+    def messages(self, push: PendingPush, session: str, offset: int) -> Iterator[pb.PushMessage]:
         """Yield the messages of a push at the pace that the server allows."""
-        messages = push.messages(session, lambda: self.chunk_bytes)
+        messages = push.messages(session, lambda: self.chunk_bytes, offset)
         return messages if self._pacer is None else self._pacer.paced(messages)
 
     def _leave(self, session: str, reason: str) -> None:
@@ -240,11 +247,16 @@ class Sending:
     def __init__(self, client: Client, push: PendingPush):
         self._client = client
         self._push = push
-        self._start()
+        self._session = client.reply.session
+        self._call = self._start(offset=0)
 
-    def _start(self) -> None:
+    def _start(self, offset: int) -> Any:
+        return self._client._stub.Push.future(self._client.messages(self._push, self._session, offset))
+
+    def _go_on(self) -> Any:
+        """Send again what the server has not got."""
         self._session = self._client.reply.session
-        self._call = self._client._stub.Push.future(self._client.messages(self._push, self._session))
+        return self._start(self._client.staged(self._push, self._session))
 
     def receipt(self) -> pb.Receipt:
         """Return the server's answer once all frames have been appended and the push is closed.
@@ -257,17 +269,20 @@ class Sending:
         patience = self._client.patience()
         while True:
             try:
+                if self._call is None:
+                    self._call = self._go_on()
                 receipt: pb.Receipt = self._call.result()
                 return receipt
             except grpc.RpcError as failed:
+                self._call = None
                 error = error_of(failed, self._client.server)
                 if self._client.end is None:
                     self._client.recover(error, self._session, patience)
                 if self._client.end is not None:
                     raise RunEndedError(f"the run ended during a push: {self._client.end}") from None
-                self._start()
 
     def cancel(self) -> None:
         """Give the push up; it does not count."""
         self._push.abandon()
-        self._call.cancel()
+        if self._call is not None:
+            self._call.cancel()

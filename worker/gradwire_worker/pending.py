@@ -65,8 +65,26 @@ class PendingPush:
         with self._changed:
             return b"".join(self._frames)
 
-    def messages(self, session: str, chunk_bytes: Callable[[], int]) -> Iterator[pb.PushMessage]:
-        """Yield the messages of the push from its start, each as soon as it can be made, `chunk_bytes()` long."""
+    def begins_with(self, n_bytes: int, digest: int) -> bool:
+        """Whether the first `n_bytes` of the frames made so far have CRC-32 `digest`."""
+        if not 0 < n_bytes <= self.n_bytes:
+            return n_bytes == 0
+        crc, left = 0, n_bytes
+        for frame in self._all_frames():
+            crc = zlib.crc32(frame[:left], crc)
+            left -= min(left, len(frame))
+            if not left:
+                break
+        return crc == digest
+
+    def messages(self, session: str, chunk_bytes: Callable[[], int], offset: int = 0) -> Iterator[pb.PushMessage]:
+        """Yield the messages of the push, each as soon as it can be made.
+
+        Args:
+            session: of the worker.
+            chunk_bytes: tells how long a chunk may be.
+            offset: bytes of the frames that the server holds already.
+        """
         header = pb.PushHeader(
             session=session,
             kind=self.kind,
@@ -75,18 +93,18 @@ class PendingPush:
             samples=self.samples,
             with_buffers=self.with_buffers,
             transform=self.transform,
+            offset=offset,
         )
         self.wire_bytes += CALL_BYTES
         yield self._counted(pb.PushMessage(header=header))
-        offset = 0
-        for piece in split(self._all_frames(), chunk_bytes):
+        for piece in split(self._all_frames(offset), chunk_bytes):
             yield self._counted(pb.PushMessage(chunk=pb.Chunk(offset=offset, data=piece)))
             offset += len(piece)
         if self._end is not None:
             yield self._counted(pb.PushMessage(end=self._end))
 
-    def _all_frames(self) -> Iterator[bytes]:
-        """Yield every frame, waiting for those that are not made yet."""
+    def _all_frames(self, skipped: int = 0) -> Iterator[bytes]:
+        """Yield every frame, the first `skipped` bytes left out, waiting for those that are not made yet."""
         n_given = 0
         while True:
             with self._changed:
@@ -96,7 +114,9 @@ class PendingPush:
                     return
                 frame = self._frames[n_given]
             n_given += 1
-            yield frame
+            if skipped < len(frame):
+                yield frame[skipped:]
+            skipped = max(0, skipped - len(frame))
 
     def _counted(self, message: pb.PushMessage) -> pb.PushMessage:
         self.wire_bytes += wire_bytes(message.ByteSize())

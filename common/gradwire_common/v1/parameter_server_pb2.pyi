@@ -246,7 +246,7 @@ class PushMessage(_message.Message):
     def __init__(self, header: _Optional[_Union[PushHeader, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., end: _Optional[_Union[PushEnd, _Mapping]] = ...) -> None: ...
 
 class PushHeader(_message.Message):
-    __slots__ = ("session", "kind", "round", "base_version", "samples", "with_buffers", "transform")
+    __slots__ = ("session", "kind", "round", "base_version", "samples", "with_buffers", "transform", "offset")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -254,6 +254,7 @@ class PushHeader(_message.Message):
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     WITH_BUFFERS_FIELD_NUMBER: _ClassVar[int]
     TRANSFORM_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
     session: str
     kind: PushKind
     round: int
@@ -261,7 +262,28 @@ class PushHeader(_message.Message):
     samples: int
     with_buffers: bool
     transform: str
-    def __init__(self, session: _Optional[str] = ..., kind: _Optional[_Union[PushKind, str]] = ..., round: _Optional[int] = ..., base_version: _Optional[int] = ..., samples: _Optional[int] = ..., with_buffers: bool = ..., transform: _Optional[str] = ...) -> None: ...
+    offset: int
+    def __init__(self, session: _Optional[str] = ..., kind: _Optional[_Union[PushKind, str]] = ..., round: _Optional[int] = ..., base_version: _Optional[int] = ..., samples: _Optional[int] = ..., with_buffers: bool = ..., transform: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class StagedRequest(_message.Message):
+    __slots__ = ("session", "kind", "round", "with_buffers")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    WITH_BUFFERS_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    kind: PushKind
+    round: int
+    with_buffers: bool
+    def __init__(self, session: _Optional[str] = ..., kind: _Optional[_Union[PushKind, str]] = ..., round: _Optional[int] = ..., with_buffers: bool = ...) -> None: ...
+
+class StagedReply(_message.Message):
+    __slots__ = ("length", "digest")
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    length: int
+    digest: int
+    def __init__(self, length: _Optional[int] = ..., digest: _Optional[int] = ...) -> None: ...
 
 class Chunk(_message.Message):
     __slots__ = ("offset", "data")

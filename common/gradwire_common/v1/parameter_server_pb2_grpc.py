@@ -44,6 +44,11 @@ class ParameterServerStub(object):
                 request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.PushMessage.SerializeToString,
                 response_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.Receipt.FromString,
                 _registered_method=True)
+        self.Staged = channel.unary_unary(
+                '/gradwire.v1.ParameterServer/Staged',
+                request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.StagedRequest.SerializeToString,
+                response_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.StagedReply.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/gradwire.v1.ParameterServer/Watch',
                 request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.WatchRequest.SerializeToString,
@@ -89,6 +94,13 @@ class ParameterServerServicer(object):
 
     def Push(self, request_iterator, context):
         """Sends one update: a PushHeader, chunks in order, a PushEnd. It counts wholly or not at all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Staged(self, request, context):
+        """Asks how much of a push that was cut the server holds, so that it need not be sent again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -150,6 +162,11 @@ def add_ParameterServerServicer_to_server(servicer, server):
                     servicer.Push,
                     request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.PushMessage.FromString,
                     response_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.Receipt.SerializeToString,
+            ),
+            'Staged': grpc.unary_unary_rpc_method_handler(
+                    servicer.Staged,
+                    request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.StagedRequest.FromString,
+                    response_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.StagedReply.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -236,6 +253,33 @@ class ParameterServer(object):
             '/gradwire.v1.ParameterServer/Push',
             gradwire__common_dot_v1_dot_parameter__server__pb2.PushMessage.SerializeToString,
             gradwire__common_dot_v1_dot_parameter__server__pb2.Receipt.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Staged(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradwire.v1.ParameterServer/Staged',
+            gradwire__common_dot_v1_dot_parameter__server__pb2.StagedRequest.SerializeToString,
+            gradwire__common_dot_v1_dot_parameter__server__pb2.StagedReply.FromString,
             options,
             channel_credentials,
             insecure,
