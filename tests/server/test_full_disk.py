@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,9 +164,9 @@ def closing_on_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     def emptied() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    def commit_on_a_full_disk(self: Training, version: int, loss: float) -> object:
+    def commit_on_a_full_disk(self: Training, *arguments: Any) -> object:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-        return commit(self, version, loss)
+        return commit(self, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Training, "commit", commit_on_a_full_disk)
