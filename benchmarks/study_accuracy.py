@@ -4,8 +4,8 @@
 
 Every run is a `gradwire train` of its own. A finished run with the same settings, of this study or of one beside it, is
 not run again, so a study can be interrupted. Accuracy is the mean of a run's last five evaluations, or of its
-curve where the run that it is set against had its own; differences are paired by seed, with the baseline or with the
-arm that `against` names.
+curve as far through the run as the one that it is set against was evaluated; differences are paired by seed, with the
+baseline or with the arm that `against` names.
 """
 
 import argparse
@@ -64,9 +64,10 @@ def against(study: dict[str, Any], arm: str) -> str:
 
 
 def accuracy(run: Run, other: Run) -> float:
-    """Return the mean accuracy, in percent, at the samples that `other` had seen at its last evaluations."""
+    """Return the mean accuracy, in percent, as far through the run as `other` was at its last evaluations."""
     samples, _, _, percent = zip(*curve(run, 0.0), strict=True)
-    places = [point[0] for point in curve(other, 0.0)[-LAST:]]
+    of_other = [point[0] for point in curve(other, 0.0)]
+    places = np.array(of_other[-LAST:]) / of_other[-1] * samples[-1]
     return float(np.mean(np.interp(places, samples, percent)))
 
 
