@@ -3,8 +3,9 @@
 import numpy as np
 
 from gradwire_common.codec.codebooks import model_codebook
-from gradwire_common.codec.coder import MOST_BITS, grid_tables, kernel_book
-from gradwire_common.codec.kernels.segments import INDEX_FIELDS, N_STREAMS, SLACK
+from gradwire_common.codec.coder import MOST_BITS, grid_tables, kernel_book, thread_work
+from gradwire_common.codec.kernels.layout import INDEX_FIELDS, N_STREAMS, SLACK
+from gradwire_common.codec.kernels.raws import raw_bytes
 from peers.coder import U8
 from symbol_kernels import decode_symbols, encode_symbols
 from workloads import Part
@@ -27,6 +28,7 @@ class Gradwire:
         room = self.symbols.size * MOST_BITS // 8 + self.index.shape[0] * N_STREAMS * SLACK + SLACK
         self.encoded = np.zeros(room, np.uint8)
         self.decoded = np.zeros_like(self.symbols)
+        self.work = thread_work(min(self.segment, self.symbols.size), 1)
         self.n_body = 0
 
     @property
@@ -36,10 +38,14 @@ class Gradwire:
 
     def encode(self) -> None:
         """Encode segment by segment."""
-        self.n_body = encode_symbols(self.symbols, self.grid, self.book, self.segment, self.encoded, self.index)
+        self.n_body = encode_symbols(
+            self.symbols, self.grid, self.book, self.segment, self.work, self.encoded, self.index
+        )
 
     def decode(self) -> U8:
         """Decode segment by segment."""
         data = self.encoded[: self.n_body]
-        done = decode_symbols(data, self.grid, self.book, self.segment, self.index, self.decoded)
+        lengths = self.index.sum(axis=1) + raw_bytes(self.segment, self.grid.raw_bits)
+        places = np.cumsum(lengths) - lengths
+        done = decode_symbols(data, places, self.grid, self.book, self.segment, self.work, self.index, self.decoded)
         return self.decoded if done else self.decoded[:0]

@@ -2,12 +2,24 @@
 
 import numpy as np
 import pytest
+from numba import njit
 from numpy.testing import assert_array_equal
 
 from gradwire_common.codec.fit import fit_gennorm
 from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame
 from gradwire_common.codec.kernels.dispatch import fast_path
+from gradwire_common.codec.kernels.lookups import (
+    HAS_BMI2,
+    INDEX_BITS,
+    N_BATCHES,
+    PLACE,
+    STATE_SIZE,
+    TABLE,
+    TO,
+    look_up_batches,
+)
 from gradwire_common.codec.kernels.raws import pack_raws, raw_bytes, unpack_raws
+from gradwire_common.codec.kernels.tuples import look_up_batches_anywhere
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
 
 
@@ -62,3 +74,28 @@ def test_raw_bits_fill_columns():
     pack_raws(raws, 2, False, packed)
     assert list(packed[:8]) == [0b1001, 0, 0, 0, 0, 0, 0, 0]
     assert list(packed[8:]) == [0b11, 0, 0, 0, 0, 0, 0, 0b1000000]
+
+
+@njit
+def _as_machine_code(state):
+    look_up_batches(np.uint64(state.ctypes.data))
+
+
+@pytest.mark.skipif(not (HAS_BMI2 and fast_path()), reason="no machine code here, or unchecked access forbidden")
+def test_the_machine_code_does_what_the_loop_does():
+    rng, n_batches, got = np.random.default_rng(13), 50, []
+    data = rng.integers(0, 256, 4096).astype(np.uint8)
+    table = rng.integers(0, 1 << 48, 1 << 11).astype(np.uint64)
+    table |= rng.integers(0, 13, table.size).astype(np.uint64) << np.uint64(48)
+    table |= rng.integers(0, 7, table.size).astype(np.uint64) << np.uint64(56)
+    for run in (_as_machine_code, look_up_batches_anywhere):
+        out, state = np.zeros(4 * 2048, np.uint8), np.zeros(STATE_SIZE, np.uint64)
+        state[PLACE : PLACE + 4] = data.ctypes.data + np.arange(4) * 1000
+        state[TO : TO + 4] = out.ctypes.data + np.arange(4) * 2048
+        state[TABLE], state[INDEX_BITS], state[N_BATCHES] = table.ctypes.data, 11, n_batches
+        run(state)
+        state[TO : TO + 4] -= np.uint64(out.ctypes.data)
+        got.append((out, state[:12]))
+    assert_array_equal(got[0][0], got[1][0])
+    assert_array_equal(got[0][1], got[1][1])
+    assert got[0][1][TO] > 0

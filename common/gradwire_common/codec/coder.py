@@ -1,5 +1,6 @@
 """The body of a coded frame: index and segments. Orchestration of the kernels, over threads if asked."""
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,18 +13,13 @@ import numpy.typing as npt
 from gradwire_common.codec.codebooks import Codebook, n_magnitude_buckets
 from gradwire_common.codec.headers import FrameHeader
 from gradwire_common.codec.kernels.bits import put_varints, read_varints
+from gradwire_common.codec.kernels.decoding import decode_segments
 from gradwire_common.codec.kernels.dispatch import fast_path
+from gradwire_common.codec.kernels.encoding import encode_segments
+from gradwire_common.codec.kernels.layout import INDEX_FIELDS, N_STREAMS, SLACK, Book, Work, work_of
 from gradwire_common.codec.kernels.levels import fill_levels
 from gradwire_common.codec.kernels.quantize import BFLOAT16, FLOAT32, MINIFLOAT, UNIFORM, Grid
 from gradwire_common.codec.kernels.raws import raw_bytes
-from gradwire_common.codec.kernels.segments import (
-    INDEX_FIELDS,
-    N_STREAMS,
-    SLACK,
-    Book,
-    decode_segments,
-    encode_segments,
-)
 from gradwire_common.codec.quantizers import Float32, Minifloat, Quantizer, Uniform
 from gradwire_common.codec.words import RUNS, WordScheme
 from gradwire_common.errors import BitstreamError, NonFiniteError
@@ -36,7 +32,12 @@ TASK_ENTRIES = 1 << 18  # at least what one call of a kernel works on; bounds th
 MOST_BITS = 12 + 12 + 26 + 24  # an entry: its word, rare code, what lies beyond, raw bits
 NOTHING = np.empty(0, np.float32)
 
+KEPT_ENTRIES = 1 << 17  # segments of more get buffers of their own: these are the least and the most a thread keeps
+KEPT_BYTES = 4 << 20  # a task's encoding
+
 T = TypeVar("T")
+
+_kept = threading.local()  # .work and .room: no call allocates what the last has left
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +89,31 @@ def kernel_book(codebook: Codebook) -> Book:
     )
 
 
+def raw_planes(grid: Grid) -> int:
+    """Return how many bytes of raw bits an entry has at most."""
+    return (grid.raw_bits + 7) // 8
+
+
+def thread_work(most: int, planes: int) -> Work:
+    """Return this thread's buffers for segments of at most `most` entries; they are used again by the next call."""
+    have: Work | None = getattr(_kept, "work", None)
+    if have is None or have.buckets.size < most + SLACK or have.raws.shape[0] < planes:
+        have = work_of(max(most, KEPT_ENTRIES), max(planes, 1))
+        if most <= KEPT_ENTRIES:
+            _kept.work = have
+    return have
+
+
+def _room(n_bytes: int) -> U8:
+    """This thread's buffer for `n_bytes` that are copied before the next call."""
+    have: U8 | None = getattr(_kept, "room", None)
+    if have is None or have.size < n_bytes:
+        have = np.empty(n_bytes, np.uint8)
+        if n_bytes <= KEPT_BYTES:
+            _kept.room = have
+    return have
+
+
 def encode_body(
     values: F32,
     quantizer: Quantizer,
@@ -103,15 +129,16 @@ def encode_body(
     """
     tables, book, fast = grid_tables(quantizer, codebook.scheme), kernel_book(codebook), fast_path()  # type: ignore[arg-type]
 
-    def encode(first: int, stop: int) -> tuple[I64, memoryview]:
+    def encode(first: int, stop: int) -> tuple[I64, bytes]:
         some = values[first:stop]
         index = np.empty((-(-some.size // segment), INDEX_FIELDS), np.int64)
-        out = np.empty(some.size * MOST_BITS // 8 + index.shape[0] * N_STREAMS * SLACK + SLACK, np.uint8)
+        out = _room(some.size * MOST_BITS // 8 + index.shape[0] * N_STREAMS * SLACK + SLACK)
         left = NOTHING if residual is None else residual[first:stop]
-        n = encode_segments(some, left, tables.grid, book, segment, fast, out, index)
+        work = thread_work(min(segment, some.size), raw_planes(tables.grid))
+        n = encode_segments(some, left, tables.grid, book, segment, fast, work, out, index)
         if n < 0:
             raise NonFiniteError(f"got a NaN or infinity at or after entry {first - 1 - n}, want finite numbers")
-        return index, out[:n].data
+        return index, out[:n].tobytes()
 
     parts = list(_over_tasks(encode, values.size, segment, threads))
     index = np.concatenate([part[0].ravel() for part in parts])
@@ -163,6 +190,7 @@ def decode_body(
             factor,
             fast,
             adding,
+            thread_work(min(segment, stop - first), raw_planes(tables.grid)),
             out[first:stop],
         )
         if n < 0:

@@ -26,7 +26,7 @@ from gradwire_common.codec.headers import (
     kind_of,
     parse_header,
 )
-from gradwire_common.codec.kernels.segments import BLOCK
+from gradwire_common.codec.kernels.encoding import BLOCK
 from gradwire_common.codec.own_code import own_codebook
 from gradwire_common.codec.quantizers import FORMATS, BFloat16, Float32, Minifloat, Quantizer, Uniform
 from gradwire_common.codec.schemes import choose_scheme

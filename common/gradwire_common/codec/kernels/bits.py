@@ -17,26 +17,31 @@ EXTRA_MAX_BITS = 21  # K_MAX has 21
 
 @njit(cache=True, nogil=True)
 def put(out: U8, place: int, value: int, n_bits: int) -> int:
-    """Write the low `n_bits` of `value` at bit `place`; return the place after. The last byte's other bits become 0."""
-    for i in range(n_bits):
-        byte, shift = (place + i) >> 3, (place + i) & 7
-        before = np.int64(out[byte]) if shift > 0 else 0
-        out[byte] = np.uint8(before | ((value >> i) & 1) << shift)
+    """Write the low `n_bits` (at most 32) of `value` at bit `place`; return the place after.
+
+    The last byte's other bits become 0.
+    """
+    byte, shift = place >> 3, place & 7
+    rest = (value & ((1 << n_bits) - 1)) << shift
+    if shift > 0:
+        rest |= np.int64(out[byte])
+    for i in range((shift + n_bits + 7) >> 3):
+        out[byte + i] = np.uint8(rest & 255)
+        rest >>= 8
     return place + n_bits
 
 
 @njit(cache=True, nogil=True)
 def peek(data: U8, place: int, n_bits: int) -> int:
-    """Return the `n_bits` at bit `place`; bits beyond the end are 0."""
-    value, got = 0, -(place & 7)
-    byte = place >> 3
-    while got < n_bits:
-        if byte < data.size:
-            part = np.int64(data[byte])
-            value |= part << got if got >= 0 else part >> -got
-        got += 8
-        byte += 1
-    return value & ((1 << n_bits) - 1)
+    """Return the `n_bits` (at most 32) at bit `place`; bits beyond the end are 0."""
+    byte, value = place >> 3, 0
+    if byte + 5 <= data.size:
+        for i in range(5):
+            value |= np.int64(data[byte + i]) << (8 * i)
+    else:
+        for i in range(data.size - byte):
+            value |= np.int64(data[byte + i]) << (8 * i)
+    return (value >> (place & 7)) & ((1 << n_bits) - 1)
 
 
 @njit(cache=True, nogil=True)

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.quantize import FLOAT32, SCANNED, UNIFORM, Grid, holds
+from gradwire_common.codec.kernels.quantize import FLOAT32, UNIFORM, Grid
+from gradwire_common.codec.kernels.scanning import next_place
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -63,7 +64,6 @@ def place_levels(
     magnitudes: F32,
     levels: F32,
     beyond: I32,
-    n_beyond: int,
     weight: np.float32,
     adding: bool,
     out: F32,
@@ -85,21 +85,16 @@ def place_levels(
     else:
         for i in range(buckets.size):
             out[i] = levels[np.int32(buckets[i]) << shift | np.int32(raws[i])]
-    used = 0
-    last = np.uint8(grid.n_coded)
-    for start in range(0, buckets.size if n_beyond > 0 else 0, SCANNED):
-        stop = min(start + SCANNED, buckets.size)
-        if not holds(buckets[start:stop], last):
-            continue
-        for i in range(start, stop):
-            if buckets[i] == last:
-                raw = np.int64(raws[i]) if shift > 0 else 0
-                level = level_of(np.int64(beyond[used]), raw, grid, magnitudes)
-                used += 1
-                if np.isnan(level):
-                    return False
-                out[i] = out[i] + weight * level if adding else level
-    return used == n_beyond and not (np.isnan(levels).any() and np.isnan(out[: buckets.size]).any())
+    i, last = buckets.size, np.uint8(grid.n_coded)
+    for used in range(beyond.size):
+        i = next_place(buckets, last, 0 if used == 0 else i + 1)
+        if i == buckets.size:
+            return False
+        level = level_of(np.int64(beyond[used]), np.int64(raws[i]) if shift > 0 else 0, grid, magnitudes)
+        if np.isnan(level):
+            return False
+        out[i] = out[i] + weight * level if adding else level
+    return not (np.isnan(levels).any() and np.isnan(out).any())
 
 
 @njit(cache=True, nogil=True)

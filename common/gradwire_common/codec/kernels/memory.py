@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-I8, I64 = ir.IntType(8), ir.IntType(64)
+I64 = ir.IntType(64)
 SHIFT_MASK = 63  # a shift by 64 or more is undefined in LLVM; masked, it is one instruction
 
 
@@ -54,16 +54,6 @@ def shift_right(_typing: Any, _value: Any, _n: Any) -> Any:
         return builder.lshr(args[0], builder.and_(args[1], ir.Constant(I64, SHIFT_MASK)))
 
     return types.uint64(types.uint64, types.uint64), build
-
-
-@intrinsic
-def leading_zeros(_typing: Any, _value: Any) -> Any:
-    """Zero bits above the highest one bit of `value` (uint64, not 0)."""
-
-    def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.uint64(types.uint64), build
 
 
 @intrinsic

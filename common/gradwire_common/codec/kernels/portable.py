@@ -1,12 +1,15 @@
 # mypy: disable-error-code="arg-type, assignment, return-value"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
-"""The portable path: words to bits and back, every access checked. The fast path makes and reads the same bytes."""
+"""The portable path: words to bits and back, every access checked. The fast path makes and reads the same bytes.
+
+Runs are read by runs.decode_runs on both.
+"""
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.bits import peek, peek_extra, put, put_extra
+from gradwire_common.codec.kernels.bits import peek, put, put_extra
 from gradwire_common.codec.kernels.tables import RARE_FLAG
 
 U8 = npt.NDArray[np.uint8]
@@ -36,12 +39,12 @@ def decode_tuples(data: U8, single: U64, max_length: int, size: int, buckets: U8
     place, n = 0, 0
     while n < buckets.size:
         entry = single[peek(data, place, max_length)]
-        length = np.int64(entry & np.uint64(255))
+        length = np.int64((entry >> np.uint64(48)) & np.uint64(255))
         place += length
         if length == 0 or place > 8 * data.size:
             return -1
         for i in range(min(size, buckets.size - n)):
-            buckets[n + i] = np.uint8((entry >> np.uint64(16 + 8 * i)) & np.uint64(255))
+            buckets[n + i] = np.uint8((entry >> np.uint64(8 * i)) & np.uint64(255))
         n += size
     return (place + 7) >> 3
 
@@ -70,43 +73,6 @@ def encode_runs(
     if run > 0:
         place = _put_word(out, place, encoding[n_classes * n_coded])
     return (place + 7) >> 3, n_beyond
-
-
-@njit(cache=True, nogil=True)
-def decode_runs(
-    data: U8, decoding: U64, max_length: int, n_coded: int, limit: int, size: int, places: I32, buckets: I32
-) -> tuple[int, int]:
-    """Read zero runs of `size` entries; list the places and buckets of all entries that are not zero.
-
-    Returns the bytes read and the entries listed; -1 bytes where bits start no word, the data ends, or a bucket exceeds
-    `limit`.
-    """
-    place, i, n = 0, 0, 0
-    while i < size:
-        window = peek(data, place, max_length)
-        entry = decoding[window]
-        total, length = np.int64(entry & np.uint64(255)), np.int64((entry >> np.uint64(8)) & np.uint64(255))
-        if length == 0:
-            return -1, n
-        i += np.int64((entry >> np.uint64(16)) & np.uint64(0xFFFF)) + peek(data, place + length, total - length)
-        bucket = np.int64(entry >> np.uint64(48))
-        place += total
-        if bucket == 0:
-            continue
-        if bucket == n_coded:
-            extra, place = peek_extra(data, place)
-            bucket += extra
-            if extra < 0 or bucket > limit:
-                return -1, n
-        if i >= size:
-            return -1, n
-        places[n] = i
-        buckets[n] = bucket
-        n += 1
-        i += 1
-    if place > 8 * data.size:
-        return -1, n
-    return (place + 7) >> 3, n
 
 
 @njit(cache=True, nogil=True)

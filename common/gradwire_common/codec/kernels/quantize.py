@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from gradwire_common.codec.kernels.scanning import next_place
+
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
@@ -20,7 +22,6 @@ I32 = npt.NDArray[np.int32]
 
 UNIFORM, MINIFLOAT, FLOAT32, BFLOAT16 = 0, 1, 2, 3
 FLOAT4_LEVELS = 5  # above zero
-SCANNED = 64  # buckets that are looked at together for one that is not coded
 INFINITY_BITS = np.uint32(0x7F800000)
 MAGNITUDE_MASK = np.uint32(0x7FFFFFFF)
 
@@ -64,6 +65,44 @@ def largest_bits(bits: U32) -> np.uint32:
 
 
 @njit(cache=True, nogil=True)
+def quantize_block(
+    x: F32,
+    grid: Grid,
+    residual: F32,
+    buckets: U8,
+    raws: npt.NDArray[np.uint8],
+    beyond: I32,
+    n_beyond: int,
+    scaled: F32,
+    symbols: I32,
+) -> int:
+    """Fill `buckets`, `raws` and, unless it is empty, `residual` for the entries of a block.
+
+    Buckets that are not coded are appended to `beyond`, of which `n_beyond` are in use. `scaled` and `symbols` are
+    scratch. Returns how much of `beyond` is in use then; -1 where an entry is not finite.
+    """
+    if largest_bits(x.view(np.uint32)) >= INFINITY_BITS:
+        return -1
+    if grid.kind == UNIFORM and grid.raw_bits == 0:
+        if quick_uniform_buckets(x, grid, buckets) >= grid.n_coded:
+            n_beyond = quick_beyond(x, grid, buckets, beyond, n_beyond)
+        if residual.size > 0:
+            subtract_uniform(x, grid, residual)
+        return n_beyond
+    is_float4 = grid.kind == MINIFLOAT and grid.raw_bits == 0 and grid.largest == FLOAT4_LEVELS
+    if is_float4 and residual.size == 0 and grid.n_coded > 2 * FLOAT4_LEVELS:
+        quick_float4_buckets(x, grid, buckets)
+        return n_beyond
+    scaled, symbols = scaled[: x.size], symbols[: x.size]
+    symbols_of(x, grid, scaled, symbols)
+    if split_symbols(symbols, grid, buckets, raws) >= grid.n_coded:
+        n_beyond = buckets_beyond(symbols, grid, buckets, beyond, n_beyond)
+    if residual.size > 0:
+        subtract_levels(x, symbols, grid, scaled, residual)
+    return n_beyond
+
+
+@njit(cache=True, nogil=True)
 def quick_uniform_buckets(x: F32, grid: Grid, buckets: U8) -> int:
     """Fill `buckets` for UNIFORM without raw bits, in one pass; return the largest, n_coded for all from there on."""
     factor, last = grid.factor, np.int32(grid.n_coded)
@@ -81,25 +120,13 @@ def quick_uniform_buckets(x: F32, grid: Grid, buckets: U8) -> int:
 def quick_beyond(x: F32, grid: Grid, buckets: U8, beyond: I32, n: int) -> int:
     """Append to `beyond`, of which `n` are in use, what UNIFORM entries are in that `buckets` hold as n_coded."""
     factor, limit, last = grid.factor, np.float32(grid.largest), np.uint8(grid.n_coded)
-    for start in range(0, x.size, SCANNED):
-        stop = min(start + SCANNED, x.size)
-        if not holds(buckets[start:stop], last):
-            continue
-        for i in range(start, stop):
-            if buckets[i] == last:
-                symbol = np.int64(np.rint(min(max(x[i] * factor, -limit), limit)))
-                beyond[n] = 2 * abs(symbol) - np.int64(symbol > 0)
-                n += 1
+    i = next_place(buckets, last, 0)
+    while i < buckets.size:
+        symbol = np.int64(np.rint(min(max(x[i] * factor, -limit), limit)))
+        beyond[n] = 2 * abs(symbol) - np.int64(symbol > 0)
+        n += 1
+        i = next_place(buckets, last, i + 1)
     return n
-
-
-@njit(cache=True, nogil=True)
-def holds(buckets: U8, largest: np.uint8) -> bool:
-    """Return whether `largest`, which none exceeds, is among `buckets`: vector code."""
-    found = np.uint8(0)
-    for i in range(buckets.size):
-        found = max(found, buckets[i])
-    return bool(found == largest)
 
 
 @njit(cache=True, nogil=True)
@@ -195,9 +222,11 @@ def split_symbols(symbols: I32, grid: Grid, buckets: U8, raws: npt.NDArray[np.ui
 
 
 @njit(cache=True, nogil=True)
-def buckets_beyond(symbols: I32, grid: Grid, beyond: I32, n: int) -> int:
-    """Append the buckets from n_coded on to `beyond`, of which `n` are in use; return how many are then."""
-    for i in range(symbols.size):
+def buckets_beyond(symbols: I32, grid: Grid, buckets: U8, beyond: I32, n: int) -> int:
+    """Append to `beyond`, of which `n` are in use, what the symbols are in whose `buckets` are n_coded."""
+    last = np.uint8(grid.n_coded)
+    i = next_place(buckets, last, 0)
+    while i < buckets.size:
         symbol = np.int64(symbols[i])
         if grid.kind == FLOAT32 or grid.kind == BFLOAT16:
             bucket = ((symbol >> 23) & 255) - grid.origin
@@ -205,11 +234,9 @@ def buckets_beyond(symbols: I32, grid: Grid, beyond: I32, n: int) -> int:
             bucket = 2 * abs(symbol) - np.int64(symbol > 0)
         else:
             bucket = (abs(symbol) >> (grid.raw_bits - 1)) - grid.origin
-        if bucket < 0:
-            bucket += grid.modulus
-        if bucket >= grid.n_coded:
-            beyond[n] = bucket
-            n += 1
+        beyond[n] = bucket + grid.modulus if bucket < 0 else bucket
+        n += 1
+        i = next_place(buckets, last, i + 1)
     return n
 
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.bits import peek, peek_extra, put, put_extra
+from gradwire_common.codec.kernels.scanning import next_place
 from gradwire_common.codec.kernels.tables import RARE_BYTE
 
 U8 = npt.NDArray[np.uint8]
@@ -14,20 +15,18 @@ U32 = npt.NDArray[np.uint32]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
-SCANNED_TUPLES = 16  # how many are looked at together for a rare one
-
 
 @njit(cache=True, nogil=True)
 def encode_rares(
-    buckets: U8, size: int, rare: I32, n_rare: int, beyond: I32, codes: U32, lengths: U8, out: U8, place: int
+    buckets: U8, size: int, rare: I32, beyond: I32, codes: U32, lengths: U8, out: U8, place: int
 ) -> tuple[int, int]:
-    """Write the buckets of the first `n_rare` tuples that `rare` lists at bit `place` of `out`.
+    """Write the buckets of the tuples that `rare` lists at bit `place` of `out`.
 
     `beyond` holds the buckets that are not coded, in order. Returns the place after, and how many of `beyond` were
     used.
     """
     last, n_beyond = lengths.size - 1, 0
-    for i in range(n_rare):
+    for i in range(rare.size):
         for j in range(np.int64(rare[i]) * size, (np.int64(rare[i]) + 1) * size):
             bucket = np.int64(buckets[j])
             place = put(out, place, np.int64(codes[bucket]), np.int64(lengths[bucket]))
@@ -57,36 +56,22 @@ def decode_rares(
     max_length = 0
     while 1 << max_length < decoding.size:
         max_length += 1
-    stride = SCANNED_TUPLES * size
-    for block in range(0, buckets.size, stride):
-        stop = min(block + stride, buckets.size)
-        if not has_rare(buckets[block:stop]):
-            continue
-        for start in range(block, stop, size):
-            if buckets[start] != RARE_BYTE:
-                continue
-            for j in range(start, start + size):
-                code = decoding[peek(data, place, max_length)]
-                bucket, length = code >> 4, code & 15
-                place += length
-                if length == 0 or place > 8 * data.size:
+    start = next_place(buckets, np.uint8(RARE_BYTE), 0)
+    while start < buckets.size:
+        for j in range(start, start + size):
+            code = decoding[peek(data, place, max_length)]
+            bucket, length = code >> 4, code & 15
+            place += length
+            if length == 0 or place > 8 * data.size:
+                return -1, n_beyond
+            if bucket == n_coded:
+                extra, place = peek_extra(data, place)
+                if extra < 0 or bucket + extra > limit or j >= buckets.size:
                     return -1, n_beyond
-                if bucket == n_coded:
-                    extra, place = peek_extra(data, place)
-                    if extra < 0 or bucket + extra > limit or j >= buckets.size:
-                        return -1, n_beyond
-                    buckets[j] = np.uint8(n_coded)
-                    beyond[n_beyond] = bucket + extra
-                    n_beyond += 1
-                elif j < buckets.size:
-                    buckets[j] = np.uint8(bucket)
+                buckets[j] = np.uint8(n_coded)
+                beyond[n_beyond] = bucket + extra
+                n_beyond += 1
+            elif j < buckets.size:
+                buckets[j] = np.uint8(bucket)
+        start = next_place(buckets, np.uint8(RARE_BYTE), start + size)
     return place, n_beyond
-
-
-@njit(cache=True, nogil=True)
-def has_rare(buckets: U8) -> bool:
-    """Return whether a RARE_BYTE is among `buckets`."""
-    largest = np.uint8(0)
-    for i in range(buckets.size):
-        largest = max(largest, buckets[i])
-    return bool(largest == RARE_BYTE)

@@ -1,14 +1,14 @@
 # mypy: disable-error-code="arg-type, assignment, call-arg, no-any-return, return-value, var-annotated"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
-"""Words of RUNS to bits and back, the fast path: zeros are skipped eight at a time, a word is one look-up.
+"""Words of RUNS to bits and back: the fast path skips zeros eight at a time, a word is one look-up.
 
 Unguarded accesses, and why each is safe:
 
     encode  loads: eight buckets at a time, while at least eight are left. Stores: a word takes at most 12 + 8 bits, and
             what follows a rare bucket goes through two stores of at most 26; `out` has 8 bytes of slack after the most
             that the stream can take.
-    decode  loads eight bytes at a place, while at least eight are left from there; after that `portable.decode_runs`
-    reads on.
+    decode  loads eight bytes at a place, while at least eight are left from there; else the bits are peeked at. The
+            table index is masked to the table's size.
 """
 
 import numpy as np
@@ -22,8 +22,9 @@ U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
 I32 = npt.NDArray[np.int32]
 
-_3, _7, _8, _16, _48, _63 = (np.uint64(n) for n in (3, 7, 8, 16, 48, 63))
-_BYTE, _HALF = np.uint64(255), np.uint64(65535)
+WINDOW_BITS = 12 + 8  # a code, and the place within its class
+
+_3, _7, _63 = (np.uint64(n) for n in (3, 7, 63))
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
@@ -97,28 +98,27 @@ def encode_runs(
 
 @njit(cache=True, nogil=True)
 def decode_runs(
-    data: U8, first: int, end: int, decoding: U64, n_coded: int, limit: int, size: int, places: I32, buckets: I32
+    data: U8, decoding: U64, n_coded: int, limit: int, size: int, fast: bool, places: I32, buckets: I32
 ) -> tuple[int, int]:
-    """Read zero runs of `size` entries from byte `first` on; list places and buckets of all entries that are not zero.
+    """Read zero runs of `size` entries; list places and buckets of all entries that are not zero. Both paths' loop.
 
-    Returns the byte where the stream ended and the entries listed; byte -1 where bits start no word, the stream passes
-    `end`, or a bucket exceeds `limit`.
+    Returns the bytes read and the entries listed; -1 bytes where bits start no word, the data ends, or a bucket exceeds
+    `limit`.
     """
-    base, mask = np.uint64(data.ctypes.data), np.uint64(decoding.size - 1)
-    place, i, n = 8 * first, 0, 0
+    mask, place, i, n = decoding.size - 1, 0, 0, 0
     while i < size:
-        if (place >> 3) + 8 <= data.size:
-            window = shift_right(load64(base + np.uint64(place >> 3)), np.uint64(place & 7))
+        if fast and (place >> 3) + 8 <= data.size:
+            eight = load64(np.uint64(data.ctypes.data) + np.uint64(place >> 3))
+            window = np.int64(shift_right(eight, np.uint64(place & 7)))
         else:
-            window = np.uint64(peek(data, place, 32))
-        entry = decoding[window & mask]
-        total, length = entry & _BYTE, (entry >> _8) & _BYTE
-        if length == _ZERO:
+            window = peek(data, place, WINDOW_BITS)
+        entry = np.int64(decoding[window & mask])
+        total, length = entry & 255, (entry >> 8) & 255
+        if length == 0:
             return -1, n
-        low = shift_right(window, length) & (shift_left(_ONE, total - length) - _ONE)
-        i += np.int64(((entry >> _16) & _HALF) + low)
-        place += np.int64(total)
-        bucket = np.int64(entry >> _48)
+        i += ((entry >> 16) & 0xFFFF) + ((window >> length) & ((1 << (total - length)) - 1))
+        place += total
+        bucket = entry >> 48
         if bucket == 0:
             continue
         if bucket == n_coded:
@@ -132,6 +132,6 @@ def decode_runs(
         buckets[n] = bucket
         n += 1
         i += 1
-    if place > 8 * end:
+    if place > 8 * data.size:
         return -1, n
     return (place + 7) >> 3, n

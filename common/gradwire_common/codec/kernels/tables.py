@@ -15,7 +15,7 @@ U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
-ENTRY_SYMBOLS = 6  # buckets that one decoding entry can hold, a byte each above its two low bytes
+ENTRY_SYMBOLS = 6  # buckets that one decoding entry can hold, a byte each below its two high bytes
 RARE_FLAG = 0x80  # in the low byte of an encoding entry: the tuple is rare
 RARE_BYTE = 0xFF  # what a rare tuple's places hold until the rare list is read; buckets are below it
 
@@ -88,7 +88,7 @@ def fill_decoding(
 ) -> None:
     """Fill the two decoding tables of tuples, both indexed by the next `max_length` bits.
 
-    An entry holds the bits it takes in its low byte, its buckets in the next, then the buckets, a byte each. `single`
+    An entry holds its buckets in the six low bytes, then the bits it takes, then the count of its buckets. `single`
     holds one word, `multiple` as many whole words as the bits and ENTRY_SYMBOLS allow. Bits that start no word have an
     entry of zero.
     """
@@ -96,7 +96,7 @@ def fill_decoding(
         word = words[v]
         single[v] = np.uint64(0)
         if word >= 0:
-            single[v] = payloads[word] << np.uint64(16) | np.uint64(size << 8) | np.uint64(lengths[word])
+            single[v] = payloads[word] | np.uint64(lengths[word]) << np.uint64(48) | np.uint64(size) << np.uint64(56)
         rest, n_bits, n_symbols, buckets = v, 0, 0, np.uint64(0)
         while n_symbols + size <= ENTRY_SYMBOLS:
             word = words[rest]
@@ -106,7 +106,7 @@ def fill_decoding(
             n_bits += np.int64(lengths[word])
             n_symbols += size
             rest >>= np.int64(lengths[word])
-        multiple[v] = buckets << np.uint64(16) | np.uint64(n_symbols << 8) | np.uint64(n_bits)
+        multiple[v] = buckets | np.uint64(n_bits) << np.uint64(48) | np.uint64(n_symbols) << np.uint64(56)
 
 
 @njit(cache=True, nogil=True)

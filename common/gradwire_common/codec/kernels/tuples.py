@@ -8,11 +8,12 @@ Unguarded accesses, and why each is safe:
     encode  loads: indices below tuples.size - 3 and table indices below encoding.size, as the caller promises. Stores:
             eight bytes at a place at most ceil(bits so far / 8); the caller's `out` has room for MAX_CODE_LENGTH bits a
             tuple + 8.
-    decode  a batch reads eight bytes at each place and moves it by at most 7 (56 bits); so `n` batches are safe while
-            the furthest place is 8 + 7 n bytes before the end of the data. It writes eight bytes at each of LOOKUPS
-            places at most ENTRY_SYMBOLS apart; so `n` batches are safe while (ENTRY_SYMBOLS * LOOKUPS) * n + 8 buckets
-            are missing in each stream. Table indices are masked to the table's size. What a batch decodes beyond its
-            stream's end is harmless, and noticed: the bytes a stream took are compared with the index in the end.
+    decode  a batch reads eight bytes at each place and moves it by at most 7; so `n` batches are safe while the
+            furthest place is 8 + 7 n bytes before the end of the data. It writes eight bytes at each of LOOKUPS places
+            at most ENTRY_SYMBOLS apart; so `n` batches are safe while (ENTRY_SYMBOLS * LOOKUPS) * n + 8 buckets are
+            missing in each stream. The look-ups of `_finish` are guarded one by one. Table indices are masked to the
+            table's size. What is decoded beyond a stream's end is harmless, and noticed: the bytes that a stream took
+            are compared with the index in the end. A batch that moves nothing (bits that start no word) ends it all.
 """
 
 import numpy as np
@@ -20,7 +21,20 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.bits import peek
-from gradwire_common.codec.kernels.memory import leading_zeros, load64, shift_right, store64
+from gradwire_common.codec.kernels.lookups import (
+    HAS_BMI2,
+    INDEX_BITS,
+    LOOKUPS,
+    N_BATCHES,
+    PLACE,
+    STATE_SIZE,
+    TABLE,
+    TO,
+    VALID,
+    WINDOW,
+    look_up_batches,
+)
+from gradwire_common.codec.kernels.memory import load64, shift_left, shift_right, store64
 from gradwire_common.codec.kernels.tables import ENTRY_SYMBOLS, RARE_FLAG
 
 U8 = npt.NDArray[np.uint8]
@@ -29,13 +43,12 @@ U64 = npt.NDArray[np.uint64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
-LOOKUPS = 4  # of at most 12 bits; with the 7 bits that a refill may leave they fit the 63 above the sentinel
 BATCH_BUCKETS = ENTRY_SYMBOLS * LOOKUPS
 BATCH_BYTES = 7
 
-_1, _3, _7, _8, _16, _32, _48 = (np.uint64(n) for n in (1, 3, 7, 8, 16, 32, 48))
+_3, _7, _8, _16, _32, _48, _56, _63 = (np.uint64(n) for n in (3, 7, 8, 16, 32, 48, 56, 63))
 _BYTE, _HALF = np.uint64(255), np.uint64(65535)
-_FLAG, _SENTINEL = np.uint64(RARE_FLAG), np.uint64(1 << 63)
+_FLAG = np.uint64(RARE_FLAG)
 _ZERO = np.uint64(0)
 
 
@@ -90,69 +103,56 @@ def decode_tuples(
 
     Returns whether every stream ended at ends[i], to the byte.
     """
-    base, table, to = np.uint64(data.ctypes.data), np.uint64(decoding.ctypes.data), np.uint64(buckets.ctypes.data)
-    mask = np.uint64(decoding.size - 1) << _3
-    end = base + np.uint64(data.size)
-    p0, p1 = base + np.uint64(starts[0]), base + np.uint64(starts[1])
-    p2, p3 = base + np.uint64(starts[2]), base + np.uint64(starts[3])
-    o0, o1, o2, o3 = (
-        to + np.uint64(borders[0]),
-        to + np.uint64(borders[1]),
-        to + np.uint64(borders[2]),
-        to + np.uint64(borders[3]),
-    )
-    f0, f1, f2, f3 = (
-        to + np.uint64(borders[1]),
-        to + np.uint64(borders[2]),
-        to + np.uint64(borders[3]),
-        to + np.uint64(borders[4]),
-    )
-    s0, s1, s2, s3 = _ZERO, _ZERO, _ZERO, _ZERO  # bits of the byte at each place that are read already
-    n_batches = _batches(end, p0, p1, p2, p3, f0 - o0, f1 - o1, f2 - o2, f3 - o3)
-    while n_batches > 0:
-        before = o0 + o1 + o2 + o3
-        w0, w1 = shift_right(load64(p0) | _SENTINEL, s0), shift_right(load64(p1) | _SENTINEL, s1)
-        w2, w3 = shift_right(load64(p2) | _SENTINEL, s2), shift_right(load64(p3) | _SENTINEL, s3)
-        for _ in range(n_batches):
-            for _ in range(LOOKUPS):
-                e0, e1 = load64(table + ((w0 << _3) & mask)), load64(table + ((w1 << _3) & mask))
-                e2, e3 = load64(table + ((w2 << _3) & mask)), load64(table + ((w3 << _3) & mask))
-                store64(o0, e0 >> _16)
-                store64(o1, e1 >> _16)
-                store64(o2, e2 >> _16)
-                store64(o3, e3 >> _16)
-                w0, w1, w2, w3 = shift_right(w0, e0), shift_right(w1, e1), shift_right(w2, e2), shift_right(w3, e3)
-                o0 += (e0 >> _8) & _BYTE
-                o1 += (e1 >> _8) & _BYTE
-                o2 += (e2 >> _8) & _BYTE
-                o3 += (e3 >> _8) & _BYTE
-            z0, z1, z2, z3 = leading_zeros(w0), leading_zeros(w1), leading_zeros(w2), leading_zeros(w3)
-            p0, p1, p2, p3 = p0 + (z0 >> _3), p1 + (z1 >> _3), p2 + (z2 >> _3), p3 + (z3 >> _3)
-            s0, s1, s2, s3 = z0 & _7, z1 & _7, z2 & _7, z3 & _7
-            w0, w1 = shift_right(load64(p0) | _SENTINEL, s0), shift_right(load64(p1) | _SENTINEL, s1)
-            w2, w3 = shift_right(load64(p2) | _SENTINEL, s2), shift_right(load64(p3) | _SENTINEL, s3)
-        if o0 + o1 + o2 + o3 == before:
-            return False
-        n_batches = _batches(end, p0, p1, p2, p3, f0 - o0, f1 - o1, f2 - o2, f3 - o3)
-    places = (p0 - base) * _8 + s0, (p1 - base) * _8 + s1, (p2 - base) * _8 + s2, (p3 - base) * _8 + s3
-    done = o0 - to, o1 - to, o2 - to, o3 - to
+    state = np.zeros(STATE_SIZE, np.uint64)
+    base, to, index_bits = np.uint64(data.ctypes.data), np.uint64(buckets.ctypes.data), 0
+    while 1 << index_bits < decoding.size:
+        index_bits += 1
     for i in range(4):
-        rest = buckets[np.int64(done[i]) : borders[i + 1]]
-        if _finish(data, np.int64(places[i]), decoding, single, size, rest) != ends[i]:
+        state[PLACE + i] = base + np.uint64(starts[i])
+        state[TO + i] = to + np.uint64(borders[i])
+    state[TABLE], state[INDEX_BITS] = np.uint64(decoding.ctypes.data), np.uint64(index_bits)
+    while True:
+        room, missing, done = np.int64(1 << 62), np.int64(1 << 62), _ZERO
+        for i in range(4):
+            room = min(room, data.size - np.int64(state[PLACE + i] - base))
+            missing = min(missing, borders[i + 1] - np.int64(state[TO + i] - to))
+            done += state[TO + i]
+        n_batches = min((room - 8) // BATCH_BYTES, (missing - 8) // BATCH_BUCKETS)
+        if n_batches <= 0:
+            break
+        state[N_BATCHES] = np.uint64(n_batches)
+        if HAS_BMI2:
+            look_up_batches(np.uint64(state.ctypes.data))
+        else:
+            look_up_batches_anywhere(state)
+        if state[TO] + state[TO + 1] + state[TO + 2] + state[TO + 3] == done:
+            return False
+    for i in range(4):
+        read = 8 * np.int64(state[PLACE + i] - base) - np.int64(state[VALID + i] & _63)
+        rest = buckets[np.int64(state[TO + i] - to) : borders[i + 1]]
+        if _finish(data, read, decoding, single, size, rest) != ends[i]:
             return False
     return True
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _batches(end, p0, p1, p2, p3, m0, m1, m2, m3):  # type: ignore[no-untyped-def]
-    """How many batches are safe from places p with m buckets missing."""
-    room = end - max(max(p0, p1), max(p2, p3))
-    missing = min(min(m0, m1), min(m2, m3))
-    if room < np.uint64(8 + BATCH_BYTES) or missing < np.uint64(8 + BATCH_BUCKETS):
-        return 0
-    by_room = (np.int64(room) - 8) // BATCH_BYTES
-    by_missing = (np.int64(missing) - 8) // BATCH_BUCKETS
-    return min(by_room, by_missing)
+@njit(cache=True, nogil=True)
+def look_up_batches_anywhere(state: U64) -> None:
+    """Do what lookups.look_up_batches does, in words that every processor has."""
+    table, mask = state[TABLE], (np.uint64(1) << state[INDEX_BITS]) - np.uint64(1)
+    for _ in range(np.int64(state[N_BATCHES])):
+        for i in range(4):
+            valid = state[VALID + i] & _63
+            state[WINDOW + i] |= shift_left(load64(state[PLACE + i]), valid)
+            state[PLACE + i] += (_63 - valid) >> _3
+            state[VALID + i] = valid | _56
+        for _ in range(LOOKUPS):
+            for i in range(4):
+                entry = load64(table + ((state[WINDOW + i] & mask) << _3))
+                store64(state[TO + i], entry)
+                length = (entry >> _48) & _63
+                state[WINDOW + i] = shift_right(state[WINDOW + i], length)
+                state[VALID + i] -= length
+                state[TO + i] += entry >> _56
 
 
 @njit(cache=True, nogil=True)
@@ -161,19 +161,27 @@ def _finish(data: U8, place: int, decoding: U64, single: U64, size: int, rest: U
     mask, n = np.uint64(decoding.size - 1), 0
     base, to = np.uint64(data.ctypes.data), np.uint64(rest.ctypes.data)
     while n + 8 <= rest.size and (place >> 3) + 8 <= data.size:
-        entry = decoding[shift_right(load64(base + np.uint64(place >> 3)), np.uint64(place & 7)) & mask]
-        store64(to + np.uint64(n), entry >> _16)
-        if entry == _ZERO:
-            return -1
-        place += np.int64(entry & _BYTE)
-        n += np.int64((entry >> _8) & _BYTE)
-    max_length = 64 - np.int64(leading_zeros(mask))
+        window = shift_right(load64(base + np.uint64(place >> 3)), np.uint64(place & 7))
+        for _ in range(LOOKUPS):
+            entry = decoding[window & mask]
+            if entry == _ZERO:
+                return -1
+            store64(to + np.uint64(n), entry)
+            length = (entry >> _48) & _63
+            window = shift_right(window, length)
+            place += np.int64(length)
+            n += np.int64(entry >> _56)
+            if n + 8 > rest.size:
+                break
+    max_length = 0
+    while 1 << max_length < decoding.size:
+        max_length += 1
     while n < rest.size:
         entry = single[peek(data, place, max_length)]
         if entry == _ZERO:
             return -1
-        place += np.int64(entry & _BYTE)
+        place += np.int64((entry >> _48) & _63)
         for i in range(min(size, rest.size - n)):
-            rest[n + i] = np.uint8((entry >> np.uint64(16 + 8 * i)) & _BYTE)
+            rest[n + i] = np.uint8((entry >> np.uint64(8 * i)) & _BYTE)
         n += size
     return (place + 7) >> 3

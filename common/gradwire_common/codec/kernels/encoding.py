@@ -1,0 +1,133 @@
+# mypy: disable-error-code="arg-type, assignment, no-any-return, return-value"
+# numba's integers are NumPy's: np.int64 stands where Python has int.
+"""Entries to the bytes of segments: quantise, residual and encode in one pass, a block and a segment at a time."""
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from gradwire_common.codec.kernels import portable, runs, tuples
+from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Work, quarter
+from gradwire_common.codec.kernels.quantize import FLOAT32, Grid, quantize_block
+from gradwire_common.codec.kernels.rares import encode_rares
+from gradwire_common.codec.kernels.raws import pack_raws
+
+F32 = npt.NDArray[np.float32]
+U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
+I64 = npt.NDArray[np.int64]
+
+BLOCK = 4096  # entries that are quantised at a time; all that a block needs fits the first-level cache
+
+
+@njit(cache=True, nogil=True)
+def encode_segments(
+    x: F32, residual: F32, grid: Grid, book: Book, segment: int, fast: bool, work: Work, out: U8, index: I64
+) -> int:
+    """Encode all of `x` in segments of `segment` entries; fill `residual` unless it is empty.
+
+    Returns the bytes written, or -1 - i where entry i (or a later one in its block) is not finite.
+    """
+    scaled, symbols = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
+    place = 0
+    for number in range(index.shape[0]):
+        first = number * segment
+        n = min(segment, x.size - first)
+        n_beyond = 0
+        for start in range(0, n, BLOCK):
+            stop = min(start + BLOCK, n)
+            some = x[first + start : first + stop]
+            left = residual[first + start : first + stop] if residual.size > 0 else residual
+            n_beyond = quantize_block(
+                some,
+                grid,
+                left,
+                work.buckets[start:stop],
+                work.raws[:, start:stop],
+                work.beyond,
+                n_beyond,
+                scaled,
+                symbols,
+            )
+            if n_beyond < 0:
+                return -1 - (first + start)
+        place += encode_buckets(n, grid, book, fast, work, out[place:], index[number])
+    return place
+
+
+@njit(cache=True, nogil=True)
+def encode_buckets(n: int, grid: Grid, book: Book, fast: bool, work: Work, out: U8, lengths: I64) -> int:
+    """Write the segment whose `n` buckets, raw bits and buckets beyond are in `work`; return its bytes.
+
+    Fills `lengths` with the bytes of each bitstream and of the rare list.
+    """
+    n_quarter = quarter(n, book.size)
+    place, used, rare_place = 0, 0, 0
+    for stream in range(N_STREAMS):
+        start, stop = min(stream * n_quarter, n), min((stream + 1) * n_quarter, n)
+        beyond = work.beyond[used:]
+        if book.is_runs:
+            part, at = work.buckets[start:stop], out[place:]
+            if fast:
+                n_bytes, n_used = runs.encode_runs(
+                    part, book.n_coded, book.n_classes, book.detail, book.encoding, beyond, at
+                )
+            else:
+                n_bytes, n_used = portable.encode_runs(
+                    part, book.n_coded, book.n_classes, book.detail, book.encoding, beyond, at
+                )
+            used += n_used
+        else:
+            words = work.words[: (stop - start + book.size - 1) // book.size]
+            padded = work.buckets[start : start + words.size * book.size]
+            padded[stop - start :] = np.uint8(0)
+            form_tuples(padded, book.size, book.n_coded + 1, words)
+            if fast:
+                n_bytes, n_rare = tuples.encode_tuples(words, book.encoding, out[place:], work.rare)
+            else:
+                n_bytes, n_rare = portable.encode_tuples(words, book.encoding, out[place:], work.rare)
+            if n_rare > 0:
+                rare = work.rare[:n_rare]
+                rare_place, n_used = encode_rares(
+                    padded, book.size, rare, beyond, book.rare_codes, book.rare_lengths, work.rare_bits, rare_place
+                )
+                used += n_used
+        lengths[stream] = n_bytes
+        place += n_bytes
+    n_bytes = (rare_place + 7) >> 3
+    lengths[N_STREAMS] = n_bytes
+    out[place : place + n_bytes] = work.rare_bits[:n_bytes]
+    place += n_bytes
+    if grid.raw_bits > 0:
+        for plane in range(3 if grid.kind == FLOAT32 else 1):
+            place += pack_raws(work.raws[plane, :n], min(grid.raw_bits, 8), fast, out[place:])
+    return place
+
+
+@njit(cache=True, nogil=True)
+def form_tuples(buckets: U8, size: int, base: int, words: U16) -> None:
+    """Fill `words` with the numbers whose digits to `base` are `size` successive buckets, the first the highest."""
+    if size == 1:
+        for i in range(words.size):
+            words[i] = np.uint16(buckets[i])
+    elif size == 2:
+        factor = np.int32(base)
+        for i in range(words.size):
+            words[i] = np.uint16(np.int32(buckets[2 * i]) * factor + np.int32(buckets[2 * i + 1]))
+    elif size == 3:
+        factor = np.int32(base)
+        for i in range(words.size):
+            word = np.int32(buckets[3 * i]) * factor + np.int32(buckets[3 * i + 1])
+            words[i] = np.uint16(word * factor + np.int32(buckets[3 * i + 2]))
+    elif size == 4:
+        factor, square = np.int32(base), np.int32(base * base)
+        for i in range(words.size):
+            high = np.int32(buckets[4 * i]) * factor + np.int32(buckets[4 * i + 1])
+            low = np.int32(buckets[4 * i + 2]) * factor + np.int32(buckets[4 * i + 3])
+            words[i] = np.uint16(high * square + low)
+    else:
+        for i in range(words.size):
+            word = 0
+            for j in range(size):
+                word = word * base + np.int64(buckets[size * i + j])
+            words[i] = np.uint16(word)

@@ -1,0 +1,83 @@
+# mypy: disable-error-code="arg-type, return-value"
+# numba's integers are NumPy's: np.int64 stands where Python has int.
+"""How a segment is laid out: a quarter of its entries in each of four bitstreams, then the rare list, then raw bits."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+
+N_STREAMS = 4
+INDEX_FIELDS = 5  # bytes of each bitstream, bytes of the rare list
+SLACK = 64  # bytes after every buffer that the fast path writes eight bytes at a time
+RARE_BYTES = 5  # most that a bucket takes in the rare list: 12 bits of code, 26 of what lies beyond
+
+
+class Book(NamedTuple):
+    """A codebook as the kernels take it; see codebooks.Codebook."""
+
+    is_runs: bool
+    size: int
+    n_classes: int
+    detail: int
+    n_coded: int
+    max_length: int
+    encoding: U64
+    decoding: U64
+    single: U64
+    rare_codes: U32
+    rare_lengths: U8
+    rare_decoding: I64
+
+
+class Work(NamedTuple):
+    """The buffers of one segment, for one thread; `work_of` makes them.
+
+    Attributes:
+        buckets: Of every entry; a rare tuple's are RARE_BYTEs until the rare list is read.
+        raws: Raw bits of every entry, a row for every eight.
+        beyond: The buckets that are not coded, in order; one that is listed here is n_coded in `buckets`.
+        words: Encoding tuples: the words of a bitstream.
+        rare: Encoding tuples: places of its rare words. Decoding runs: places of entries that are not zero.
+        ends: Decoding runs: the buckets at these places.
+        rare_bits: Encoding: the rare list.
+    """
+
+    buckets: U8
+    raws: npt.NDArray[np.uint8]
+    beyond: I32
+    words: U16
+    rare: I32
+    ends: I32
+    rare_bits: U8
+
+
+def work_of(most: int, planes: int) -> Work:
+    """Return buffers for segments of at most `most` entries, whose raw bits have `planes` rows.
+
+    Pages that are never touched cost nothing.
+    """
+    quarters = quarter(most, 1) + SLACK  # a quarter of a longer word has up to its size more
+    return Work(
+        np.empty(most + SLACK, np.uint8),
+        np.empty((planes, most + SLACK if planes else 0), np.uint8),
+        np.empty(most + SLACK, np.int32),
+        np.empty(quarters, np.uint16),
+        np.empty(quarters, np.int32),
+        np.empty(quarters, np.int32),
+        np.empty(RARE_BYTES * (most + SLACK), np.uint8),
+    )
+
+
+@njit(cache=True, nogil=True)
+def quarter(n: int, size: int) -> int:
+    """Return the entries of the first bitstream of a segment of `n`: a quarter, in whole words."""
+    return (n + N_STREAMS * size - 1) // (N_STREAMS * size) * size

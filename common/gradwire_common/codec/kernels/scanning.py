@@ -1,0 +1,36 @@
+# mypy: disable-error-code="arg-type, assignment, return-value"
+# numba's integers are NumPy's: np.int64 stands where Python has int.
+"""Finding the few buckets that need a second look, by vector code over many at a time."""
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+U8 = npt.NDArray[np.uint8]
+
+SCANNED, SEARCHED = 512, 32  # buckets that are looked at together, first and where one was found
+
+
+@njit(cache=True, nogil=True)
+def holds(buckets: U8, largest: np.uint8) -> bool:
+    """Return whether `largest`, which none exceeds, is among `buckets`."""
+    found = np.uint8(0)
+    for i in range(buckets.size):
+        found = max(found, buckets[i])
+    return bool(found == largest)
+
+
+@njit(cache=True, nogil=True)
+def next_place(buckets: U8, largest: np.uint8, start: int) -> int:
+    """Return the first place from `start` on that holds `largest`, which none exceeds; buckets.size if none does."""
+    while start < buckets.size:
+        stop = min(start + SCANNED, buckets.size)
+        if not holds(buckets[start:stop], largest):
+            start = stop
+            continue
+        while not holds(buckets[start : min(start + SEARCHED, stop)], largest):
+            start += SEARCHED
+        while buckets[start] != largest:
+            start += 1
+        return start
+    return buckets.size
