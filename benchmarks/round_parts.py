@@ -16,7 +16,7 @@ from gradwire_server.optimizer import OptimizerSettings
 from gradwire_server.staging import Push
 from gradwire_server.training import Training
 from gradwire_worker.gradients import FlatModel, manifest_of
-from gradwire_worker.replica import Replica, Update, UpdateKind
+from gradwire_worker.replica import Heading, Replica, UpdateKind
 from gradwire_worker.residual import ResidualMemory
 from gradwire_worker.tasks.synthetic import Synthetic
 
@@ -107,7 +107,9 @@ class _Round:
         kind = UpdateKind.WEIGHTS if training.weights.exact else UpdateKind.CHANGE
 
         def apply() -> None:
-            self._replica.apply(Update(version, kind, False, joined, update.digest))
+            self._replica.begin(Heading(version, kind, with_buffers=False))
+            self._replica.add(0, joined)
+            self._replica.finish(len(joined), update.digest)
             self._flat.load(self._replica.values)
 
         timed(apply)

@@ -14,25 +14,51 @@ def chunk_size(rate: float) -> int:
     return MAX_CHUNK if rate <= 0 else int(min(max(rate * SECONDS_PER_CHUNK, MIN_CHUNK), MAX_CHUNK))
 
 
-def split(frames: Iterable[bytes], size: Callable[[], int]) -> Iterator[bytes]:
-    """Cut the concatenation of `frames` into pieces of `size()` bytes, the last one shorter.
+class Splitter:
+    """Cuts frames that come one by one into pieces of `size()` bytes; the size is asked for as each piece begins.
 
-    A piece leaves as soon as it is full, while later frames are still being made. The size is asked for as each begins.
+    A piece leaves as soon as it is full, or ends with a frame and holds MIN_CHUNK: while later frames are being made.
     """
-    held: list[bytes | memoryview] = []
-    n_held, wanted = 0, size()
-    for frame in frames:
+
+    def __init__(self, size: Callable[[], int]):
+        self._size = size
+        self._held: list[bytes | memoryview] = []
+        self._n_held, self._wanted = 0, size()
+
+    def add(self, frame: bytes) -> Iterator[bytes]:
+        """Yield the pieces that `frame` completes."""
         rest = memoryview(frame)
-        while n_held + len(rest) >= wanted:
-            cut = wanted - n_held
-            held.append(rest[:cut])
-            yield b"".join(held)
-            rest, held, n_held, wanted = rest[cut:], [], 0, size()
-        if rest:
-            held.append(rest)
-            n_held += len(rest)
-    if held:
-        yield b"".join(held)
+        while self._n_held + len(rest) >= self._wanted:
+            cut = self._wanted - self._n_held
+            self._hold(rest[:cut])
+            yield self._take()
+            rest = rest[cut:]
+        self._hold(rest)
+        if self._n_held >= MIN_CHUNK:
+            yield self._take()
+
+    def finish(self) -> Iterator[bytes]:
+        """Yield what is left, if anything is."""
+        if self._held:
+            yield self._take()
+
+    def _hold(self, piece: memoryview) -> None:
+        if piece:
+            self._held.append(piece)
+            self._n_held += len(piece)
+
+    def _take(self) -> bytes:
+        piece = b"".join(self._held)
+        self._held, self._n_held, self._wanted = [], 0, self._size()
+        return piece
+
+
+def split(frames: Iterable[bytes], size: Callable[[], int]) -> Iterator[bytes]:
+    """Cut the concatenation of `frames` as a Splitter does."""
+    splitter = Splitter(size)
+    for frame in frames:
+        yield from splitter.add(frame)
+    yield from splitter.finish()
 
 
 class Joiner:

@@ -2,43 +2,96 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable
 
-from gradwire_common.chunks import split
+from gradwire_common.chunks import Splitter
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Update:
     """One version of the weights as it travels: all of them, or what makes it out of the version before.
 
+    Its frames may still be being made: whoever sends it sends each as soon as it is there. Changed on the event loop
+    alone, once it has been published.
+
     Attributes:
         kind: pb.UPDATE_KIND_SNAPSHOT, _CHANGE or _WEIGHTS.
-        frames: one a unit.
-        digest: CRC-32 of the replica at this version.
+        frames: one a unit, as far as they have been made.
+        digest: CRC-32 of the replica at this version, once all have been.
+        complete: whether all have been.
+        abandoned: whether the others never will be.
     """
 
-    version: int
-    kind: pb.UpdateKind
-    frames: tuple[bytes, ...]
-    with_buffers: bool
-    digest: int
+    def __init__(self, version: int, kind: pb.UpdateKind, with_buffers: bool):
+        self.version = version
+        self.kind = kind
+        self.with_buffers = with_buffers
+        self.frames: list[bytes] = []
+        self.digest = 0
+        self.complete = self.abandoned = False
+        self._changed = asyncio.Event()
+
+    @classmethod
+    def of(
+        cls, version: int, kind: pb.UpdateKind, frames: Iterable[bytes], with_buffers: bool, digest: int
+    ) -> "Update":
+        """Return a complete one."""
+        update = cls(version, kind, with_buffers)
+        update.frames.extend(frames)
+        update.finish(digest)
+        return update
 
     @property
     def length(self) -> int:
-        """Bytes of frames."""
+        """Bytes of frames so far."""
         return sum(map(len, self.frames))
 
-    def messages(self, chunk_bytes: Callable[[], int]) -> Iterator[pb.WatchMessage]:
-        """Yield the messages that carry it, made as they are asked for, in chunks of `chunk_bytes()` of data."""
+    def append(self, frame: bytes) -> None:
+        """Add the next frame."""
+        self.frames.append(frame)
+        self._wake()
+
+    def finish(self, digest: int) -> None:
+        """Say that there are no further frames."""
+        self.digest, self.complete = digest, True
+        self._wake()
+
+    def abandon(self) -> None:
+        """Say that the further frames will never come."""
+        self.abandoned = True
+        self._wake()
+
+    async def messages(self, chunk_bytes: Callable[[], int]) -> AsyncIterator[pb.WatchMessage]:
+        """Yield the messages that carry it, made as they are asked for, in chunks of `chunk_bytes()` of data at most.
+
+        There is no end to one that is abandoned.
+        """
         header = pb.UpdateHeader(version=self.version, kind=self.kind, with_buffers=self.with_buffers)
         yield pb.WatchMessage(header=header)
-        offset = 0
-        for data in split(self.frames, chunk_bytes):
-            yield pb.WatchMessage(chunk=pb.Chunk(offset=offset, data=data))
-            offset += len(data)
-        yield pb.WatchMessage(end=pb.UpdateEnd(length=self.length, digest=self.digest))
+        splitter, offset = Splitter(chunk_bytes), 0
+        async for frame in self._all_frames():
+            for data in splitter.add(frame):
+                yield pb.WatchMessage(chunk=pb.Chunk(offset=offset, data=data))
+                offset += len(data)
+        if self.complete:
+            for data in splitter.finish():
+                yield pb.WatchMessage(chunk=pb.Chunk(offset=offset, data=data))
+            yield pb.WatchMessage(end=pb.UpdateEnd(length=self.length, digest=self.digest))
+
+    async def _all_frames(self) -> AsyncIterator[bytes]:
+        """Yield every frame, waiting for those that have not been made yet."""
+        given = 0
+        while True:
+            while given < len(self.frames):
+                given += 1
+                yield self.frames[given - 1]
+            if self.complete or self.abandoned:
+                return
+            await self._changed.wait()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 class Broadcast:
@@ -62,13 +115,23 @@ class Broadcast:
         self._wake()
 
     def publish(self, update: Update) -> None:
-        """Let watchers have the next version."""
+        """Let watchers have the next version, as far as it has been made."""
         self._ring.append(update)
+        self.version = update.version
+        self._wake()
+
+    def complete(self, update: Update, digest: int) -> None:
+        """Take note that all of the newest version has been made."""
+        update.finish(digest)
         self._n_bytes += update.length
         while self._n_bytes > self._most_bytes and len(self._ring) > 1:
             self._n_bytes -= self._ring.popleft().length
-        self.version = update.version
-        self._wake()
+
+    def retract(self, update: Update) -> None:
+        """Take back the newest version, of which something could not be made."""
+        self._ring.remove(update)
+        self.version = update.version - 1
+        update.abandon()
 
     def end(self, reason: str) -> None:
         """Let watchers know that no version comes after this one. The first reason stands."""

@@ -38,7 +38,9 @@ class Collector:
     Args:
         settings: of the run.
         rounds: which pushes count, when they are added, when the round closes.
-        committed: called on the event loop with every new version's update and record, the round being committed.
+        published: called on the event loop with every new version's update, of which nothing has been made yet, and
+            with whether it is taken back: something of it could not be made.
+        committed: called there once all of it has been made, with its record and digest, the round being committed.
         keeper: keeps pushes and versions on the disk; None where nothing is kept.
         describe: tells what of the run belongs in a checkpoint beside the numbers.
         clock: seconds.
@@ -52,13 +54,15 @@ class Collector:
         self,
         settings: Settings,
         rounds: Rounds,
-        committed: Callable[[Update, pb.RoundRecord], None],
+        published: Callable[[Update, bool], None],
+        committed: Callable[[Update, pb.RoundRecord, int], None],
         keeper: Keeper | None = None,
         describe: Callable[[], dict[str, Any]] = dict,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._settings = settings
         self._rounds = rounds
+        self._published = published
         self._committed = committed
         self._keeper = keeper
         self._describe = describe
@@ -232,19 +236,42 @@ class Collector:
         self._contributions.clear()
         record.learning_rate = training.optimizer.learning_rate
         record.budget_down = self._allowed_down(training.layout)
-        update = await self._in_thread(training.commit, closing.round, record.loss, record.budget_down)
+        update = await self._in_thread(training.step, closing.round, record.loss)
+        if self._keeper is not None:
+            self._tell_times(training, record)
+            await self._keeper.commit(commit_record(record, pushes))
+        await self._make(training, update, record.budget_down)
+        self._tell_times(training, record)
         record.payload_down = update.length
         self.deadlines.sent(update.length)
-        times, now = training.take_times(), self._clock()
-        record.server_times.CopyFrom(pb.ServerTimes(decode=times.decode, step=times.step, encode=times.encode))
-        record.seconds = now - self._last_commit
-        self._last_commit = now
-        if self._keeper is not None:
-            await self._keeper.commit(commit_record(record, pushes))
-            if self._keeper.wants_checkpoint(update.version):
-                await self._keeper.checkpoint(await self._state(update.version, record))
+        self._last_commit = self._clock()
+        if self._keeper is not None and self._keeper.wants_checkpoint(update.version):
+            await self._keeper.checkpoint(await self._state(update.version, record))
         self._rounds.commit()
-        self._committed(update, record)
+        self._committed(update, record, training.digest)
+
+    async def _make(self, training: Training, update: Update, budget: int) -> None:
+        """Make the frames of an update in a thread, while those that there are are sent."""
+        loop = asyncio.get_running_loop()
+
+        def encode() -> None:
+            for frame in training.encode(update, budget):
+                loop.call_soon_threadsafe(update.append, frame)
+
+        self._published(update, False)
+        try:
+            await self._in_thread(encode)
+        except BaseException:
+            self._published(update, True)
+            raise
+
+    def _tell_times(self, training: Training, record: pb.RoundRecord) -> None:
+        times = training.take_times()
+        told = record.server_times
+        told.decode += times.decode
+        told.step += times.step
+        told.encode += times.encode
+        record.seconds = self._clock() - self._last_commit
 
     def _allowed_down(self, layout: Layout) -> int:
         """Return the bytes of frames that the next update may take; 0 where it has no budget."""

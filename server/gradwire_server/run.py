@@ -70,7 +70,9 @@ class Run:
         self.limiter = Limiter(settings.limits)
         self.tallies = Tallies()
         self.evaluations = Evaluations(settings.evaluate_every, settings.rounds)
-        self.collector = Collector(settings, self.rounds, self._committed, keeper, self._describe, clock)
+        self.collector = Collector(
+            settings, self.rounds, self._published, self._committed, keeper, self._describe, clock
+        )
         self.collector.update_budget = self._update_budget
         self.partials = Partials()
         self.over = asyncio.Event()
@@ -273,6 +275,7 @@ class Run:
         self.broadcast.begin(checkpoint.version)
         for update in past.updates:
             self.broadcast.publish(update)
+            self.broadcast.complete(update, update.digest)
         for slot, contribution in past.open.items():
             self.collector.count(slot, past.version + 1, contribution)
         self.evaluations.expect(past.version, frozenset(expected))
@@ -298,14 +301,18 @@ class Run:
 
     # --------------------------------------------------------------------------------------------------- versions
 
-    def _committed(self, update: Update, record: pb.RoundRecord) -> None:
-        """Let watchers have a new version, and write down the round before, whose update all have by now."""
+    def _published(self, update: Update, taken_back: bool) -> None:
+        """Let watchers have what there is of a new version."""
+        (self.broadcast.retract if taken_back else self.broadcast.publish)(update)
+
+    def _committed(self, update: Update, record: pb.RoundRecord, digest: int) -> None:
+        """Let watchers have all of a version, and write down the round before, whose update all have by now."""
         self.partials.drop_closed(update.version)
         self.records.finish(record.round - 1)
         self.records.commit(record)
         self._holders = 0
         self.evaluations.expect(update.version, frozenset(self.rounds.waited_for))
-        self.broadcast.publish(update)
+        self.broadcast.complete(update, digest)
         if self.rounds.phase is Phase.ENDED:
             self.end(f"all {update.version} rounds are done")
 

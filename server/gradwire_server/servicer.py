@@ -89,7 +89,8 @@ class ParameterServer(rpc.ParameterServerServicer):
             async with aclosing(run.updates(member, have)) as updates:
                 async for update in updates:
                     await self._send(member, update, context)
-                    run.has(member, update.version)
+                    if update.complete:
+                        run.has(member, update.version)
             await self._write(member, pb.WatchMessage(run_end=run.broadcast.run_end), run.rounds.version or 0, context)
         except asyncio.CancelledError:
             run.connection_broke(member)
@@ -147,7 +148,7 @@ class ParameterServer(rpc.ParameterServerServicer):
         """Send one update, no faster than the worker's bucket allows."""
         version = 0 if update.kind == pb.UPDATE_KIND_SNAPSHOT else update.version
         gates = self._run.gates_of(member)
-        for message in update.messages(lambda: gates.chunk_bytes):
+        async for message in update.messages(lambda: gates.chunk_bytes):
             await self._write(member, message, version, context)
 
     async def _write(self, member: Member, message: pb.WatchMessage, version: int, context: Any) -> None:

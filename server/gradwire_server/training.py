@@ -40,6 +40,9 @@ class Times:
 class Training:
     """The weights of a run and everything that changes them.
 
+    Attributes:
+        digest: CRC-32 of the replica after the newest update.
+
     Args:
         manifest: the model.
         settings: its optimizer and schedule.
@@ -60,6 +63,7 @@ class Training:
         self._encoder = UpdateEncoder(self.layout, downlink)
         self._spender = BudgetEncoder(self._encoder)
         self._times = Times()
+        self.digest = 0
 
     def load(self, data: memoryview) -> None:
         """Take over initial weights. Raises as `Weights.load` does."""
@@ -109,15 +113,21 @@ class Training:
             self.accumulator.add(push)
 
     def commit(self, version: int, loss: float, budget: int = 0) -> Update:
-        """Step the optimizer by the mean of the round's pushes; return the update that makes `version`.
+        """Do all that closing a round takes; return the whole update that makes `version`. As `step`, then `encode`."""
+        update = self.step(version, loss)
+        for frame in self.encode(update, budget):
+            update.append(frame)
+        update.finish(self.digest)
+        return update
+
+    def step(self, version: int, loss: float) -> Update:
+        """Step the optimizer by the mean of the round's pushes; return the update that makes `version`, still empty.
 
         Args:
             version: the number of the version.
             loss: mean training loss of the round.
-            budget: bytes of frames that the update may take where the downlink's bits are auto; 0 for no budget.
 
         Raises:
-            ConfigError: the budget is too small for any update.
             NonFiniteError: the gradients' mean or the new weights are not finite; names the tensor.
         """
         with self._timed("step"):
@@ -128,41 +138,62 @@ class Training:
             n, buffers = self.layout.n_parameters, len(self.accumulator.entries)
             if with_buffers:
                 self.weights.values[n:buffers] = self.accumulator.entries[n:]
+        kind = pb.UPDATE_KIND_WEIGHTS if self.weights.exact else pb.UPDATE_KIND_CHANGE
+        return Update(version, kind, with_buffers)
+
+    def encode(self, update: Update, budget: int = 0) -> Iterator[bytes]:
+        """Yield the frames of `update`, which `step` returned; the replica has each as workers will.
+
+        `digest` is that of the replica once all have been taken.
+
+        Args:
+            update: says whether frames of buffers follow.
+            budget: bytes of frames that the update may take where the downlink's bits are auto; 0 for no budget.
+
+        Raises:
+            ConfigError: the budget is too small for any update.
+        """
         with self._timed("encode"):
-            update = self._update(version, with_buffers, budget)
+            frames = self._weights(update) if self.weights.exact else self._change(update, budget)
+            self.digest = 0
+            for unit, frame in zip(self.layout.pushed(update.with_buffers), frames, strict=True):
+                if unit.stop <= self.layout.n_parameters:
+                    held = self.weights.replica[unit.place].astype("<f4", copy=False)
+                    self.digest = zlib.crc32(held.data, self.digest)
+                yield frame
             self.accumulator.reset()
-        return update
 
     def snapshot(self, version: int) -> Update:
         """Return all weights as an update, for who joins or fell behind."""
-        frames = tuple(self.weights.snapshot())
-        return Update(version, pb.UPDATE_KIND_SNAPSHOT, frames, False, self.weights.digest())
+        return Update.of(
+            version, pb.UPDATE_KIND_SNAPSHOT, self.weights.snapshot(), with_buffers=False, digest=self.weights.digest()
+        )
 
     def take_times(self) -> Times:
         """Return the times since the last call, and begin anew."""
         times, self._times = self._times, Times()
         return times
 
-    def _update(self, version: int, with_buffers: bool, budget: int) -> Update:
-        """Encode what workers lack, and let the replica have what they will."""
-        weights = self.weights
-        if weights.exact:
-            frames = list(encode_exact(weights.values, self.layout.pushed(with_buffers), raw=self._encoder.raw))
-            return Update(version, pb.UPDATE_KIND_WEIGHTS, tuple(frames), with_buffers, weights.digest())
-        change = self.accumulator.entries  # its means have been used
-        n = self.layout.n_parameters
-        np.subtract(weights.values[:n], weights.replica, out=change[:n])
-        frames = self._encoded(change, with_buffers, budget)
-        for unit, frame in zip(self.layout.parameters, frames, strict=False):
-            add_frame(frame, 1.0, weights.replica[unit.place])
-        return Update(version, pb.UPDATE_KIND_CHANGE, tuple(frames), with_buffers, weights.digest())
+    def _weights(self, update: Update) -> Iterator[bytes]:
+        """Yield the frames of the new weights themselves, which the replica is a part of."""
+        return encode_exact(self.weights.values, self.layout.pushed(update.with_buffers), raw=self._encoder.raw)
 
-    def _encoded(self, change: F32, with_buffers: bool, budget: int) -> list[bytes]:
-        if not self._encoder.method.auto:
-            return list(self._encoder.encode(change, with_buffers=with_buffers))
-        if not budget:
-            return list(self._encoder.encode(change, with_buffers=with_buffers, bits=BITS_MAX))
-        return list(self._spender.encode(change, None, budget, with_buffers=with_buffers))
+    def _change(self, update: Update, budget: int) -> Iterator[bytes]:
+        """Yield the frames of what workers lack, and add each to the replica."""
+        replica, change = self.weights.replica, self.accumulator.entries  # its means have been used
+        n = self.layout.n_parameters
+        np.subtract(self.weights.values[:n], replica, out=change[:n])
+        frames = self._encoded(change, update.with_buffers, budget)
+        for unit, frame in zip(self.layout.pushed(update.with_buffers), frames, strict=True):
+            if unit.stop <= n:
+                add_frame(frame, 1.0, replica[unit.place])
+            yield frame
+
+    def _encoded(self, change: F32, with_buffers: bool, budget: int) -> Iterator[bytes]:
+        if budget and self._encoder.method.auto:
+            return iter(self._spender.encode(change, None, budget, with_buffers=with_buffers))
+        bits = BITS_MAX if self._encoder.method.auto else None
+        return self._encoder.encode(change, with_buffers=with_buffers, bits=bits)
 
     def _check_weights(self, version: int) -> None:
         for unit in self.layout.parameters:

@@ -31,6 +31,11 @@ def test_a_chunk_leaves_before_the_next_frame_is_made():
     assert made == [0]
 
 
+def test_a_chunk_that_holds_enough_leaves_with_the_end_of_its_frame():
+    frames = [bytes(MIN_CHUNK - 1), b"a", bytes(MIN_CHUNK + 5), b"b", b"c"]
+    assert [len(piece) for piece in split(frames, lambda: MAX_CHUNK)] == [MIN_CHUNK, MIN_CHUNK + 5, 2]
+
+
 @pytest.mark.parametrize(("rate", "size"), [(0, MAX_CHUNK), (1e3, MIN_CHUNK), (2.5e6, 250_000), (1e9, MAX_CHUNK)])
 def test_a_chunk_holds_a_tenth_of_a_second_within_limits(rate, size):
     assert chunk_size(rate) == size

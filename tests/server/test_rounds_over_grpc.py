@@ -42,14 +42,14 @@ def test_a_worker_that_falls_silent_is_dead_after_three_heartbeats(tmp_path: Pat
 
 def test_heartbeats_are_answered_while_the_server_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stepping, go_on = threading.Event(), threading.Event()
-    commit = Training.commit
+    step = Training.step
 
-    def slow_commit(self: Training, *arguments: Any) -> object:
+    def slow_step(self: Training, *arguments: Any) -> object:
         stepping.set()
         assert go_on.wait(20)
-        return commit(self, *arguments)
+        return step(self, *arguments)
 
-    monkeypatch.setattr(Training, "commit", slow_commit)
+    monkeypatch.setattr(Training, "step", slow_step)
     with running_server(run_config(tmp_path, workers=1)) as server, plain_workers(server.address, 1) as (a,):
         a.begin()
         a.push(gradient_of(0), 1)

@@ -9,30 +9,22 @@ from typing import Any, TypeVar
 import grpc
 
 from gradwire_common.channel import CALL_BYTES, CLIENT_OPTIONS, PROTOCOL_VERSION, error_of, wire_bytes
-from gradwire_common.chunks import Joiner, chunk_size
+from gradwire_common.chunks import chunk_size
 from gradwire_common.codec.frames import FRAME_VERSION
-from gradwire_common.errors import DataError, GradwireError, RunEndedError, SessionError, UnavailableError
+from gradwire_common.errors import GradwireError, RunEndedError, SessionError, UnavailableError
 from gradwire_common.manifest import Manifest
-from gradwire_common.update import largest_update
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 from gradwire_common.wire import manifest_to_message
 from gradwire_worker.pacer import Pacer
 from gradwire_worker.patience import Patience
 from gradwire_worker.pending import PendingPush
-from gradwire_worker.replica import Update, UpdateKind
 
 CALL_TIMEOUT = 10.0  # seconds for a call that carries no frames; those that do never time out while bytes move
 IN_FLIGHT = 256 << 10  # bytes of frames that a small call may have to wait behind
 LEAVE_TIMEOUT = 2.0  # seconds; politeness must not hold up the end of a process
 
 T = TypeVar("T")
-
-_KINDS = {
-    pb.UPDATE_KIND_SNAPSHOT: UpdateKind.SNAPSHOT,
-    pb.UPDATE_KIND_CHANGE: UpdateKind.CHANGE,
-    pb.UPDATE_KIND_WEIGHTS: UpdateKind.WEIGHTS,
-}
 
 
 class Client:
@@ -113,7 +105,7 @@ class Client:
         """Begin to send a push, whose frames may still be appended."""
         return Sending(self, push)
 
-    def watch(self, have_version: int | None, *, on_open: Callable[[grpc.Call], None]) -> Iterator[Update | pb.RunEnd]:
+    def watch(self, have_version: int | None, *, on_open: Callable[[grpc.Call], None]) -> Iterator[pb.WatchMessage]:
         """Yield what one stream of updates brings, until it breaks or the run ends; `on_open` gets the call, to cancel.
 
         Raises:
@@ -122,22 +114,10 @@ class Client:
         session = self.reply.session
         call = self._stub.Watch(pb.WatchRequest(session=session, have_version=have_version))
         on_open(call)
-        limit = largest_update(self.manifest.layout.units)
         try:
             for message in call:
-                part = message.WhichOneof("part")
-                if part == "header":
-                    header, joiner = message.header, Joiner(limit)
-                    if header.kind not in _KINDS:
-                        raise DataError(f"update of version {header.version} has kind {header.kind}, want 1, 2 or 3")
-                elif part == "chunk":
-                    joiner.add(message.chunk.offset, message.chunk.data)
-                elif part == "end":
-                    frames = joiner.join(message.end.length)
-                    kind = _KINDS[header.kind]
-                    yield Update(header.version, kind, header.with_buffers, frames, message.end.digest)
-                elif part == "run_end":
-                    yield message.run_end
+                yield message
+                if message.HasField("run_end"):
                     return
         except grpc.RpcError as failed:
             error = error_of(failed, self.server)

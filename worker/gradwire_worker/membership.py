@@ -13,9 +13,15 @@ from gradwire_common.update import encode_exact
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker.client import Client
 from gradwire_worker.pending import PendingPush
-from gradwire_worker.replica import NO_VERSION, Replica, Update
+from gradwire_worker.replica import NO_VERSION, Heading, Replica, UpdateKind
 
 F32 = npt.NDArray[np.float32]
+
+_KINDS = {
+    pb.UPDATE_KIND_SNAPSHOT: UpdateKind.SNAPSHOT,
+    pb.UPDATE_KIND_CHANGE: UpdateKind.CHANGE,
+    pb.UPDATE_KIND_WEIGHTS: UpdateKind.WEIGHTS,
+}
 
 
 class Membership:
@@ -70,8 +76,11 @@ class Membership:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[Replica]:
-        """Keep the replica as it is while the caller reads it."""
+        """Keep the replica as it is while the caller reads it: whole, unless nothing further comes."""
         with self._changed:
+            self._changed.wait_for(
+                lambda: self.replica.version != NO_VERSION or self._failure is not None or self.client.end is not None
+            )
             yield self.replica
 
     @property
@@ -84,7 +93,7 @@ class Membership:
         """Return the error for whoever wants to go on all the same."""
         reason = f" ({self.client.end})" if self.client.end else ""
         return RunEndedError(
-            f"run {self.client.reply.run!r} ended at version {self.replica.version}{reason}; "
+            f"run {self.client.reply.run!r} ended at version {self.replica.base}{reason}; "
             "want no further step once optimizer.ended is true"
         )
 
@@ -110,7 +119,7 @@ class Membership:
         push.close()
         if sending.receipt().verdict == pb.VERDICT_COUNTED:
             with self._changed:
-                if self.replica.version == NO_VERSION:
+                if self.replica.empty:
                     self.replica.set(weights, 0)
 
     def _follow(self) -> None:
@@ -118,11 +127,11 @@ class Membership:
         patience = self.client.patience()
         wrong: DataError | None = None
         while not self.ended:
-            have = self.replica.version
+            have = self.replica.base
             try:
-                for event in self.client.watch(None if have == NO_VERSION else have, on_open=self._opened):
-                    self._take(event)
-                    wrong = None
+                for message in self.client.watch(None if have == NO_VERSION else have, on_open=self._opened):
+                    self._take(message)
+                    wrong = None if message.HasField("end") else wrong
                     patience.progress()
             except DataError as error:
                 if wrong is not None:
@@ -131,15 +140,20 @@ class Membership:
             except GradwireError as error:
                 patience.endure(error)
 
-    def _take(self, event: Update | pb.RunEnd) -> None:
-        with self._changed:
-            try:
-                if isinstance(event, Update):
-                    self.replica.apply(event)
-                else:
-                    self.client.end = event.reason or "the run is complete"
-            finally:
-                self._changed.notify_all()
+    def _take(self, message: pb.WatchMessage) -> None:
+        """Apply what came; only while an update is being applied is the replica written without holding it."""
+        match message.WhichOneof("part"):
+            case "header":
+                with self._changed:
+                    self.replica.begin(_heading(message.header))
+            case "chunk":
+                self.replica.add(message.chunk.offset, message.chunk.data)
+            case "end":
+                with self._changed:
+                    self.replica.finish(message.end.length, message.end.digest)
+                    self._changed.notify_all()
+            case "run_end":
+                self._finish(end=message.run_end.reason or "the run is complete")
 
     def _beat(self) -> None:
         """Say that the worker lives, at the interval that the server told."""
@@ -160,13 +174,13 @@ class Membership:
     def _check_rejoin(self, reply: pb.JoinReply) -> None:
         """Go on with the server that answered a later join, if it still has what this worker has."""
         with self._changed:
-            if self.replica.version == NO_VERSION:
+            if self.replica.base == NO_VERSION:
                 self._weights_wanted = reply.weights_wanted
                 self._changed.notify_all()
-            elif reply.run_id != self.client.reply.run_id or reply.version < self.replica.version:
+            elif reply.run_id != self.client.reply.run_id or reply.version < self.replica.base:
                 raise JoinError(
                     f"server {self.client.server} came back with version {reply.version} of run {reply.run!r}, want at "
-                    f"least {self.replica.version}, which this worker holds: it seems to have begun anew"
+                    f"least {self.replica.base}, which this worker holds: it seems to have begun anew"
                 )
 
     def _wait(self, condition: Callable[[], bool]) -> None:
@@ -194,3 +208,9 @@ class Membership:
             self.client.end = self.client.end or end
             self._failure = self._failure or failure
             self._changed.notify_all()
+
+
+def _heading(header: pb.UpdateHeader) -> Heading:
+    if header.kind not in _KINDS:
+        raise DataError(f"update of version {header.version} has kind {header.kind}, want 1, 2 or 3")
+    return Heading(header.version, _KINDS[header.kind], header.with_buffers)
