@@ -159,17 +159,17 @@ def test_weights_that_could_not_be_written_are_written_by_a_server_that_resumes(
 @contextmanager
 def closing_on_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Let the disk be full from the moment that the first round is summed; yield what empties it."""
-    commit, before = Training.commit, resource.getrlimit(resource.RLIMIT_FSIZE)
+    step, before = Training.step, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def emptied() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    def commit_on_a_full_disk(self: Training, *arguments: Any) -> object:
+    def step_on_a_full_disk(self: Training, *arguments: Any) -> object:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-        return commit(self, *arguments)
+        return step(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "commit", commit_on_a_full_disk)
+        patch.setattr(Training, "step", step_on_a_full_disk)
         try:
             yield emptied
         finally:
