@@ -242,7 +242,8 @@ def test_too_much_and_too_little_is_refused(tmp_path: Path, times: int, less: in
 def test_chunks_out_of_place_too_long_or_miscounted_are_refused(tmp_path: Path) -> None:
     with running_server(run_config(tmp_path, workers=1)) as server, plain_workers(server.address, 1) as (a,):
         a.begin()
-        header, chunk, end = a.gradient_messages(gradient_of(0), 1)
+        header, *chunks, end = a.gradient_messages(gradient_of(0), 1)
+        chunk = pb.PushMessage(chunk=pb.Chunk(data=b"".join(part.chunk.data for part in chunks)))
         moved = pb.PushMessage(chunk=pb.Chunk(offset=3, data=chunk.chunk.data))
         with refused(BitstreamError, "chunk begins at byte 3, want 0"):
             a.send([header, moved, end])
