@@ -37,6 +37,18 @@ class EncodeReport:
     fit_seconds: float = 0.0
     encode_seconds: float = 0.0
     n_bytes: int = 0
+    fit_of: dict[Unit, GenNorm] = field(default_factory=dict)  # of units that were encoded one by one
+
+    def fits_of(self, units: Sequence[Unit]) -> list[GenNorm]:
+        """Return the models of units that were encoded one by one; empty where the quantiser needs none."""
+        return [self.fit_of[unit] for unit in units if unit in self.fit_of]
+
+    def take(self, other: "EncodeReport") -> None:
+        """Add what another report says."""
+        self.step = other.step
+        self.fit_seconds += other.fit_seconds
+        self.encode_seconds += other.encode_seconds
+        self.n_bytes += other.n_bytes
 
 
 class UpdateEncoder:
@@ -88,9 +100,53 @@ class UpdateEncoder:
             lost = None if residual is None else residual[unit.place]
             frame = encode_frame(values[unit.place], quantizer, model, residual=lost, raw=self.raw)
             yield _account(frame, began, report)
-        for unit in self.layout.buffers if with_buffers else ():
+        if with_buffers:
+            yield from self.encode_buffers(values, report)
+
+    def encode_buffers(self, values: F32, report: EncodeReport) -> Iterator[bytes]:
+        """Yield the frames of the buffers, which stand in `values` after the parameters."""
+        for unit in self.layout.buffers:
             began = time.perf_counter()
             yield _account(encode_frame(values[unit.place], EXACT, raw=self.raw), began, report)
+
+    def encode_unit(self, values: F32, unit: Unit, residual: F32, report: EncodeReport) -> bytes:
+        """Return the frame of one unit of parameters, by its own fit and the common step size that there is already.
+
+        Args:
+            values: as for `encode`; the entries of `unit` are read.
+            unit: of the layout's parameters.
+            residual: (n_parameters,) float32; receives at the unit's place what quantising lost.
+            report: filled in.
+
+        Raises:
+            NonFiniteError: an entry is not finite; names the tensor.
+        """
+        began = time.perf_counter()
+        check_finite(values, unit)
+        name, model = self.method.quantizer, None
+        if name in ("float32", "lossless"):
+            quantizer: Quantizer = EXACT
+        elif name == "bfloat16":
+            quantizer = build_quantizer(name)
+        else:
+            model = report.fit_of[unit] = fit_gennorm(values[unit.place])
+            if name != "uniform":
+                quantizer = build_quantizer(name, model=model)
+            elif self.method.allocation == "per-tensor":
+                quantizer = build_quantizer(name, step=step_per_tensor([model], self.method.bits)[0])
+            else:
+                report.step = self.step
+                quantizer = build_quantizer(name, step=self.step)
+        report.fit_seconds += time.perf_counter() - began
+        began = time.perf_counter()
+        frame = encode_frame(values[unit.place], quantizer, model, residual=residual[unit.place], raw=self.raw)
+        return _account(frame, began, report)
+
+    def plan(self, values: F32, fits: Sequence[GenNorm]) -> None:
+        """Choose the common step size that `values`, whose models are `fits`, would have needed."""
+        if self.method.quantizer == "uniform" and self.method.allocation == "common":
+            tensors = [values[unit.place] for unit in self.layout.parameters]
+            self.step = spending_step(tensors, list(fits), self.method.bits, self.step or None)
 
     def _quantizers(self, values: F32, report: EncodeReport, bits: float) -> list[Quantizer]:
         """Fit every parameter unit and choose its quantiser."""

@@ -41,6 +41,7 @@ from gradwire_server.tallies import Tallies
 
 log = logging.getLogger("gradwire.server")
 
+MOST_DELAY = 1  # versions that the weights of a push may be older than the newest
 RECONNECT_SECONDS = 4.0  # beside three heartbeats, for workers to notice that a restarted server is back
 RING_BYTES = 64 << 20  # frames of past updates kept for watchers that lag behind
 
@@ -197,8 +198,10 @@ class Run:
         what = f"push for round {header.round}"
         if header.kind != pb.PUSH_KIND_GRADIENT:
             raise UsageError(f"{what}: got kind {header.kind}, want {pb.PUSH_KIND_WEIGHTS} or {pb.PUSH_KIND_GRADIENT}")
-        if header.base_version + 1 != header.round:
-            raise UsageError(f"{what}: got base version {header.base_version}, want the round - 1")
+        if not 1 <= header.round - header.base_version <= 1 + MOST_DELAY:
+            raise UsageError(
+                f"{what}: got base version {header.base_version}, want the round - 1, or {MOST_DELAY} less"
+            )
         if header.samples < 1:
             raise UsageError(f"{what}: got {header.samples} samples, want at least 1")
         schedule = BufferSchedule(self.settings.buffers_every, self.settings.rounds)

@@ -1,14 +1,20 @@
 """A round as a worker sees it: read the gradients, push them, wait for the others, load the new weights."""
 
+import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gradwire_common.buffers import BufferSchedule
+from gradwire_common.errors import GradwireError
 from gradwire_common.update import EncodeReport
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_worker.backward import BackwardEncoder
+from gradwire_worker.client import Sending
 from gradwire_worker.gradients import FlatModel
 from gradwire_worker.loader import Loader
 from gradwire_worker.membership import Membership
@@ -17,7 +23,23 @@ from gradwire_worker.resuming import OwnCheckpoint
 from gradwire_worker.step_report import StepReport, step_times
 from gradwire_worker.uplink import Uplink
 
+log = logging.getLogger("gradwire")
+
 F32 = npt.NDArray[np.float32]
+
+
+@dataclass
+class _Flight:
+    """A push whose round has not been waited for yet, and what is known of its step."""
+
+    push: PendingPush
+    known: dict[str, Any]
+    sending: Sending | None = None
+
+    @property
+    def round(self) -> int:
+        """The round that it is for."""
+        return self.push.round
 
 
 class Exchange:
@@ -25,8 +47,11 @@ class Exchange:
 
     Attributes:
         read: writes what is pushed to its argument; gradients unless there are local steps.
+        early: has frames that were made during the backward pass; None where `read` comes first.
+        delay: 1 where a step returns before its round has closed, with the weights of the round before; else 0.
+        last_round: of the run, which is always waited for; 0 for none.
         checkpoint: written before every push can count; None for none.
-        last_step: what the last round did; None before the first.
+        last_step: what the last round did; None before the first. With a delay, that of the step before.
     """
 
     def __init__(self, flat: FlatModel, member: Membership, uplink: Uplink, loader: Loader, buffers: BufferSchedule):
@@ -35,12 +60,18 @@ class Exchange:
         self._uplink = uplink
         self._loader = loader
         self._buffers = buffers
+        self._flight: _Flight | None = None
         self.read: Callable[[F32], None] = flat.read_gradients
+        self.early: BackwardEncoder | None = None
+        self.delay = 0
+        self.last_round = 0
         self.checkpoint: OwnCheckpoint | None = None
         self.last_step: StepReport | None = None
 
     def round(self, samples: int, loss: float, compute: float, began: float) -> None:
         """Push the gradients for the next round, wait until it has closed, and load what became of it.
+
+        With a delay, wait for the round before, whose push is under way.
 
         Args:
             samples: weight of the push in the mean.
@@ -52,27 +83,66 @@ class Exchange:
             RunEndedError: the run ended without this round.
             GradwireError: as RemoteOptimizer.step says.
         """
+        before, self._flight = self._flight, None
+        if before is not None:
+            self._receive(before)
+        flight = self._push(before, samples, loss, compute, began)
+        if self.delay and flight.round != self.last_round:
+            self._flight = flight
+            return
+        self._receive(flight)
+        self._await(flight)
+
+    def close(self) -> None:
+        """Wait for the receipt of a push that is under way, so that leaving does not take it back; end the encoding."""
+        before, self._flight = self._flight, None
+        if before is not None and not self._member.ended:
+            try:
+                self._receive(before)
+            except GradwireError as error:
+                log.warning("the push for round %d: %s", before.round, error)
+        if self.early is not None:
+            self.early.close()
+            self.early = None
+
+    def load(self) -> None:
+        """Bring the replica's newest tensors into the model."""
+        with self._member.held() as replica:
+            self._loader.load(replica)
+
+    def _push(self, before: _Flight | None, samples: int, loss: float, compute: float, began: float) -> _Flight:
+        """Send the push of a step, once the round of the push `before` it, if there is one, has been waited for."""
         layout, uplink, client = self._flat.layout, self._uplink, self._member.client
-        round_ = self._loader.version + 1
+        base = self._loader.version
+        round_ = (base if before is None else before.round) + 1
         with_buffers = bool(layout.buffers) and self._buffers.due(round_)
-        self.read(uplink.entries)
+        if self.early is None:
+            self.read(uplink.entries)
         if with_buffers or (layout.buffers and self.checkpoint is not None):
             self._flat.read_buffers(uplink.entries)
         copied = time.perf_counter()
-        uplink.prepare()
         report = EncodeReport()
         budget = uplink.budget(client.limits, client.chunk_bytes, compute, with_buffers=with_buffers)
-        frames = uplink.encode(budget, client.chunk_bytes, report, with_buffers=with_buffers)
+        if self.early is None:
+            uplink.prepare()
+            frames = uplink.encode(budget, client.chunk_bytes, report, with_buffers=with_buffers)
+        else:
+            frames = self.early.frames(report, with_buffers=with_buffers)
         first = next(frames)  # what cannot be pushed is refused here, with nothing sent or lost
 
-        transform = uplink.method.transform
-        push = PendingPush(pb.PUSH_KIND_GRADIENT, round_, self._loader.version, samples, with_buffers, transform)
-        sending = client.push(push)
-        counted, weight = False, 1.0
+        push = PendingPush(
+            pb.PUSH_KIND_GRADIENT, round_, base, samples, with_buffers, transform=uplink.method.transform
+        )
+        flight = _Flight(push, {"samples": samples, "loss": loss, "compute": compute, "copy": copied - began})
         try:
+            if before is None:
+                flight.sending = client.push(push)
             push.append(first)
             for frame in frames:
                 push.append(frame)
+            if before is not None:
+                self._await(before)
+                flight.sending = client.push(push)
             times = step_times(
                 compute=compute,
                 copy=copied - began,
@@ -83,39 +153,50 @@ class Exchange:
             if self.checkpoint is not None:
                 self.checkpoint.save(push, loss)
             push.close(loss, times, budget)  # from here on it may count
-            encoded = time.perf_counter()
-            receipt = sending.receipt()
-            counted = push.counted(receipt)
-            weight = 1.0 if receipt.verdict != pb.VERDICT_LATE else client.reply.late_weight
+        except BaseException:
+            self._give_up(flight)
+            raise
+        flight.known |= {
+            "fit": report.fit_seconds,
+            "encode": report.encode_seconds,
+            "n_bytes": report.n_bytes,
+            "step_size": report.step,
+            "budget": budget,
+        }
+        return flight
+
+    def _receive(self, flight: _Flight) -> None:
+        """Wait for the receipt of a push; what did not count stays in the residual memory."""
+        asked = time.perf_counter()
+        counted, weight = False, 1.0
+        try:
+            if flight.sending is not None:
+                receipt = flight.sending.receipt()
+                counted = flight.push.counted(receipt)
+                weight = 1.0 if receipt.verdict != pb.VERDICT_LATE else self._member.client.reply.late_weight
         finally:
             if not counted:
-                sending.cancel()
-                uplink.memory.keep(uplink.u, weight)
-        received = time.perf_counter()
-        self._member.wait_for(round_)
-        self.load()
-        if self._loader.version < round_:
-            raise self._member.run_ended()
-        self.last_step = StepReport(
-            round=round_,
-            version=self._loader.version,
-            counted=counted,
-            samples=samples,
-            loss=loss,
-            compute=compute,
-            copy=copied - began,
-            fit=report.fit_seconds,
-            encode=report.encode_seconds,
-            send=received - encoded,
-            wait=time.perf_counter() - received,
-            n_bytes=report.n_bytes,
-            wire_bytes=push.wire_bytes,
-            bits_per_entry=8 * push.wire_bytes / layout.n_parameters,
-            step_size=report.step,
-            budget=budget,
-        )
+                self._give_up(flight, weight)
+        flight.known |= {"counted": counted, "send": time.perf_counter() - asked}
 
-    def load(self) -> None:
-        """Bring the replica's newest tensors into the model."""
-        with self._member.held() as replica:
-            self._loader.load(replica)
+    def _give_up(self, flight: _Flight, weight: float = 1.0) -> None:
+        if flight.sending is not None:
+            flight.sending.cancel()
+        self._uplink.memory.keep(self._uplink.u, weight)
+
+    def _await(self, flight: _Flight) -> None:
+        """Wait until the round of a push has closed, and load the weights that it made."""
+        asked = time.perf_counter()
+        self._member.wait_for(flight.round)
+        self.load()
+        if self._loader.version < flight.round:
+            raise self._member.run_ended()
+        wire_bytes = flight.push.wire_bytes
+        self.last_step = StepReport(
+            round=flight.round,
+            version=self._loader.version,
+            wait=time.perf_counter() - asked,
+            wire_bytes=wire_bytes,
+            bits_per_entry=8 * wire_bytes / self._flat.layout.n_parameters,
+            **flight.known,
+        )

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gradwire_common.errors import ModelMismatchError, UsageError
-from gradwire_common.manifest import Manifest, Role, TensorSpec
+from gradwire_common.manifest import Manifest, Role, TensorSpec, Unit
 from gradwire_common.update import check_finite
 
 F32 = npt.NDArray[np.float32]
@@ -104,6 +104,14 @@ class FlatModel:
         self.check_frozen()
         specs = self._by_role[Role.PARAMETER]
         self._read([gradient for _, gradient in self.gradients()], specs, out[: self.layout.n_parameters])
+
+    def read_unit(self, unit: Unit, gradients: Sequence[torch.Tensor | None], out: F32) -> None:
+        """Write the gradients of one unit's tensors to their place in `out`, (n_parameters,) or longer."""
+        self._read([_dense(gradient) for gradient in gradients], unit.tensors, out[unit.place])
+
+    def parameter(self, name: str) -> nn.Parameter:
+        """Return the parameter called `name`."""
+        return self._parameters[name]
 
     def read_parameters(self, out: F32) -> None:
         """Write every trained parameter to its place in `out`, (n_parameters,) or longer."""

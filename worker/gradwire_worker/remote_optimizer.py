@@ -19,6 +19,7 @@ from gradwire_common.manifest import Role
 from gradwire_common.method import Allocation, QuantizerName, TransformName
 from gradwire_common.warming import warm_kernels
 from gradwire_common.wire import method_from_message
+from gradwire_worker.backward import BackwardEncoder
 from gradwire_worker.client import Client
 from gradwire_worker.exchange import Exchange
 from gradwire_worker.gradients import FlatModel, Group, manifest_of
@@ -76,6 +77,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
         settings: Mapping[str, str] | None = None,
         local_steps: int = 0,
         local_optimizer: LocalOptimizer | None = None,
+        overlap: bool = False,
+        delay: Literal[0, 1] = 0,
         patience: float = 60.0,
         state: str | Path | None = None,
         pace: bool = True,
@@ -98,6 +101,10 @@ class RemoteOptimizer(torch.optim.Optimizer):
             local_steps: optimizer steps that this worker takes by itself before it pushes what they changed; 0 to push
                 gradients. All workers of the run must have the same.
             local_optimizer: what takes them; SGD with lr 0.1 when None. The options of `param_groups` are its own then.
+            overlap: whether gradients are encoded during the backward pass, each as soon as it is there. None may
+                change between that and step(): no clipping, unscaling or accumulation.
+            delay: 1 to let step() return before its round has closed, with the weights of the round before: the next
+                forward pass is on weights one version old, and hides the link.
             state: folder of this worker's own checkpoint, by its `worker_id`: after a kill it goes on from there, its
                 residual, buffers and torch's random state included.
             patience: seconds to go on trying to reach a server that does not answer.
@@ -127,6 +134,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
         if local_optimizer is not None and not local_steps:
             raise UsageError(f"local_optimizer: got {local_optimizer}, but no local_steps, want at least 1")
+        _check_apart(local_steps=bool(local_steps), state=state is not None, overlap=overlap, delay=bool(delay))
         own = local_optimizer or LocalOptimizer()
         if local_steps:
             settings = {**(settings or {}), "local_steps": str(local_steps), "local_optimizer": str(own)}
@@ -156,6 +164,9 @@ class RemoteOptimizer(torch.optim.Optimizer):
                 checkpoint = OwnCheckpoint(file, self._member, self._flat, self._uplink, self._loader, self._local)
                 self.resumed = checkpoint.resume()
                 self._exchange.checkpoint = checkpoint
+            if overlap:
+                self._exchange.early = BackwardEncoder(self._flat, self._uplink)
+            self._exchange.delay, self._exchange.last_round = int(delay), reply.rounds
             self._begin_local_steps()
         except BaseException:
             self.leave("could not begin")
@@ -266,6 +277,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
     def leave(self, reason: str = "done") -> None:
         """Leave the run; no round waits for this worker any more. `with` does it."""
         self._finalizer.detach()
+        if hasattr(self, "_exchange"):
+            self._exchange.close()
         self._member.leave(reason)
 
     def __enter__(self) -> Self:
@@ -325,6 +338,14 @@ class RemoteOptimizer(torch.optim.Optimizer):
                     f"param_groups[{index}]: options changed from {before} to {now} after joining, want the schedule "
                     "to be the server's"
                 )
+
+
+def _check_apart(*, local_steps: bool, state: bool, overlap: bool, delay: bool) -> None:
+    """Refuse what does not go together."""
+    for name, wanted in (("overlap", overlap), ("delay", delay)):
+        for other, given in (("local_steps", local_steps), ("state", state)):
+            if wanted and given:
+                raise UsageError(f"{name}: got it together with {other}, want one of the two")
 
 
 def _number(loss: float | torch.Tensor | None) -> float:

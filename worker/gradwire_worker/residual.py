@@ -22,16 +22,22 @@ class ResidualMemory:
         self.values = values
         self.gamma = gamma
 
-    def add_to(self, gradient: F32) -> None:
-        """Turn `gradient`, (n,), into u = gradient + gamma * residual in place: float32 product, rounded, then sum."""
+    def add_to(self, gradient: F32, first: int = 0) -> None:
+        """Turn `gradient` into u = gradient + gamma * residual in place: float32 product, rounded, then sum.
+
+        Args:
+            gradient: (n,) or a part of it, float32.
+            first: the entry of the residual that it begins at.
+        """
+        values = self.values[first : first + gradient.size]
         if self.gamma == 1.0:
-            np.add(gradient, self.values, out=gradient)
+            np.add(gradient, values, out=gradient)
             return
         if self.gamma == 0.0:
             return
         for start in range(0, gradient.size, BLOCK):
             part = slice(start, start + BLOCK)
-            gradient[part] += np.float32(self.gamma) * self.values[part]
+            gradient[part] += np.float32(self.gamma) * values[part]
 
     def keep(self, u: F32, weight: float = 1.0) -> None:
         """Make `weight` times `u` the residual: nothing of the push that carried it was applied."""

@@ -1,16 +1,17 @@
 """What a push is made of on its way to frames: transform, residual memory, quantiser, and the budget that they keep."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from gradwire_common.budget import BudgetEncoder
+from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.coefficients import to_coefficients
 from gradwire_common.config import AUTO
 from gradwire_common.errors import UsageError
-from gradwire_common.manifest import Layout
+from gradwire_common.manifest import Layout, Unit
 from gradwire_common.method import BITS_MAX, Method
 from gradwire_common.transfer import frames_budget, most_useful, transfer_bytes
 from gradwire_common.update import EncodeReport, UpdateEncoder
@@ -91,6 +92,18 @@ class Uplink:
         """Turn the gradient in `entries` into u: coefficients, to which the residual is added."""
         to_coefficients(self.entries, self.layout, self.method.transform)
         self.memory.add_to(self.u)
+
+    def encode_unit(self, unit: Unit, residual: F32, report: EncodeReport) -> bytes:
+        """Return the frame of one unit of u. As `UpdateEncoder.encode_unit`."""
+        return self._encoder.encode_unit(self.entries, unit, residual, report)
+
+    def encode_buffers(self, report: EncodeReport) -> Iterator[bytes]:
+        """Yield the frames of the buffers in `entries`."""
+        return self._encoder.encode_buffers(self.entries, report)
+
+    def plan(self, fits: Sequence[GenNorm]) -> None:
+        """Choose the common step size of the next push by u and its `fits`."""
+        self._encoder.plan(self.entries, fits)
 
     def encode(self, budget: int, chunk_bytes: int, report: EncodeReport, *, with_buffers: bool) -> Iterator[bytes]:
         """Yield the frames of u; whole ones that fit the budget, where there is any. The residual is what they lose.
