@@ -166,7 +166,8 @@ class _Arriving:
         self._units = units
         self._limit = largest_update(units)
         self._length = 0
-        self._held = bytearray()  # bytes of frames that are not complete
+        self._held: list[bytes | memoryview] = []  # pieces of the frame that is not complete
+        self._n_held, self._wanted = 0, 0  # their bytes, and those of that frame; 0 where its header is not complete
         self._skipped_check = 0  # CRC-32 of the bytes that an earlier attempt had applied already
         self._n_applied, self._n_bytes, self._check = 0, 0, 0  # frames, their bytes, and the CRC-32 of those
         self.digest = 0
@@ -184,17 +185,18 @@ class _Arriving:
         self._length += len(data)
         if known:
             self._skip(memoryview(data)[:known])
-        self._held += memoryview(data)[known:]
-        used = 0
-        with memoryview(self._held) as rest:
-            while (frame := self._next_frame(rest[used:])) is not None:
-                yield self._units[self._n_applied], frame
-                used += len(frame)
-                self._n_applied += 1
-                self._n_bytes += len(frame)
-                self._check = zlib.crc32(frame, self._check)
-                frame.release()
-        del self._held[:used]
+        self._hold(memoryview(data)[known:])
+        if self._n_held < self._wanted:
+            return
+        rest = memoryview(b"".join(self._held)) if len(self._held) != 1 else memoryview(self._held[0])
+        while (frame := self._next_frame(rest)) is not None:
+            yield self._units[self._n_applied], frame
+            rest = rest[len(frame) :]
+            self._n_applied += 1
+            self._n_bytes += len(frame)
+            self._check = zlib.crc32(frame, self._check)
+        self._held, self._n_held = [], 0
+        self._hold(rest)
 
     def check_end(self, length: int) -> None:
         """Raise BitstreamError unless all frames have come, `length` bytes of them."""
@@ -202,6 +204,11 @@ class _Arriving:
             raise BitstreamError(f"got {self._length} bytes, want {length}")
         if self._held or self._n_applied < len(self._units):
             raise BitstreamError(f"got {self._n_applied} whole frames in {length} bytes, want {len(self._units)}")
+
+    def _hold(self, piece: memoryview) -> None:
+        if piece:
+            self._held.append(piece)
+            self._n_held += len(piece)
 
     def _skip(self, data: memoryview) -> None:
         """Compare what an earlier attempt had applied already."""
@@ -211,6 +218,7 @@ class _Arriving:
 
     def _next_frame(self, rest: memoryview) -> memoryview | None:
         """Return the frame at the start of `rest`, None where it is not all there."""
+        self._wanted = 0
         if self._n_applied == len(self._units) or not rest:
             return None
         unit = self._units[self._n_applied]
@@ -222,4 +230,5 @@ class _Arriving:
             raise BitstreamError(f"frame of {unit}: {error}") from error
         if header.n_entries != len(unit):
             raise BitstreamError(f"frame of {unit} holds {header.n_entries} entries, want {len(unit)}")
+        self._wanted = header.frame_length
         return rest[: header.frame_length] if len(rest) >= header.frame_length else None
