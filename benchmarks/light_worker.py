@@ -1,7 +1,7 @@
 """Workers reduced to the protocol, hundreds of them in one process: frames made beforehand, no torch, no replica."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,13 +10,14 @@ import numpy as np
 
 from gradwire_common import __version__, channel
 from gradwire_common.chunks import split
-from gradwire_common.codec.frames import FRAME_VERSION
-from gradwire_common.manifest import Manifest
+from gradwire_common.codec.frames import FRAME_VERSION, encode_frame
+from gradwire_common.codec.quantizers import Float32
+from gradwire_common.manifest import Manifest, Unit
 from gradwire_common.method import Method
-from gradwire_common.update import UpdateEncoder, encode_exact
+from gradwire_common.update import UpdateEncoder
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
-from gradwire_common.wire import manifest_to_message, method_from_message
+from gradwire_common.wire import manifest_to_message
 
 OPENING = 50  # workers that join at a time
 DIFFERENT = 16  # pushes that are made beforehand; more workers share them
@@ -54,16 +55,18 @@ class Load:
     Args:
         address: of the server.
         manifest: of the model.
+        method: that pushes are coded with.
         compute: seconds between a version and the push that follows from it.
     """
 
-    def __init__(self, address: str, manifest: Manifest, first: int, n: int, compute: float = 0.0):
+    def __init__(self, address: str, manifest: Manifest, method: Method, first: int, n: int, compute: float = 0.0):
         self.address = address
         self.manifest = manifest
         self.compute = compute
         self.tally = Tally()
         self._names = [f"w{index:05d}" for index in range(first, first + n)]
         self._first = first
+        self._frames = pushes(manifest, method, min(n, DIFFERENT))
         self._pushes: list[list[pb.PushMessage]] = []
         self._message = manifest_to_message(manifest)
         self._opening = asyncio.Semaphore(OPENING)
@@ -100,15 +103,9 @@ class Load:
         )
         joined: pb.JoinReply = await stub.Join(request)
         if not self._pushes:
-            size = joined.limits.chunk_bytes
-            self._pushes = [
-                messages_of(frames, size) for frames in pushes(self.manifest, method_from_message(joined.method))
-            ]
+            self._pushes = [list(messages_of(frames, joined.limits.chunk_bytes)) for frames in self._frames]
         if joined.weights_wanted:
-            zeros = np.zeros(self.manifest.layout.size, np.float32)
-            messages = messages_of(list(encode_exact(zeros, self.manifest.layout.units)), joined.limits.chunk_bytes)
-            header = pb.PushHeader(session=joined.session, kind=pb.PUSH_KIND_WEIGHTS)
-            await stub.Push(iter([pb.PushMessage(header=header), *messages]))
+            await stub.Push(weights(self.manifest, joined))
         return joined
 
     async def _take_part(self, stub: Any, joined: pb.JoinReply, slot: int) -> None:
@@ -146,27 +143,39 @@ class Load:
             interval = reply.heartbeat_ms / 1000
 
 
-def pushes(manifest: Manifest, method: Method) -> list[list[bytes]]:
-    """Return the frames of DIFFERENT normal gradients, the same every time."""
+def weights(manifest: Manifest, joined: pb.JoinReply) -> Iterator[pb.PushMessage]:
+    """Yield the messages of initial weights, normal numbers, made as they are sent."""
+    yield pb.PushMessage(header=pb.PushHeader(session=joined.session, kind=pb.PUSH_KIND_WEIGHTS))
+    yield from messages_of(_made(manifest.layout.units), joined.limits.chunk_bytes)
+
+
+def pushes(manifest: Manifest, method: Method, n: int) -> list[list[bytes]]:
+    """Return the frames of `n` normal gradients, the same every time."""
     n = manifest.layout.n_parameters
     encoder = UpdateEncoder(manifest.layout, method)
     rng = np.random.default_rng(5)
-    return [list(encoder.encode(rng.standard_normal(n, np.float32) * 1e-3)) for _ in range(DIFFERENT)]
+    return [list(encoder.encode(rng.standard_normal(n, np.float32) * 1e-3)) for _ in range(n)]
 
 
-def messages_of(frames: list[bytes], chunk_bytes: int) -> list[pb.PushMessage]:
-    """Return the messages of a push that follow its header."""
-    messages, offset = [], 0
+def _made(units: Sequence[Unit]) -> Iterator[bytes]:
+    rng = np.random.default_rng(3)
+    for unit in units:
+        yield encode_frame(rng.standard_normal(len(unit), np.float32) * np.float32(0.02), Float32())
+
+
+def messages_of(frames: Iterable[bytes], chunk_bytes: int) -> Iterator[pb.PushMessage]:
+    """Yield the messages of a push that follow its header."""
+    offset = 0
     for data in split(frames, chunk_bytes):
-        messages.append(pb.PushMessage(chunk=pb.Chunk(offset=offset, data=data)))
+        yield pb.PushMessage(chunk=pb.Chunk(offset=offset, data=data))
         offset += len(data)
-    return [*messages, pb.PushMessage(end=pb.PushEnd(length=offset, loss=0.5))]
+    yield pb.PushMessage(end=pb.PushEnd(length=offset, loss=0.5))
 
 
-def work(address: str, manifest: Manifest, first: int, n: int, compute: float = 0.0) -> Tally:
+def work(address: str, manifest: Manifest, method: Method, first: int, n: int, compute: float = 0.0) -> Tally:
     """Run workers in this process until their run ends; what a process of its own calls."""
 
     async def run() -> Tally:
-        return await Load(address, manifest, first, n, compute).run()
+        return await Load(address, manifest, method, first, n, compute).run()
 
     return asyncio.run(run())

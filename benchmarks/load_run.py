@@ -11,6 +11,7 @@ from typing import Any
 
 from gradwire_common.config import Config
 from gradwire_common.manifest import Manifest, TensorSpec
+from gradwire_common.method import Method
 from light_worker import Tally, work
 
 SERVER = Path(__file__).parent / "sampled_server.py"
@@ -89,7 +90,7 @@ def load_run(folder: Path, manifest: Manifest, workers: int, processes: int = 1,
         port = server.stdout.readline().strip()
         if not port:
             raise RuntimeError((folder / "server.log").read_text())
-        tally = _work(f"127.0.0.1:{port}", manifest, workers, processes)
+        tally = _work(f"127.0.0.1:{port}", manifest, config.uplink, workers, processes)
         server.wait(END_SECONDS)
     finally:
         server.kill()
@@ -99,14 +100,14 @@ def load_run(folder: Path, manifest: Manifest, workers: int, processes: int = 1,
     return LoadRun(workers, rounds, json.loads(report.read_text()), tally)
 
 
-def _work(address: str, manifest: Manifest, workers: int, processes: int) -> Tally:
+def _work(address: str, manifest: Manifest, method: Method, workers: int, processes: int) -> Tally:
     processes = min(processes, workers)
     tally, first = Tally(), 0
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         futures = []
         for index in range(processes):
             n = workers * (index + 1) // processes - first
-            futures.append(pool.submit(work, address, manifest, first, n))
+            futures.append(pool.submit(work, address, manifest, method, first, n))
             first += n
         for future in futures:
             tally.add(future.result())

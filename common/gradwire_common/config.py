@@ -63,6 +63,7 @@ Bits = Annotated[float | Literal["auto"], PlainValidator(_bits)]
 Rate = Annotated[str, _checked(lambda text: text == Unlimited or parse_rate(text))]
 Size = Annotated[str, _checked(parse_size)]
 OwnWindow = Annotated[str, _checked(lambda text: text == Unlimited or parse_size(text))]
+Memory = Annotated[str, _checked(lambda text: text == AUTO or parse_size(text))]
 Quorum = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_quorum(text, 1))]
 Deadline = Annotated[str, BeforeValidator(_text), _checked(parse_deadline)]
 Options = Annotated[dict[str, Any], BeforeValidator(_json)]
@@ -121,6 +122,9 @@ class ServerSettings(_Section):
     shared_up: Rate = Field(Unlimited, description="most that all workers together may send, shared out fairly")
     shared_down: Rate = Field(Unlimited, description="most that all workers together are sent, shared out fairly")
     burst_shared: Size = Field("1 MiB", description="bytes that may pass a shared limit at once")
+    memory: Memory = Field(
+        AUTO, description="most that pushes and kept updates take in memory, such as '512 MiB'; auto follows the model"
+    )
     window: OwnWindow = Field(
         "none", description="bytes of a worker under way in one round trip: its chunks, for long fat links"
     )

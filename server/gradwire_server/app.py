@@ -19,6 +19,7 @@ from gradwire_common.errors import ConfigError, UnavailableError
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_common.warming import warm_kernels
+from gradwire_server.heap import return_large_blocks
 from gradwire_server.keeper import Keeper
 from gradwire_server.metrics import exported
 from gradwire_server.records import Records
@@ -78,6 +79,7 @@ async def serve_run(
         drain: Seconds that they have once it was stopped.
     """
     settings = Settings.from_config(config)
+    return_large_blocks()
     check_address(config.listen)
     await asyncio.to_thread(warm_kernels)
     folder = config.runs / config.name

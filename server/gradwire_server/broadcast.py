@@ -102,7 +102,7 @@ class Broadcast:
     """
 
     def __init__(self, most_bytes: int):
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
         self._ring: deque[Update] = deque()
         self._n_bytes = 0
         self._changed = asyncio.Event()
@@ -124,7 +124,7 @@ class Broadcast:
         """Take note that all of the newest version has been made."""
         update.finish(digest)
         self._n_bytes += update.length
-        while self._n_bytes > self._most_bytes and len(self._ring) > 1:
+        while self._n_bytes > self.most_bytes and len(self._ring) > 1:
             self._n_bytes -= self._ring.popleft().length
 
     def retract(self, update: Update) -> None:

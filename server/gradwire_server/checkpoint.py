@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from gradwire_common.errors import CheckpointError
-from gradwire_server.files import PARTIAL, save_tensors, write_durably, write_text
+from gradwire_server.files import PARTIAL, write_durably, write_text
+from gradwire_server.tensor_file import write_tensors
 
 log = logging.getLogger("gradwire.server")
 
@@ -38,19 +39,31 @@ class Checkpoint:
     meta: Mapping[str, Any]
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> int:
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, written: Callable[[], None] = lambda: None) -> int:
     """Write a checkpoint, its manifest last, so that it is there wholly or not at all; return its bytes.
+
+    Args:
+        folder: of the checkpoints.
+        checkpoint: whose tensors must stay as they are until `written` is called.
+        written: called before the file is brought to the disk.
 
     Raises:
         OSError: it could not be written; those that were there are as before.
     """
     path = tensors_path(folder, checkpoint.version)
-    write_durably(path, lambda partial: save_tensors(checkpoint.tensors, partial))
+    digest = ""
+
+    def write(partial: Path) -> None:
+        nonlocal digest
+        digest = write_tensors(partial, ((name, tensor, tensor.dtype) for name, tensor in checkpoint.tensors.items()))
+        written()
+
+    write_durably(path, write)
     body = {
         "format": FORMAT,
         "version": checkpoint.version,
         "bytes": path.stat().st_size,
-        "sha256": _sha256_of(path),
+        "sha256": digest,
         "meta": dict(checkpoint.meta),
     }
     manifest = json.dumps({"sha256": _sha256(body), "checkpoint": body}, indent=1)

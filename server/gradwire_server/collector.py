@@ -6,6 +6,7 @@ The state is changed on the event loop; the arithmetic goes to threads, one piec
 import asyncio
 import logging
 import math
+import os
 import time
 import weakref
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from gradwire_server.checkpoint import Checkpoint
 from gradwire_server.contribution import Contribution, commit_record, push_record, text_of
 from gradwire_server.deadlines import Deadlines
 from gradwire_server.keeper import Keeper
+from gradwire_server.memory import Lease, Memory, usual_push
 from gradwire_server.replay import Replayed, replay
 from gradwire_server.rounds import Phase, Rounds, Verdict
 from gradwire_server.settings import Settings
@@ -34,6 +36,9 @@ T = TypeVar("T")
 
 class Collector:
     """Collects the pushes of the open round and turns them into the next version.
+
+    Attributes:
+        memory: what pushes may take of it.
 
     Args:
         settings: of the run.
@@ -68,11 +73,13 @@ class Collector:
         self._describe = describe
         self._clock = clock
         self._training: Training | None = None
+        self.memory = Memory(0, 0)
         self._contributions: dict[int, Contribution] = {}
+        self._leases: dict[int, Lease] = {}  # of those that have not been added
         self._snapshot: Callable[[], Update | None] = lambda: None
         self._numbers = asyncio.Lock()  # held while weights or sums change
         self._stirred = asyncio.Event()  # something happened that may let the round go on
-        self._pool = ThreadPoolExecutor(thread_name_prefix="gradwire-numbers")
+        self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="gradwire-numbers")
         self._last_commit = self._opened = clock()
         self._opened_round = 0  # the round that began at `_opened`
         limits, n = settings.limits, settings.workers
@@ -99,17 +106,20 @@ class Collector:
         """Make room for a model and its optimizer, in place of an earlier one.
 
         Raises:
-            ConfigError: the optimizer does not take its parameter groups.
+            ConfigError: the optimizer does not take its parameter groups, or a push takes more memory than is allowed.
             ModelMismatchError: there is no room for it.
         """
-        settings = self._settings
+        settings, layout = self._settings, manifest.layout
+        usual = usual_push(layout, settings.uplink)
+        memory = Memory(settings.memory_for_pushes(layout), usual, lambda: self._rounds.first_awaited)
         try:
             self._training = await self._in_thread(
                 Training, manifest, settings.optimizer, settings.downlink, settings.uplink.transform
             )
         except (MemoryError, ValueError) as error:
-            raise ModelMismatchError(f"model of {manifest.layout.size} entries: {error}") from error
-        n_bytes = settings.uplink.nominal_bits * manifest.layout.n_parameters / 8
+            raise ModelMismatchError(f"model of {layout.size} entries: {error}") from error
+        self.memory = memory
+        n_bytes = settings.uplink.nominal_bits * layout.n_parameters / 8
         if settings.uplink.auto:
             n_bytes = min(n_bytes, self.deadlines.rate * settings.transfer_seconds + settings.limits.burst)
         self.deadlines.expect(int(n_bytes))
@@ -136,11 +146,16 @@ class Collector:
         if self._keeper is not None:
             await self._keeper.push(push_record(slot, round_, contribution))
 
-    def count(self, slot: int, round_: int, contribution: Contribution) -> Verdict:
-        """Let a push that has been checked and kept count, where it may. Raises as `Rounds.verdict` does."""
+    def count(self, slot: int, round_: int, contribution: Contribution, lease: Lease | None = None) -> Verdict:
+        """Let a push that has been checked and kept count, where it may; one that does takes over its `lease`.
+
+        Raises as `Rounds.verdict` does.
+        """
         verdict = self._rounds.count(slot, contribution.worker, round_, contribution.push.digest)
         if verdict is Verdict.COUNTED:
             self._contributions[slot] = contribution
+            if lease is not None:
+                self._leases[slot] = lease.hand_over()
             self.deadlines.arrived(self._clock() - self._opened, len(contribution.push.data))
             self.stir()
         return verdict
@@ -194,7 +209,10 @@ class Collector:
         self._pool.shutdown()
 
     async def _state(self, version: int, closing: pb.RoundRecord | None = None) -> Checkpoint:
-        """Return a copy of all that the run depends on; between rounds, or once all of the `closing` one is done."""
+        """Return all that the run depends on; between rounds, or once all of the `closing` one is done.
+
+        It is no copy, and good until the next round's commit.
+        """
         tensors, meta = await self._in_thread(self.training.state)
         described = self._describe()
         if closing is not None:
@@ -217,9 +235,14 @@ class Collector:
         """Do what can be done now: add the pushes whose turn it is, close the round if it has all."""
         if self._rounds.phase is Phase.COLLECTING and self._opened_round != self._rounds.open_round:
             self._opened_round, self._opened = self._rounds.open_round, self._clock()
+        self.memory.look()
         while slots := self._rounds.take_to_add():
             async with self._numbers:
                 await self._in_thread(self._add, [self._contributions[slot].push for slot in slots])
+            for slot in slots:
+                self._contributions[slot] = self._contributions[slot].without_frames()
+                if slot in self._leases:
+                    self._leases.pop(slot).release()
         if self._rounds.may_close:
             async with self._numbers:
                 if self._rounds.may_close:  # the run may have ended while the numbers were in use
@@ -234,6 +257,8 @@ class Collector:
         pushes = [(slot, self._contributions[slot]) for slot in closing.slots]
         record = _record(closing.round, [contribution for _, contribution in pushes])
         self._contributions.clear()
+        if self._keeper is not None:
+            await self._keeper.unused()
         record.learning_rate = training.optimizer.learning_rate
         record.budget_down = self._allowed_down(training.layout)
         update = await self._in_thread(training.step, closing.round, record.loss)

@@ -2,7 +2,8 @@
 
 import base64
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 
@@ -26,6 +27,10 @@ class Contribution:
     times: pb.StepTimes
     budget: int = 0
     spent: int = 0
+
+    def without_frames(self) -> Self:
+        """Return what is known of a push whose frames have been added and are needed no more."""
+        return replace(self, push=replace(self.push, data=memoryview(b"")))
 
 
 def push_record(slot: int, round_: int, contribution: Contribution) -> Record:

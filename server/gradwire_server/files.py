@@ -1,12 +1,8 @@
 """Files that are there wholly or not at all, whatever happens to the machine while they are written."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 PARTIAL = ".partial"
 
@@ -27,14 +23,6 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Write tensors as safetensors. Raises OSError where that fails."""
-    try:
-        save_file(dict(tensors), path)
-    except SafetensorError as error:  # a full disk, among others
-        raise OSError(str(error)) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -51,6 +51,8 @@ class Keeper:
         self._writing: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._giving_up = asyncio.Event()
+        self._unused = asyncio.Event()  # set while no checkpoint's tensors are being read
+        self._unused.set()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="gradwire-disk")
 
     async def begin(self, checkpoint: Checkpoint) -> None:
@@ -114,13 +116,21 @@ class Keeper:
         return version - self._began >= self._every or long
 
     async def checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Begin a new segment after `checkpoint`, and write that beside the training; a failure is a warning."""
+        """Begin a new segment after `checkpoint`, and write that beside the training; a failure is a warning.
+
+        Its tensors must stay as they are until `unused` returns.
+        """
         try:
             await self._on_disk(self._start_segment, checkpoint.version)
         except OSError as error:
             log.warning("no checkpoint of version %d: %s", checkpoint.version, error)
             return
+        self._unused.clear()
         self._saving = asyncio.create_task(self._save(checkpoint))
+
+    async def unused(self) -> None:
+        """Wait until the tensors of the last checkpoint are being read no more."""
+        await self._unused.wait()
 
     async def close(self, last: Checkpoint | None = None) -> None:
         """Finish what is being written, with a `last` checkpoint if one is given, and close the journal."""
@@ -194,11 +204,20 @@ class Keeper:
                     written.set_exception(failure)
 
     async def _save(self, checkpoint: Checkpoint) -> None:
+        loop = asyncio.get_running_loop()
+
+        def written() -> None:
+            loop.call_soon_threadsafe(self._unused.set)
+
         try:
-            self._checkpoint_bytes = await asyncio.to_thread(checkpoints.save_checkpoint, self.folder, checkpoint)
+            self._checkpoint_bytes = await asyncio.to_thread(
+                checkpoints.save_checkpoint, self.folder, checkpoint, written
+            )
         except OSError as error:
             log.warning("no checkpoint of version %d: %s; the journal goes on", checkpoint.version, error)
             return
+        finally:
+            self._unused.set()
         await asyncio.to_thread(self._prune)
 
     def _append(self, records: list[Record]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 
+from gradwire_common.chunks import MAX_CHUNK
 from gradwire_common.errors import UsageError
 from gradwire_common.transfer import frames_budget
 from gradwire_common.units import format_size
@@ -23,10 +24,15 @@ class Limiter:
 
     Attributes:
         limits: of every worker that has none of its own, and of all together.
+
+    Args:
+        limits: at first.
+        most_chunk: most bytes of data in a chunk, whatever the limits.
     """
 
-    def __init__(self, limits: Limits):
+    def __init__(self, limits: Limits, most_chunk: int = MAX_CHUNK):
         self.limits = limits
+        self._most_chunk = most_chunk
         self._own: dict[str, Limits] = {}
         self._gates: dict[str, Gates] = {}
         self._longest: dict[str, int] = {}  # worker -> the longest chunk that it was ever told
@@ -40,7 +46,7 @@ class Limiter:
             self._gates[worker_id] = Gates(
                 Gate(allowed.rate_up, allowed.burst, shared=self._up),
                 Gate(allowed.rate_down, allowed.burst, shared=self._down),
-                allowed.chunk_bytes,
+                min(allowed.chunk_bytes, self._most_chunk),
             )
         return self._gates[worker_id]
 
@@ -110,7 +116,7 @@ class Limiter:
             allowed, gates = self.limits_of(worker_id), self._gates[worker_id]
             gates.up.set_rate(allowed.rate_up, allowed.burst)
             gates.down.set_rate(allowed.rate_down, allowed.burst)
-            gates.chunk_bytes = allowed.chunk_bytes
+            gates.chunk_bytes = min(allowed.chunk_bytes, self._most_chunk)
 
 
 def described(limits: Limits) -> str:

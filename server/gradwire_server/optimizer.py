@@ -86,7 +86,7 @@ class ServerOptimizer:
             self.schedule.step()
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Return copies of the optimizer's tensors by name, and what else it and its schedule have come to, as JSON."""
+        """Return the optimizer's tensors by name, and copies of what else it and its schedule have come to, as JSON."""
         found = self.optimizer.state_dict()
         tensors: dict[str, torch.Tensor] = {}
         numbers: dict[str, dict[str, Any]] = {}
@@ -94,7 +94,7 @@ class ServerOptimizer:
             numbers[str(index)] = {}
             for name, value in state.items():
                 if isinstance(value, torch.Tensor):
-                    tensors[f"optimizer.{index}.{name}"] = value.detach().clone().contiguous()
+                    tensors[f"optimizer.{index}.{name}"] = value.detach()
                 else:
                     numbers[str(index)][name] = value
         schedule = {} if self.schedule is None else _plain(self.schedule.state_dict())

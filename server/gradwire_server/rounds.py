@@ -121,7 +121,14 @@ class Rounds:
     def next_to_add(self) -> int | None:
         """The slot whose push is to be added to the sum now; None where a lower one is still to come."""
         ready = bool(self._to_add) and len(self._seen) >= self.workers
-        return self._to_add[0] if ready and self._to_add[0] < self._first_awaited else None
+        return self._to_add[0] if ready and self._to_add[0] < self.first_awaited else None
+
+    @property
+    def first_awaited(self) -> float:
+        """The lowest slot whose push is still to come, and summed before those of higher ones."""
+        short = len(self._pushers) + len(self.missing) < self.quorum
+        awaited = self.missing | (self.absent - self._pushers.keys()) if short else self.missing
+        return min(awaited, default=math.inf)
 
     def begin(self, version: int = 0) -> None:
         """Take note that weights are there."""
@@ -204,7 +211,7 @@ class Rounds:
         """Return the slots whose pushes are to be added now, in order, and take note that they have been."""
         slots: list[int] = []
         if self.next_to_add is not None:
-            first_awaited = self._first_awaited
+            first_awaited = self.first_awaited
             while self._to_add and self._to_add[0] < first_awaited:
                 slots.append(heapq.heappop(self._to_add))
         self._order += slots
@@ -231,13 +238,6 @@ class Rounds:
     def end(self, reason: str = "") -> None:
         """End the run at the version it has; the first reason stands."""
         self._ended, self._why = True, self._why or reason
-
-    @property
-    def _first_awaited(self) -> float:
-        """The lowest slot whose push is still to come, and summed before those of higher ones."""
-        short = len(self._pushers) + len(self.missing) < self.quorum
-        awaited = self.missing | (self.absent - self._pushers.keys()) if short else self.missing
-        return min(awaited, default=math.inf)
 
     @property
     def _has_quorum(self) -> bool:

@@ -30,6 +30,7 @@ from gradwire_server.evaluations import Evaluations
 from gradwire_server.keeper import Keeper
 from gradwire_server.limiter import Gates, Limiter, described
 from gradwire_server.members import MISSED_HEARTBEATS, Member, Members
+from gradwire_server.memory import Lease
 from gradwire_server.pacing import Limits
 from gradwire_server.partial import Partials
 from gradwire_server.records import Records
@@ -43,7 +44,6 @@ log = logging.getLogger("gradwire.server")
 
 MOST_DELAY = 1  # versions that the weights of a push may be older than the newest
 RECONNECT_SECONDS = 4.0  # beside three heartbeats, for workers to notice that a restarted server is back
-RING_BYTES = 64 << 20  # frames of past updates kept for watchers that lag behind
 
 
 class Run:
@@ -67,8 +67,8 @@ class Run:
         self.records = records
         self.members = Members(settings.workers, settings.heartbeat, lambda: secrets.token_hex(8))
         self.rounds = Rounds(settings.workers, settings.rounds, settings.quorum)
-        self.broadcast = Broadcast(RING_BYTES)
-        self.limiter = Limiter(settings.limits)
+        self.broadcast = Broadcast(settings.memory_for_updates)
+        self.limiter = Limiter(settings.limits, settings.most_chunk)
         self.tallies = Tallies()
         self.evaluations = Evaluations(settings.evaluate_every, settings.rounds)
         self.collector = Collector(
@@ -123,6 +123,7 @@ class Run:
     def hear(self, session: str) -> Member:
         """Return the member that speaks; it is alive by that. Raises as `Members.hear` does."""
         member = self.members.hear(session, self._clock())
+        self.everyone_gone.clear()
         if member.sent == self.rounds.version:
             self.rounds.admit(member.slot)
         return member
@@ -214,11 +215,23 @@ class Run:
 
     def staging_for(self, member: Member, units: tuple[Unit, ...]) -> Staging:
         """Return where the frames of a push of `units` go."""
-        self.partials.capacity = largest_update(self.collector.layout.units)
+        weights = self.rounds.version is None  # then nothing else is held
+        layout = self.collector.layout
+        self.partials.capacity = largest_update(layout.units) if weights else self.settings.memory_for_partials(layout)
         return Staging(units, self.limiter.longest_chunk(member.worker_id))
 
+    async def room_for(self, member: Member, header: pb.PushHeader) -> Lease | None:
+        """Wait until there is room for a push, and return it; initial weights need none: nothing else is there."""
+        return None if header.kind == pb.PUSH_KIND_WEIGHTS else await self.collector.memory.admit(member.slot)
+
     async def take(
-        self, member: Member, header: pb.PushHeader, data: memoryview, end: pb.PushEnd, spent: int
+        self,
+        member: Member,
+        header: pb.PushHeader,
+        data: memoryview,
+        end: pb.PushEnd,
+        spent: int,
+        lease: Lease | None = None,
     ) -> Verdict:
         """Let a whole push count, where it may; `spent` are the bytes that it took on the wire.
 
@@ -234,7 +247,7 @@ class Run:
         if self.rounds.verdict(member.slot, member.worker_id, header.round) is Verdict.COUNTED:
             await self.collector.keep(member.slot, header.round, told)
             self.hear(header.session)
-        verdict = self.collector.count(member.slot, header.round, told)
+        verdict = self.collector.count(member.slot, header.round, told, lease)
         if verdict is Verdict.COUNTED:
             member.last_round, member.budget, member.spent = header.round, end.budget, spent
         return verdict
@@ -373,6 +386,7 @@ class Run:
         """End the run at the version it has; watchers are told why."""
         self.rounds.end(reason)
         self.broadcast.end(reason)
+        self.collector.memory.open()
         self.over.set()
         if not self.members.alive:
             self.everyone_gone.set()

@@ -47,19 +47,15 @@ class ParameterServer(rpc.ParameterServerServicer):
         run = self._run
         header = await read_header(context)
         member = run.hear(header.session)
-        units, verdict = run.expected_units(member, header)
+        _, verdict = run.expected_units(member, header)
         spent = self._charge_up(member, pb.PushMessage(header=header), header.round)
         length = 0
         if verdict is Verdict.COUNTED:
-            partial = run.partials.begin(member.worker_id, header, run.staging_for(member, units))
-            partial.spent += spent
             try:
-                end = await read_frames(context, run, member, header, partial)
+                verdict, length = await self._receive(context, member, header, spent)
             except asyncio.CancelledError:
                 run.connection_broke(member)
                 raise
-            verdict = await run.take(member, header, partial.staging.finish(end.length), end, partial.spent)
-            length = end.length
         run.tallies.verdicts[verdict] += 1
         receipt = pb.Receipt(verdict=_VERDICTS[verdict], round=header.round, length=length)
         if verdict is Verdict.DUPLICATE:
@@ -143,6 +139,24 @@ class ParameterServer(rpc.ParameterServerServicer):
         """Take note of a call that is refused with `error`."""
         if call == "Push":
             self._run.tallies.refused(error)
+
+    async def _receive(self, context: Any, member: Member, header: pb.PushHeader, spent: int) -> tuple[Verdict, int]:
+        """Take the frames of a push, once there is room for them; return what became of it, and its length."""
+        run = self._run
+        lease = await run.room_for(member, header)
+        try:
+            units, verdict = run.expected_units(member, header)  # waiting may have taken a while
+            if verdict is not Verdict.COUNTED:
+                return verdict, 0
+            partial = run.partials.begin(member.worker_id, header, run.staging_for(member, units))
+            partial.spent += spent
+            partial.staging.take_room(lease)
+            end = await read_frames(context, run, member, header, partial)
+            data = partial.staging.finish(end.length)
+            return await run.take(member, header, data, end, partial.spent, lease), end.length
+        finally:
+            if lease is not None:
+                lease.release()
 
     async def _send(self, member: Member, update: Update, context: Any) -> None:
         """Send one update, no faster than the worker's bucket allows."""

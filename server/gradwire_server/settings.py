@@ -7,12 +7,21 @@ from typing import Any, Self
 
 from gradwire_common.by_name import NO_SCHEDULE
 from gradwire_common.channel import LOOKAHEAD_BYTES
+from gradwire_common.chunks import MAX_CHUNK, MIN_CHUNK
 from gradwire_common.config import AUTO, Config, Unlimited
 from gradwire_common.errors import ConfigError
+from gradwire_common.manifest import Layout
 from gradwire_common.method import Method
 from gradwire_common.units import parse_deadline, parse_quorum, parse_rate, parse_size
+from gradwire_server.memory import usual_push
 from gradwire_server.optimizer import OptimizerSettings
 from gradwire_server.pacing import Limits
+
+LEAST_MEMORY = 64 << 20  # bytes that pushes and kept updates may take where nothing is said, and large models more
+PUSHES_IN_MEMORY = 4  # as many at least where nothing is said
+CHUNKS_BYTES = 8 << 20  # of one chunk of every worker; a message takes some four times its chunk while it passes
+UPDATES_SHARE = 8  # one byte in so many is for updates
+PARTIALS_SHARE = 8  # and one in so many for pushes that were cut and may go on
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,7 @@ class Settings:
         rounds: the version that it ends at; 0 for no end.
         heartbeat: seconds.
         transfer_seconds: that a push with a budget may take.
+        memory: bytes that pushes and updates kept for watchers may take; None for as many as the model needs.
         lookahead: bytes of HTTP/2 window of a connection.
         quorum: pushes without which no round closes.
         deadline: seconds after which the quorum suffices, "adaptive", or None.
@@ -43,6 +53,7 @@ class Settings:
     downlink: Method = field(default_factory=Method)
     limits: Limits = field(default_factory=Limits)
     transfer_seconds: float = 1.0
+    memory: int | None = None
     lookahead: int = LOOKAHEAD_BYTES
     quorum: int = 1
     deadline: float | str | None = None
@@ -82,6 +93,7 @@ class Settings:
             uplink=config.uplink,
             downlink=config.downlink,
             limits=limits,
+            memory=None if config.memory == AUTO else parse_size(config.memory),
             lookahead=parse_size(config.lookahead),
             transfer_seconds=config.transfer_seconds,
             quorum=parse_quorum(config.quorum, config.workers),
@@ -90,6 +102,28 @@ class Settings:
             checkpoint_every=config.checkpoint_every,
             checkpoints=config.checkpoints,
         )
+
+    @property
+    def most_chunk(self) -> int:
+        """Most bytes of data in any chunk: shorter with many workers, since each has some of them under way."""
+        return max(MIN_CHUNK, min(MAX_CHUNK, CHUNKS_BYTES // self.workers))
+
+    @property
+    def memory_for_updates(self) -> int:
+        """Bytes of updates that are kept for watchers that lag behind."""
+        return LEAST_MEMORY // UPDATES_SHARE if self.memory is None else self.memory // UPDATES_SHARE
+
+    def memory_for_partials(self, layout: Layout) -> int:
+        """Bytes of pushes that were cut, kept so that they can go on."""
+        if self.memory is not None:
+            return self.memory // PARTIALS_SHARE
+        return max(LEAST_MEMORY // PARTIALS_SHARE, usual_push(layout, self.uplink))
+
+    def memory_for_pushes(self, layout: Layout) -> int:
+        """Bytes of pushes that may be in memory at once: what is set, or what this model needs."""
+        if self.memory is not None:
+            return self.memory - self.memory_for_updates - self.memory // PARTIALS_SHARE
+        return max(LEAST_MEMORY - 2 * LEAST_MEMORY // UPDATES_SHARE, PUSHES_IN_MEMORY * usual_push(layout, self.uplink))
 
     def defining(self) -> dict[str, Any]:
         """Return what the numbers of a run depend on, as JSON has it: a run that is resumed must have the same."""

@@ -7,10 +7,11 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradwire_common.codec.frames import HEADER_MAX, decode_frame, read_header
+from gradwire_common.codec.frames import HEADER_MAX, check_frame, read_header
 from gradwire_common.errors import BitstreamError, UsageError
 from gradwire_common.manifest import Unit
 from gradwire_common.update import largest_update, split_frames
+from gradwire_server.memory import Lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Staging:
     def __init__(self, units: Sequence[Unit], chunk_bytes: int):
         self._units = units
         self.chunk_bytes = chunk_bytes
+        self._lease: Lease | None = None
         self._limit = largest_update(units)
         self._data = bytearray()
         self._n_headers = 0  # frames whose headers have been looked at
@@ -56,11 +58,17 @@ class Staging:
         """CRC-32 of them."""
         return zlib.crc32(self._data)
 
+    def take_room(self, lease: Lease | None) -> None:
+        """Take the room of `lease` in memory from now on, where that is bounded. Raises UsageError if it is too much."""
+        self._lease = lease
+        if lease is not None:
+            lease.fit(self.length)
+
     def add(self, offset: int, data: bytes) -> None:
         """Append the chunk that begins at byte `offset`.
 
         Raises:
-            UsageError: it is larger than agreed.
+            UsageError: it is larger than agreed, or the push than can be held.
             BitstreamError: it does not begin where the last one ended, there is too much of it, or a frame that begins
                 in it is not of its unit.
         """
@@ -70,6 +78,8 @@ class Staging:
             raise BitstreamError(f"chunk begins at byte {offset}, want {self.length}")
         if self.length + len(data) > self._limit:
             raise BitstreamError(f"got more than {self._limit} bytes, the most that this model's frames can take")
+        if self._lease is not None:
+            self._lease.fit(self.length + len(data))
         self._data += data
         while self._n_headers < len(self._units) and self.length >= self._next_frame + HEADER_MAX:
             self._look_at_header()
@@ -86,6 +96,8 @@ class Staging:
             self._look_at_header()
         if self._next_frame != length:
             raise BitstreamError(f"got {length} bytes, want the {self._next_frame} of {self._n_headers} frames")
+        if self._lease is not None:
+            self._lease.finish(length)
         return memoryview(self._data).toreadonly()
 
     def _look_at_header(self) -> None:
@@ -101,13 +113,13 @@ class Staging:
 
 
 def check_frames(data: memoryview, units: Sequence[Unit]) -> None:
-    """Decode every frame once, one at a time, so that nothing of a damaged push ever counts.
+    """Decode every frame once, a piece at a time, so that nothing of a damaged push ever counts.
 
     Raises:
         BitstreamError: a frame is damaged or holds a NaN or infinity; names the tensor.
     """
     for unit, frame in zip(units, split_frames(data, units), strict=True):
         try:
-            decode_frame(frame)
+            check_frame(frame)
         except BitstreamError as error:
             raise type(error)(f"frame of {unit}: {error}") from error

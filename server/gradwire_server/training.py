@@ -70,14 +70,15 @@ class Training:
         self.weights.load(data)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Return copies of everything that the next versions depend on: tensors by name, and the rest as JSON has it.
+        """Return everything that the next versions depend on: tensors by name, and the rest as JSON has it.
 
-        To be called between rounds, when nothing has been added.
+        To be called between rounds, when nothing has been added. The tensors are no copies: the next `commit` changes
+        them.
         """
         tensors, optimizer = self.optimizer.state()
-        tensors["values"] = torch.from_numpy(self.weights.values.copy())
+        tensors["values"] = torch.from_numpy(self.weights.values)
         if not self.weights.exact:
-            tensors["replica"] = torch.from_numpy(self.weights.replica.copy())
+            tensors["replica"] = torch.from_numpy(self.weights.replica)
         coding = {"downlink_step": self._encoder.step, "downlink_overhead": self._spender.overhead}
         return tensors, {"optimizer": optimizer, **coding}
 

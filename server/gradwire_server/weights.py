@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gradwire_common.manifest import Layout, Manifest
+from gradwire_common.manifest import Layout, Manifest, Role
 from gradwire_common.update import check_finite, decode_update, encode_exact
-from gradwire_server.files import save_tensors, write_durably
+from gradwire_server.files import write_durably
+from gradwire_server.tensor_file import write_tensors
 
 F32 = npt.NDArray[np.float32]
 
@@ -57,10 +58,13 @@ class Weights:
         Raises:
             OSError: it cannot be written; what was there is as before.
         """
-        held = self.values.copy()
-        held[: self.layout.n_parameters] = self.replica
-        tensors = {}
+        tensors = []
         for spec in manifest.tensors:
+            held = self.replica if spec.role is Role.PARAMETER else self.values
             tensor = torch.from_numpy(held[self.layout.slots[spec.name]].reshape(spec.shape))
-            tensors[spec.name] = tensor.to(getattr(torch, spec.dtype)).contiguous()
-        write_durably(path, lambda partial: save_tensors(tensors, partial))
+            tensors.append((spec.name, tensor, getattr(torch, spec.dtype)))
+
+        def write(partial: Path) -> None:
+            write_tensors(partial, tensors)
+
+        write_durably(path, write)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradwire_common.codec.fit import fit_gennorm
-from gradwire_common.codec.frames import decode_frame, encode_frame, read_header
+from gradwire_common.codec.frames import check_frame, decode_frame, encode_frame, read_header
 from gradwire_common.codec.headers import CHECKSUM_BYTES, MAX_ENTRIES_PER_BYTE
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
 from gradwire_common.errors import BitstreamError
@@ -61,9 +61,12 @@ def test_damage_behind_a_right_checksum_decodes_to_something_or_is_refused(path,
             try:
                 if read_header(damaged).n_entries < 1 << 22:
                     assert np.isfinite(decode_frame(sealed(damaged))).all()
+                    check_frame(sealed(damaged))
                     decoded += 1
             except BitstreamError:
                 refused += 1
+                with pytest.raises(BitstreamError):
+                    check_frame(sealed(damaged))
     assert refused > 100
     assert decoded > 0
 

@@ -3,8 +3,17 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gradwire_common.codec import codebooks
+from gradwire_common.codec.coder import TASK_ENTRIES
 from gradwire_common.codec.fit import fit_gennorm
-from gradwire_common.codec.frames import HEADER_MAX, add_frame, decode_frame, encode_frame, read_header, warm_up
+from gradwire_common.codec.frames import (
+    HEADER_MAX,
+    add_frame,
+    check_frame,
+    decode_frame,
+    encode_frame,
+    read_header,
+    warm_up,
+)
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, Uniform, build_quantizer
 from gradwire_common.codec.rate_model import ratio_for_bits
@@ -73,6 +82,19 @@ def test_add_is_a_rounded_product_and_a_rounded_sum():
             expected = accumulator + np.float32(0.3) * decode_frame(frame)
             add_frame(frame, 0.3, accumulator)
             assert_array_equal(accumulator, expected)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_long_frames_are_decoded_added_and_checked_piece_by_piece(raw):
+    values = np.random.default_rng(2).laplace(size=2 * TASK_ENTRIES + 1000).astype(np.float32)
+    for quantizer in (build_quantizer("float32"), Uniform(0.5)):
+        frame = encode_frame(values, quantizer, raw=raw)
+        levels = quantizer.dequantize(quantizer.quantize(values))
+        assert_array_equal(decode_frame(frame), levels)
+        total = np.ones_like(values)
+        add_frame(frame, 3.0, total)
+        assert_array_equal(total, np.float32(1) + np.float32(3) * levels)
+        check_frame(frame)
 
 
 def test_a_level_of_zero_leaves_even_minus_zero_alone():

@@ -12,7 +12,6 @@ from safetensors.numpy import load_file
 from gradwire_common.errors import JoinError
 from gradwire_common.manifest import Manifest, TensorSpec
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server import run as run_module
 from running import running_server
 from server.plain_worker import MANIFEST, PlainWorker, gradient_of, plain_workers, refused, run_config
 
@@ -95,9 +94,9 @@ def test_a_worker_that_opens_the_stream_again_goes_on_where_it_was(tmp_path: Pat
         assert a.receive().kind == pb.UPDATE_KIND_SNAPSHOT
 
 
-def test_who_fell_behind_the_kept_updates_gets_a_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "RING_BYTES", 1)
-    with running_server(run_config(tmp_path, workers=1)) as server, plain_workers(server.address, 2) as (a, slow):
+def test_who_fell_behind_the_kept_updates_gets_a_snapshot(tmp_path: Path) -> None:
+    config = run_config(tmp_path, workers=1, memory="64 KiB")  # a quarter of it is less than one update
+    with running_server(config) as server, plain_workers(server.address, 2) as (a, slow):
         a.begin()
         slow.begin()
         slow.stream.cancel()

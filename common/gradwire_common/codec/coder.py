@@ -147,22 +147,22 @@ def encode_body(
 
 
 def decode_body(
-    header: FrameHeader, codebook: Codebook, body: memoryview, out: F32, weight: float | None, threads: int
+    header: FrameHeader, codebook: Codebook, body: memoryview, out: F32 | None, weight: float | None, threads: int
 ) -> None:
-    """Decode index and segments into `out`, or add `weight` times their levels to it.
+    """Decode index and segments into `out`, or add `weight` times their levels to it; without `out` only check them.
 
     Raises:
-        BitstreamError: the bytes are no encoding of out.size entries.
+        BitstreamError: the bytes are no encoding of header.n_entries entries.
     """
-    data, segment = np.frombuffer(body, np.uint8), header.segment_entries
-    index = np.empty((-(-out.size // segment), INDEX_FIELDS), np.int64)
+    data, segment, n_entries = np.frombuffer(body, np.uint8), header.segment_entries, header.n_entries
+    index = np.empty((-(-n_entries // segment), INDEX_FIELDS), np.int64)
     if index.size > data.size:
         raise BitstreamError(f"frame has an index of {data.size} bytes, want at least {index.size}")
     n_index = read_varints(data, index.ravel())
     if n_index < 0:
         raise BitstreamError(f"frame's index ends early, or has a length above 2**35; want {index.size} lengths")
     sizes = np.full(index.shape[0], segment, np.int64)
-    sizes[-1] = out.size - segment * (index.shape[0] - 1)
+    sizes[-1] = n_entries - segment * (index.shape[0] - 1)
     scheme = codebook.scheme
     raw = [raw_bytes(size, scheme.raw_bits) if scheme.raw_bits else 0 for size in (segment, int(sizes[-1]))]
     lengths = index.sum(axis=1) + np.where(sizes == segment, raw[0], raw[1])
@@ -175,6 +175,8 @@ def decode_body(
     if tables.grid.kind in (UNIFORM, MINIFLOAT):
         levels = np.empty((scheme.n_buckets + 1) << scheme.raw_bits, np.float32)
         fill_levels(tables.grid, tables.magnitudes, factor, adding, levels)
+
+    scratch = np.empty(min(n_entries, _task_entries(segment)) if out is None else 0, np.float32)
 
     def decode(first: int, stop: int) -> None:
         some = slice(first // segment, -(-stop // segment))
@@ -191,18 +193,22 @@ def decode_body(
             fast,
             adding,
             thread_work(min(segment, stop - first), raw_planes(tables.grid)),
-            out[first:stop],
+            scratch[: stop - first] if out is None else out[first:stop],
         )
         if n < 0:
             raise BitstreamError(f"segment {first // segment - 1 - n} of the frame is damaged")
 
-    for _ in _over_tasks(decode, out.size, segment, threads):
+    for _ in _over_tasks(decode, n_entries, segment, 1 if out is None else threads):
         pass
+
+
+def _task_entries(segment: int) -> int:
+    return -(-TASK_ENTRIES // segment) * segment
 
 
 def _over_tasks(work: Callable[[int, int], T], n: int, segment: int, threads: int) -> Iterator[T]:
     """Yield work(first, stop) for successive pieces of `n` entries, whole segments each, in order."""
-    task = -(-TASK_ENTRIES // segment) * segment
+    task = _task_entries(segment)
     firsts = range(0, n, task)
     if threads < 2 or len(firsts) < 2:
         yield from (work(first, min(first + task, n)) for first in firsts)

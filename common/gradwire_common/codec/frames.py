@@ -5,13 +5,14 @@ float32 entries -> symbols -> bits -> frame -> symbols -> float32 levels
 
 import time
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gradwire_common.codec.codebooks import Codebook, grid_indices, model_codebook, pack_lengths, unpack_lengths
-from gradwire_common.codec.coder import decode_body, encode_body
+from gradwire_common.codec.coder import TASK_ENTRIES, decode_body, encode_body
 from gradwire_common.codec.fit import fit_gennorm, refuse_non_finite
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.headers import (
@@ -37,6 +38,7 @@ __all__ = [
     "HEADER_MAX",
     "FrameHeader",
     "add_frame",
+    "check_frame",
     "decode_frame",
     "encode_frame",
     "read_header",
@@ -122,7 +124,8 @@ def decode_frame(frame: BytesLike, *, threads: int = 1) -> F32:
     """
     header, body = _open(frame)
     if header.scheme is None:
-        return _raw_levels(header, body)
+        pieces = [levels for _, levels in _raw_levels(header, body)]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
     codebook, body = _codebook_of(header, body)
     decoded = np.empty(header.n_entries, np.float32)
     decode_body(header, codebook, body, decoded, None, threads)
@@ -149,10 +152,23 @@ def add_frame(frame: BytesLike, weight: float, accumulator: F32, *, threads: int
     if header.n_entries != accumulator.size:
         raise BitstreamError(f"frame holds {header.n_entries} entries, want {accumulator.size}")
     if header.scheme is None:
-        accumulator += np.float32(weight) * _raw_levels(header, body)
+        for place, levels in _raw_levels(header, body):
+            levels *= np.float32(weight)
+            accumulator[place] += levels
         return
     codebook, body = _codebook_of(header, body)
     decode_body(header, codebook, body, accumulator, weight, threads)
+
+
+def check_frame(frame: BytesLike) -> None:
+    """Raise BitstreamError unless `decode_frame` can decode a frame. Takes no more memory for a longer one."""
+    header, body = _open(frame)
+    if header.scheme is None:
+        for _ in _raw_levels(header, body):
+            pass
+        return
+    codebook, body = _codebook_of(header, body)
+    decode_body(header, codebook, body, None, None, 1)
 
 
 def read_header(data: BytesLike) -> FrameHeader:
@@ -217,22 +233,24 @@ def _codebook_of(header: FrameHeader, body: memoryview) -> tuple[Codebook, memor
     return codebook, body
 
 
-def _raw_levels(header: FrameHeader, body: memoryview) -> F32:
-    """The levels of a raw frame."""
+def _raw_levels(header: FrameHeader, body: memoryview) -> Iterator[tuple[slice, F32]]:
+    """Yield the levels of a raw frame piece by piece, and where each piece belongs."""
     quantizer, name = header.quantizer, header.quantizer.name
-    symbols = np.frombuffer(body, RAW_DTYPES.get(name, RAW_DTYPE))
-    if isinstance(quantizer, Minifloat) and symbols.size and int(symbols.max()) > 2 * quantizer.form.n_positive:
-        raise BitstreamError(f"frame has symbol {int(symbols.max())}, want at most {2 * quantizer.form.n_positive}")
-    if (
-        isinstance(quantizer, Uniform)
-        and symbols.size
-        and int(np.abs(symbols.astype(np.int64)).max()) > quantizer.k_max
-    ):
-        raise BitstreamError(f"frame has a symbol beyond {quantizer.k_max}")
-    levels = quantizer.dequantize(symbols).copy()
-    if not np.isfinite(levels).all():
-        raise BitstreamError("frame holds a NaN or infinity, want finite entries")
-    return levels
+    entries = np.frombuffer(body, RAW_DTYPES.get(name, RAW_DTYPE))
+    for start in range(0, max(entries.size, 1), TASK_ENTRIES):
+        symbols = entries[start : start + TASK_ENTRIES]
+        if isinstance(quantizer, Minifloat) and symbols.size and int(symbols.max()) > 2 * quantizer.form.n_positive:
+            raise BitstreamError(f"frame has symbol {int(symbols.max())}, want at most {2 * quantizer.form.n_positive}")
+        if (
+            isinstance(quantizer, Uniform)
+            and symbols.size
+            and int(np.abs(symbols.astype(np.int64)).max()) > quantizer.k_max
+        ):
+            raise BitstreamError(f"frame has a symbol beyond {quantizer.k_max}")
+        levels = quantizer.dequantize(symbols).copy()
+        if not np.isfinite(levels).all():
+            raise BitstreamError("frame holds a NaN or infinity, want finite entries")
+        yield slice(start, start + symbols.size), levels
 
 
 def _seal(header: FrameHeader, body: list[bytes | memoryview]) -> bytes:
