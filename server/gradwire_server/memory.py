@@ -11,16 +11,14 @@ from gradwire_common.manifest import Layout
 from gradwire_common.method import Method
 from gradwire_common.units import format_size
 
-BITS = {"float32": 32.0, "lossless": 32.0, "bfloat16": 16.0, "float8-1-5-2": 8.0, "float8-1-4-3": 8.0}
 FRAME_OVERHEAD = 256  # bytes of header, code lengths and padding of one frame, as a rule
 HEADROOM = 1.1  # a push may take more than its bits; what is needed above that is asked for as it comes
 
 
 def usual_push(layout: Layout, method: Method) -> int:
     """Return the bytes that a push of `layout` takes as a rule, buffers included."""
-    bits = method.bits if method.quantizer == "uniform" else BITS.get(method.quantizer, 4.0)
     frames = len(layout.parameters) + len(layout.buffers)
-    return int(HEADROOM * bits / 8 * layout.n_parameters) + 4 * layout.n_buffers + FRAME_OVERHEAD * frames
+    return int(HEADROOM * method.nominal_bits / 8 * layout.n_parameters) + 4 * layout.n_buffers + FRAME_OVERHEAD * frames
 
 
 class Memory:
