@@ -18,7 +18,9 @@ HEADROOM = 1.1  # a push may take more than its bits; what is needed above that 
 def usual_push(layout: Layout, method: Method) -> int:
     """Return the bytes that a push of `layout` takes as a rule, buffers included."""
     frames = len(layout.parameters) + len(layout.buffers)
-    return int(HEADROOM * method.nominal_bits / 8 * layout.n_parameters) + 4 * layout.n_buffers + FRAME_OVERHEAD * frames
+    return (
+        int(HEADROOM * method.nominal_bits / 8 * layout.n_parameters) + 4 * layout.n_buffers + FRAME_OVERHEAD * frames
+    )
 
 
 class Memory:

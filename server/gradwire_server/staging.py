@@ -59,7 +59,7 @@ class Staging:
         return zlib.crc32(self._data)
 
     def take_room(self, lease: Lease | None) -> None:
-        """Take the room of `lease` in memory from now on, where that is bounded. Raises UsageError if it is too much."""
+        """Take the room of `lease` from now on, where memory is bounded. Raises UsageError if it is too much."""
         self._lease = lease
         if lease is not None:
             lease.fit(self.length)
