@@ -12,7 +12,7 @@ from gradwire_common.config import Config
 from gradwire_server.app import serve_run
 
 START_SECONDS = 240.0  # kernels may have to be compiled first
-END_SECONDS = 30.0
+END_SECONDS = 60.0
 T = TypeVar("T")
 
 

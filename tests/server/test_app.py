@@ -40,7 +40,7 @@ def test_a_signal_drains_the_server(tmp_path: Path, number: signal.Signals) -> N
         server.send_signal(number)
         assert worker.receive().reason == "the server was stopped"
         worker.leave()
-        _, log = server.communicate(timeout=30)
+        _, log = server.communicate(timeout=120)
         worker.channel.close()
     assert server.returncode == 0, log
     assert "Traceback" not in log

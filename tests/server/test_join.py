@@ -118,7 +118,7 @@ def test_the_health_service_says_serving(tmp_path: Path) -> None:
     with running_server(run_config(tmp_path)) as server, grpc.insecure_channel(server.address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         for service in ("", "gradwire.v1.ParameterServer"):
-            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10)
+            answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
@@ -130,7 +130,7 @@ def test_reflection_is_offered_where_it_is_asked_for(tmp_path: Path) -> None:
         config = run_config(tmp_path, reflection=wanted)
         with running_server(config) as server, grpc.insecure_channel(server.address) as channel:
             answers = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
-                iter([request]), timeout=10
+                iter([request]), timeout=60
             )
             if wanted:
                 names = [service.name for service in next(answers).list_services_response.service]

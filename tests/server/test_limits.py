@@ -135,7 +135,7 @@ def test_limits_change_while_the_run_goes_on(tmp_path: Path) -> None:
         worker = PlainWorker(server.address, "a", MODEL)
         worker.chunk_bytes = worker.join().limits.chunk_bytes
         change = pb.LimitRequest(worker_id="a", changes=pb.LimitChanges(rate_up=1 << 30))
-        assert worker.stub.Limit(change, timeout=5).limits.rate_up == 1 << 30
+        assert worker.stub.Limit(change, timeout=60).limits.rate_up == 1 << 30
         began = time.monotonic()
         n_bytes = worker.push_weights(VALUES).length
         assert time.monotonic() - began < n_bytes / 100_000 / 2
@@ -148,11 +148,11 @@ def test_a_change_of_limits_that_cannot_hold_is_refused(tmp_path: Path) -> None:
     with running_server(run_config(tmp_path, shared_up="1 Mbit/s")) as server:
         worker = PlainWorker(server.address, "a", MODEL)
         with refused(ConfigError, r"burst_shared: got 1000 B, want at least 33792 bytes"):
-            worker.stub.Limit(pb.LimitRequest(changes=pb.LimitChanges(burst_shared=1000)), timeout=5)
+            worker.stub.Limit(pb.LimitRequest(changes=pb.LimitChanges(burst_shared=1000)), timeout=60)
         with refused(UsageError, "shared_up: got it for worker a alone"):
-            worker.stub.Limit(pb.LimitRequest(worker_id="a", changes=pb.LimitChanges(shared_up=1)), timeout=5)
+            worker.stub.Limit(pb.LimitRequest(worker_id="a", changes=pb.LimitChanges(shared_up=1)), timeout=60)
         with refused(ConfigError, r"window: got 2\.00 MiB, want at most 1\.00 MiB"):
-            worker.stub.Limit(pb.LimitRequest(worker_id="a", changes=pb.LimitChanges(window=2 << 20)), timeout=5)
+            worker.stub.Limit(pb.LimitRequest(worker_id="a", changes=pb.LimitChanges(window=2 << 20)), timeout=60)
         worker.channel.close()
 
 
@@ -175,7 +175,7 @@ def test_a_run_that_began_without_limits_is_given_some(tmp_path: Path) -> None:
         call = worker.stub.Push.future(halfway(), timeout=60)
         begun.wait()
         change = pb.LimitRequest(changes=pb.LimitChanges(rate_up=RATE // 2, burst=BURST))
-        worker.stub.Limit(change, timeout=20)
+        worker.stub.Limit(change, timeout=60)
         began = time.monotonic()
         go_on.set()
         rest = sum(message.ByteSize() for message in messages[2:])
@@ -193,7 +193,7 @@ def test_a_worker_of_a_long_fat_link_has_a_window_of_its_own(tmp_path: Path) -> 
             change = pb.LimitRequest(worker_id=name, changes=pb.LimitChanges(window=window))
             with Forwarder(server.address, Link(delay=0.05)) as link:
                 worker = PlainWorker(link.address, name, MODEL)
-                worker.stub.Limit(change, timeout=20)
+                worker.stub.Limit(change, timeout=60)
                 worker.chunk_bytes = worker.join().limits.chunk_bytes
                 assert worker.chunk_bytes == (window or LIMITED_CHUNK)
                 began = time.monotonic()

@@ -31,7 +31,7 @@ def test_metrics_tell_bytes_by_worker_and_direction_tokens_waits_and_rounds(tmp_
         with refused(BitstreamError, "begins at byte 1"):
             worker.send([next(damaged), pb.PushMessage(chunk=pb.Chunk(offset=1, data=b"x"))])
         (status,) = worker.status().workers
-        with urlopen(f"http://{address}/metrics", timeout=5) as reply:
+        with urlopen(f"http://{address}/metrics", timeout=60) as reply:
             lines = dict(line.rsplit(" ", 1) for line in reply.read().decode().splitlines() if line[0] != "#")
         worker.channel.close()
     assert float(lines['gradwire_wire_bytes_total{direction="up",worker="a"}']) == status.bytes_up

@@ -115,7 +115,7 @@ def test_two_streams_of_one_push_count_once(tmp_path: Path) -> None:
             go_on.wait()
             yield from messages[3:]
 
-        first = a.stub.Push.future(slowly(), timeout=20)
+        first = a.stub.Push.future(slowly(), timeout=60)
         assert a.send(messages).verdict == pb.VERDICT_COUNTED
         go_on.set()
         assert first.result().verdict == pb.VERDICT_DUPLICATE
@@ -193,7 +193,7 @@ def test_a_worker_that_vanishes_in_the_middle_of_a_push_leaves_no_trace(tmp_path
             never.wait()
 
         call = b.stub.Push.future(half())
-        assert sent.wait(10)
+        assert sent.wait(60)
         b.channel.close()
         never.set()
         call.cancel()

@@ -25,7 +25,7 @@ def test_a_worker_that_leaves_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_a_worker_that_falls_silent_is_dead_after_three_heartbeats(tmp_path: Path) -> None:
     """Its stream is still open: it hangs."""
-    with running_server(run_config(tmp_path, heartbeat=0.5)) as server, plain_workers(server.address, 2) as (a, b):
+    with running_server(run_config(tmp_path, heartbeat=1.5)) as server, plain_workers(server.address, 2) as (a, b):
         a.begin()
         b.begin()
         a.push(gradient_of(0), 1)
@@ -46,14 +46,14 @@ def test_heartbeats_are_answered_while_the_server_computes(tmp_path: Path, monke
 
     def slow_step(self: Training, *arguments: Any) -> object:
         stepping.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return step(self, *arguments)
 
     monkeypatch.setattr(Training, "step", slow_step)
     with running_server(run_config(tmp_path, workers=1)) as server, plain_workers(server.address, 1) as (a,):
         a.begin()
         a.push(gradient_of(0), 1)
-        assert stepping.wait(20)
+        assert stepping.wait(60)
         assert a.heartbeat().version == 0
         assert a.status().phase == "closing"
         go_on.set()

@@ -75,5 +75,5 @@ def test_a_paced_wait_ends_when_the_worker_leaves() -> None:
     thread = threading.Thread(target=lambda: list(pacer.paced([MESSAGE])))
     thread.start()
     closing.set()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()

@@ -49,7 +49,7 @@ def test_chunks_leave_before_the_last_frame_is_made():
     rest.start()
     push.append(b"678")
     push.close()
-    rest.join(10)
+    rest.join(60)
     assert data_of(got) == b"5678"
 
 

@@ -195,7 +195,7 @@ class Client:
         push.wire_bytes += CALL_BYTES + wire_bytes(request.ByteSize())
         return reply.length if push.begins_with(reply.length, reply.digest) else 0
 
-    def messages(self, push: PendingPush, session: str, offset: int) -> Iterator[pb.PushMessage]:
+    def messages(self, push: PendingPush, session: str, offset: int = 0) -> Iterator[pb.PushMessage]:
         """Yield the messages of a push at the pace that the server allows."""
         messages = push.messages(session, lambda: self.chunk_bytes, offset)
         return messages if self._pacer is None else self._pacer.paced(messages)
