@@ -17,6 +17,7 @@ import numpy as np
 from choices import measure_choices
 from comparison import Row, compare
 from gradwire_common.codec.frames import warm_up
+from lossless import measure_weights
 from own import Gradwire
 from passes import thread_gains, time_passes
 from peers.general import ConstrictionAns, Memcpy, ZlibHuffman, Zstd
@@ -50,6 +51,7 @@ def main() -> None:
             recorded += compare(workload, peers, options.rounds)
     rates = list(measure_rates(options.entries))
     codebooks = measure_choices(options.rounds)
+    lossless = measure_weights(options.entries, options.rounds)
     summary = summarise(coders, passes)
     print("\n" + "\n".join(f"{key:24} {value}" for key, value in summary.items()))
     if options.json is not None:
@@ -58,6 +60,7 @@ def main() -> None:
             "recorded": recorded,
             "rates": rates,
             "codebooks": codebooks,
+            "lossless": lossless,
             "passes": passes,
             "threads": threads,
         }
