@@ -152,7 +152,10 @@ def symbols_of(x: F32, grid: Grid, scaled: F32, symbols: I32) -> None:
         for i in range(x.size):
             symbols[i] = np.int32(np.rint(min(max(x[i] * factor, -limit), limit)))
     elif grid.kind == MINIFLOAT:
-        _minifloat_symbols(x, grid, scaled, symbols)
+        if grid.shift == 21:  # a constant shift stays within 32 bits, which makes the vectors twice as wide
+            _minifloat_symbols(x, 21, grid, scaled, symbols)
+        else:
+            _minifloat_symbols(x, grid.shift, grid, scaled, symbols)
     elif grid.kind == BFLOAT16:
         bits = x.view(np.int32)
         for i in range(x.size):
@@ -164,12 +167,12 @@ def symbols_of(x: F32, grid: Grid, scaled: F32, symbols: I32) -> None:
         symbols[:] = x.view(np.int32)
 
 
-@njit(cache=True, nogil=True)
-def _minifloat_symbols(x: F32, grid: Grid, scaled: F32, symbols: I32) -> None:
+@njit(cache=True, nogil=True, inline="always")
+def _minifloat_symbols(x: F32, shift: int, grid: Grid, scaled: F32, symbols: I32) -> None:
     """Normals are rounded in the bits of a float32; subnormals by adding a number whose last bit is their spacing."""
     factor, rounder = grid.factor, grid.rounder
-    shift, rebias, largest = np.int32(grid.shift), np.int32(grid.rebias), np.int32(grid.largest)
-    half, least_normal = np.int32((1 << (grid.shift - 1)) - 1), np.int32(1 << (23 - grid.shift))
+    rebias, largest = np.int32(grid.rebias), np.int32(grid.largest)
+    half, least_normal = np.int32((1 << (shift - 1)) - 1), np.int32(1 << (23 - shift))
     bits, rounded, levels = scaled.view(np.int32), symbols, symbols.view(np.float32)
     for i in range(x.size):
         y = abs(x[i] * factor)
@@ -208,17 +211,26 @@ def split_symbols(symbols: I32, grid: Grid, buckets: U8, raws: npt.NDArray[np.ui
             bucket = (abs(symbols[i]) << np.int32(1)) - np.int32(symbols[i] > np.int32(0))
             largest = max(largest, bucket)
             buckets[i] = np.uint8(min(bucket, last))
+    elif grid.raw_bits == 2:  # what float8 has; as above
+        largest = _split_magnitudes(symbols, 2, grid, buckets, raws[0])
     else:
-        shift, mask = np.int32(grid.raw_bits - 1), np.int32((1 << grid.raw_bits) - 1)
-        row = raws[0]
-        for i in range(symbols.size):
-            magnitude = abs(symbols[i])
-            bucket = (magnitude >> shift) - origin
-            bucket = bucket + modulus if bucket < np.int32(0) else bucket
-            largest = max(largest, bucket)
-            buckets[i] = np.uint8(min(bucket, last))
-            row[i] = np.uint8(((magnitude << np.int32(1)) & mask) | np.int32(symbols[i] < np.int32(0)))
+        largest = _split_magnitudes(symbols, grid.raw_bits, grid, buckets, raws[0])
     return np.int64(largest)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _split_magnitudes(symbols: I32, raw_bits: int, grid: Grid, buckets: U8, raws: U8) -> np.int32:
+    """Split in the upper bits of the magnitude, and the lower ones with the sign; return the largest bucket."""
+    largest, last = np.int32(0), np.int32(grid.n_coded)
+    origin, modulus, mask = np.int32(grid.origin), np.int32(grid.modulus), np.int32((1 << raw_bits) - 1)
+    for i in range(symbols.size):
+        magnitude = abs(symbols[i])
+        bucket = np.int32(magnitude >> (raw_bits - 1)) - origin
+        bucket = bucket + modulus if bucket < np.int32(0) else bucket
+        largest = max(largest, np.int32(bucket))
+        buckets[i] = np.uint8(min(bucket, last))
+        raws[i] = np.uint8(((magnitude << np.int32(1)) & mask) | np.int32(symbols[i] < np.int32(0)))
+    return largest
 
 
 @njit(cache=True, nogil=True)

@@ -8,7 +8,7 @@ from numba import njit
 
 U8 = npt.NDArray[np.uint8]
 
-SCANNED, SEARCHED = 512, 32  # buckets that are looked at together, first and where one was found
+SCANNED, SEARCHED = 512, 16  # buckets that are looked at together, and one by one; powers of two
 
 
 @njit(cache=True, nogil=True)
@@ -28,8 +28,10 @@ def next_place(buckets: U8, largest: np.uint8, start: int) -> int:
         if not holds(buckets[start:stop], largest):
             start = stop
             continue
-        while not holds(buckets[start : min(start + SEARCHED, stop)], largest):
-            start += SEARCHED
+        width = SCANNED
+        while width > SEARCHED:  # halves, without a branch that could be foreseen wrong
+            width >>= 1
+            start += width * np.int64(not holds(buckets[start : start + width], largest))
         while buckets[start] != largest:
             start += 1
         return start
