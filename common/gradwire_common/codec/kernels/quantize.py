@@ -90,8 +90,10 @@ def quantize_block(
             subtract_uniform(x, grid, residual)
         return n_beyond
     is_float4 = grid.kind == MINIFLOAT and grid.raw_bits == 0 and grid.largest == FLOAT4_LEVELS
-    if is_float4 and residual.size == 0 and grid.n_coded > 2 * FLOAT4_LEVELS:
+    if is_float4 and grid.n_coded > 2 * FLOAT4_LEVELS:
         quick_float4_buckets(x, grid, buckets)
+        if residual.size > 0:
+            subtract_float4(x, grid, residual)
         return n_beyond
     scaled, symbols = scaled[: x.size], symbols[: x.size]
     symbols_of(x, grid, scaled, symbols)
@@ -165,6 +167,19 @@ def symbols_of(x: F32, grid: Grid, scaled: F32, symbols: I32) -> None:
             symbols[i] = min(rounded, np.int32(0x7F7F)) << np.int32(16) | sign
     else:
         symbols[:] = x.view(np.int32)
+
+
+@njit(cache=True, nogil=True)
+def subtract_float4(x: F32, grid: Grid, out: F32) -> None:
+    """Fill `out` with `x` minus its own float4 1-2-1 levels, as `quick_float4_buckets` chooses them."""
+    factor, unit, finer = grid.factor, grid.unit, np.float32(1 << (23 - grid.shift)) / grid.subnormal
+    least, largest, last_tie = np.float32(1) / finer, np.float32(4), np.float32(5)
+    for i in range(x.size):
+        y = x[i] * factor * finer
+        size = abs(y)
+        count = np.rint(min(size, largest)) + (np.float32(2) if size > last_tie else np.float32(0))
+        level = count * least / unit
+        out[i] = x[i] - (-level if y < np.float32(0) else level)
 
 
 @njit(cache=True, nogil=True, inline="always")
