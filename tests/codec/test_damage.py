@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradwire_common.codec.fit import fit_gennorm
-from gradwire_common.codec.frames import check_frame, decode_frame, encode_frame, read_header
+from gradwire_common.codec.frames import add_frame, check_frame, decode_frame, encode_frame, read_header
 from gradwire_common.codec.headers import CHECKSUM_BYTES, MAX_ENTRIES_PER_BYTE
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
 from gradwire_common.errors import BitstreamError
@@ -79,3 +79,17 @@ def test_a_frame_cannot_claim_more_entries_than_its_bytes_can_hold():
     with pytest.raises(BitstreamError, match="claims"):
         read_header(frame)
     assert MAX_ENTRIES_PER_BYTE == 32768
+
+
+@pytest.mark.parametrize("portable", ["0", "1"])
+def test_a_coded_bucket_beyond_the_largest_level_is_refused(portable, monkeypatch):
+    """Found by fuzzing: a step so coarse that the 18th level is infinite, and 163 coded buckets."""
+    monkeypatch.setenv("GRADWIRE_PORTABLE", portable)
+    frame = bytes.fromhex(
+        "475701050180a0667d28223f2000a3016c0000808a036f08fe6106070506"
+        "017ecb914f92006afd4ba8aeef0360c01f5a0191a7be454902042a62ab53"
+    )
+    with pytest.raises(BitstreamError):
+        decode_frame(frame)
+    with pytest.raises(BitstreamError):
+        add_frame(frame, 0.5, np.zeros(40, np.float32))

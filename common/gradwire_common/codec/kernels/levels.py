@@ -70,7 +70,7 @@ def place_levels(
 ) -> bool:
     """Store or add the levels of UNIFORM or MINIFLOAT symbols; return whether all exist."""
     shift = np.int32(grid.raw_bits)
-    if shift == 0 and grid.kind == UNIFORM:
+    if shift == 0 and grid.kind == UNIFORM and np.int64(grid.n_coded) <= 2 * np.int64(grid.largest) + 1:
         _place_uniform(buckets, grid, weight, adding, out)
     elif shift == 0:
         if adding:
@@ -99,7 +99,9 @@ def place_levels(
 
 @njit(cache=True, nogil=True)
 def _place_uniform(buckets: U8, grid: Grid, weight: np.float32, adding: bool, out: F32) -> None:
-    """Store or add UNIFORM levels without a table: vector code. Buckets that are not coded count as zero."""
+    """Store or add UNIFORM levels, all of which exist, without a table: vector code. Buckets that are not coded count
+    as zero.
+    """
     step, last = grid.unit, np.int32(grid.n_coded)
     if adding:
         for i in range(buckets.size):
