@@ -46,3 +46,13 @@ def test_a_push_that_did_not_count_is_kept_whole():
     following = np.zeros(4, np.float32)
     memory.add_to(following)
     assert_array_equal(following, u)
+
+
+def test_a_late_push_is_kept_with_its_weight():
+    """Of a push u that came late, late_weight * u is part of the next one, times gamma; none of it at a weight of 0."""
+    u = np.array([1, -2, 3, 0.5], np.float32)
+    for weight in (0.0, 0.3, 1.0):
+        memory, following = ResidualMemory(np.ones(4, np.float32), 0.5), np.full(4, 10, np.float32)
+        memory.keep(u, weight)
+        memory.add_to(following)
+        assert_array_equal(following, np.float32(10) + np.float32(0.5) * (np.float32(weight) * u))
