@@ -36,7 +36,7 @@ METHODS = {
     "2 bits": Method(bits=2.0),
     "0.2 bits": Method(bits=0.2),
 }
-SHORT, LONG = 15, 3  # rounds that are measured; the long ones move all float32 over a thin link
+SHORT, LONG = 9, 3  # rounds that are measured; the long ones move all float32 over a thin link
 
 Row = dict[str, Any]
 
