@@ -151,10 +151,10 @@ def weights(manifest: Manifest, joined: pb.JoinReply) -> Iterator[pb.PushMessage
 
 def pushes(manifest: Manifest, method: Method, n: int) -> list[list[bytes]]:
     """Return the frames of `n` normal gradients, the same every time."""
-    n = manifest.layout.n_parameters
+    entries = manifest.layout.n_parameters
     encoder = UpdateEncoder(manifest.layout, method)
     rng = np.random.default_rng(5)
-    return [list(encoder.encode(rng.standard_normal(n, np.float32) * 1e-3)) for _ in range(n)]
+    return [list(encoder.encode(rng.standard_normal(entries, np.float32) * np.float32(1e-3))) for _ in range(n)]
 
 
 def _made(units: Sequence[Unit]) -> Iterator[bytes]:
@@ -166,7 +166,7 @@ def _made(units: Sequence[Unit]) -> Iterator[bytes]:
 def messages_of(frames: Iterable[bytes], chunk_bytes: int) -> Iterator[pb.PushMessage]:
     """Yield the messages of a push that follow its header."""
     offset = 0
-    for data in split(frames, chunk_bytes):
+    for data in split(frames, lambda: chunk_bytes):
         yield pb.PushMessage(chunk=pb.Chunk(offset=offset, data=data))
         offset += len(data)
     yield pb.PushMessage(end=pb.PushEnd(length=offset, loss=0.5))

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradwire.lifeline import VARIABLE as PARENT
+from gradwire.lifeline import die_with_parent
 from gradwire_common.config import Config
 from gradwire_common.manifest import Manifest, TensorSpec
 from gradwire_common.method import Method
@@ -68,7 +71,8 @@ def model(parameters: int) -> Manifest:
 
 
 def load_run(folder: Path, manifest: Manifest, workers: int, processes: int = 1, **settings: Any) -> LoadRun:
-    """Serve one run with `workers` workers in so many processes until it ends."""
+    """Serve one run with `workers` workers in so many processes until it ends. All of them end with this process."""
+    os.environ[PARENT] = str(os.getpid())
     folder.mkdir(parents=True)
     config = Config(
         **{
@@ -103,7 +107,8 @@ def load_run(folder: Path, manifest: Manifest, workers: int, processes: int = 1,
 def _work(address: str, manifest: Manifest, method: Method, workers: int, processes: int) -> Tally:
     processes = min(processes, workers)
     tally, first = Tally(), 0
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=die_with_parent) as pool:
         futures = []
         for index in range(processes):
             n = workers * (index + 1) // processes - first

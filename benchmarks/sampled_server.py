@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from gradwire.lifeline import die_with_parent
 from gradwire_common.config import Config
 from gradwire_server.app import serve
 
@@ -101,6 +102,7 @@ def memory(name: str) -> int:
 
 def main() -> None:
     """Serve, and report."""
+    die_with_parent()
     config, report = Config.load(Path(sys.argv[1])), Path(sys.argv[2])
     sampler = Sampler()
     idle: dict[str, Any] = {}
