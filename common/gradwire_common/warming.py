@@ -4,6 +4,7 @@ import fcntl
 import os
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -23,7 +24,8 @@ ENTRIES = 16384  # of the rehearsal; enough for every path of fit and coder that
 def warm_kernels() -> float:
     """Make sure that no step of a run compiles anything; return the seconds it took the first time in this process.
 
-    One process of a user compiles at a time: the others wait, and load what it has left in numba's cache.
+    One process of a user and installation compiles at a time: the others wait, and load what it has left in numba's
+    cache.
     """
     began = time.perf_counter()
     with _one_at_a_time():
@@ -37,7 +39,8 @@ def warm_kernels() -> float:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Hold a lock that all processes of this user share; the system frees it if its holder dies."""
-    with (Path(tempfile.gettempdir()) / f"gradwire-kernels-{os.getuid()}.lock").open("w") as lock:
+    """Hold a lock that all processes of this user and installation share; the system frees it if its holder dies."""
+    installation = zlib.crc32(bytes(Path(__file__)))
+    with (Path(tempfile.gettempdir()) / f"gradwire-kernels-{os.getuid()}-{installation:08x}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
