@@ -74,11 +74,11 @@ def test_alone_and_exact_a_worker_goes_the_way_of_its_local_optimizer(tmp_path: 
 
 
 def test_fed_avg_is_the_mean_of_the_workers_weights_by_samples(tmp_path: Path) -> None:
-    models, ends = [perceptron(), perceptron()], {}
+    models, twins, ends = [perceptron(), perceptron()], [perceptron(), perceptron()], {}
     with fed_avg(tmp_path, workers=2, rounds=1) as server:
 
         def work(slot: int) -> None:
-            own = perceptron()  # goes the same way, alone
+            own = twins[slot]  # goes the same way, alone
             sgd = torch.optim.SGD(own.parameters(), lr=0.1)
             with RemoteOptimizer(models[slot], server.address, slot=slot, local_steps=3) as optimizer:
                 first = 10 * slot
