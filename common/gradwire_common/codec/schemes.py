@@ -96,7 +96,7 @@ def _decoding_time(scheme: WordScheme, max_length: int, bits: float, zero: float
         return (0.28 if max_length < MAX_LENGTH else 0.33) * (bits - scheme.raw_bits) + (
             0.25 if scheme.raw_bits else 0.0
         )
-    return 10 * (1 - zero)
+    return 12 * (1 - zero)
 
 
 def _candidates(kind: str, beta_index: int, ratio_index: int) -> list[WordScheme]:
