@@ -22,6 +22,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	@$(BIN)/pip install --quiet -c constraints.txt -e '.[zipnn]' || echo "ZipNN wants a C compiler: left out"
 	@touch $@
 
 demo: $(VENV)/.installed  ## train on real images, 2 workers at 2 bits an entry, beside float32

@@ -114,7 +114,7 @@ def peers(kind: str, data: bytes) -> dict[str, Ways]:
         compressor = zstandard.ZstdCompressor(level=level)
         coders[f"zstd {level}"] = (lambda c=compressor: c.compress(data), zstandard.ZstdDecompressor().decompress)
     if importlib.util.find_spec("zipnn") is None:
-        print("no ZipNN: pip install zipnn (it brings its own C extension)")
+        print("no ZipNN columns: it is not installed (it comes as C source)")
         return coders
     from zipnn import ZipNN
 
