@@ -1,6 +1,7 @@
 """Measure one server process under the load of many workers, and name what bounds it.
 
     python benchmarks/bench_load.py [--workers 10 100 1000] [--rounds N] [--parameters N] [--json FILE] [--plot FILE]
+    python benchmarks/bench_load.py --memory [--large] [--json FILE]    # what the server takes of memory instead
 
 Workers do not compute: they send pushes that were made beforehand as soon as they hold a version, each on its own
 connection. Keys of the JSON, of the largest number of workers: `workers`, `rounds_per_s`, `lost` (pushes that no round
@@ -16,15 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from load_run import LoadRun, load_run, model
+from memory_runs import large_run, memory_runs
 
 WORKERS = (10, 30, 100, 300, 1000)
 PLACES = 8  # of a kind of thread that are printed
 PHASES = ("decode", "step", "encode")
+KINDS = ("event loop", "numbers", "grpc", "disk", "others")  # of threads; the sampler's own is among the others
 
 
 def main() -> None:
     """Run everything, print it, and write it where the command line says."""
     options = parse_options()
+    if options.memory or options.large:
+        found = {"memory": memory_runs()} if options.memory else {}
+        found |= {"large": large_run()} if options.large else {}
+        if options.json:
+            options.json.write_text(json.dumps(found, indent=2) + "\n")
+        return
     print(f"{platform.machine()}, {os.cpu_count()} cores; {options.parameters} parameters at {options.bits} bits")
     print(
         f"{'workers':>8} {'rounds/s':>9} {'pushes/s':>9} {'lost':>5} {'twice':>6} {'errors':>7} {'peak':>9}  ms a push"
@@ -85,7 +94,9 @@ def show(found: dict[str, Any]) -> None:
 
 
 def show_places(run: LoadRun) -> None:
-    """Print where the threads of the server were seen, and which kind of them bounds it."""
+    """Print what phases take, where the threads of the server were seen, and which kind of them bounds it."""
+    phases = figures(run)["phase_ms"]
+    print("of a push, ms: " + ", ".join(f"{phase} {phases[phase]:.3f}" for phase in PHASES))
     cpu, seconds = run.report["cpu"], run.report["seconds"]
     for kind, used in sorted(cpu.items(), key=lambda item: -item[1]):
         print(f"{kind}: {used:.1f} s of processor time in {seconds:.1f} s")
@@ -102,19 +113,26 @@ def plot(runs: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
     workers = [run["workers"] for run in runs]
     left.loglog(workers, [run["rounds_per_s"] for run in runs], "o-", label="rounds/s")
     left.loglog(workers, [run["rounds_per_s"] * run["workers"] for run in runs], "s-", label="pushes/s")
-    left.set(xlabel="workers", title="rate")
+    left.set(title="rate")
     left.legend()
     below = [0.0] * len(runs)
-    for kind in ("event loop", "numbers", "grpc", "disk", "others"):
+    for kind in KINDS:
         heights = [run["cpu_ms"].get(kind, 0.0) for run in runs]
-        right.bar([str(n) for n in workers], heights, bottom=below, label=kind)
+        middle.bar([str(n) for n in workers], heights, bottom=below, label=kind)
         below = [a + b for a, b in zip(below, heights, strict=True)]
-    right.set(xlabel="workers", title="processor time of a push, ms")
-    right.legend()
+    middle.set(title="the server's processor time of a push, ms", ylim=(0, 1.5 * max(below)))
+    middle.legend(reverse=True, ncols=2)
+    right.loglog(workers, [run["peak_rss_mb"] - run["idle_rss_mb"] for run in runs], "o-")
+    right.set(title="peak memory above the idle process, MB")
+    for axes in (left, right):
+        axes.set_xticks(workers, [str(n) for n in workers])
+        axes.minorticks_off()
+    for axes in (left, middle, right):
+        axes.set_xlabel("workers")
     figure.savefig(path, dpi=110)
 
 
@@ -126,6 +144,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--bits", type=float, default=2.0, help="per entry, both ways")
     parser.add_argument("--processes", type=int, default=1, help="that the workers share")
     parser.add_argument("--checkpoint-every", type=int, default=100, help="rounds; 0 keeps no journal")
+    parser.add_argument("--memory", action="store_true", help="measure memory by the number of workers instead")
+    parser.add_argument("--large", action="store_true", help="measure one round of a model of 3 GB instead")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--plot", type=Path, help="draw them to this PNG file")
     return parser.parse_args()

@@ -154,7 +154,12 @@ def pushes(manifest: Manifest, method: Method, n: int) -> list[list[bytes]]:
     entries = manifest.layout.n_parameters
     encoder = UpdateEncoder(manifest.layout, method)
     rng = np.random.default_rng(5)
-    return [list(encoder.encode(rng.standard_normal(entries, np.float32) * np.float32(1e-3))) for _ in range(n)]
+    found = []
+    for _ in range(n):
+        values = rng.standard_normal(entries, np.float32)
+        values *= np.float32(1e-3)
+        found.append(list(encoder.encode(values)))
+    return found
 
 
 def _made(units: Sequence[Unit]) -> Iterator[bytes]:

@@ -346,8 +346,9 @@ class Run:
             if not self.members.is_current(member):
                 self.members.hear(member.session, self._clock())
             update = (self.broadcast.after(version) if version >= 0 else None) or await self.collector.snapshot()
-            yield update
             version = update.version
+            yield update
+            del update
 
     def has(self, member: Member, version: int) -> None:
         """Take note that `member` has been sent all of `version`; with the newest, it is waited for."""

@@ -87,6 +87,7 @@ class ParameterServer(rpc.ParameterServerServicer):
                     await self._send(member, update, context)
                     if update.complete:
                         run.has(member, update.version)
+                    del update  # a snapshot is as large as the model: none is kept until the next version
             await self._write(member, pb.WatchMessage(run_end=run.broadcast.run_end), run.rounds.version or 0, context)
         except asyncio.CancelledError:
             run.connection_broke(member)

@@ -1,0 +1,114 @@
+"""Of a push that comes after its round has closed, the next one carries `late_weight` times, no more and no less."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from numpy.testing import assert_array_equal
+
+from gradwire_server.rounds import Rounds, Verdict
+from gradwire_worker.gradients import manifest_of
+from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.residual import ResidualMemory
+from running import running_server
+from server.plain_worker import plain_workers, run_config
+
+LATE_WEIGHT = 0.5
+FIRST = np.arange(12, dtype=np.float32).reshape(3, 4)  # small integers: sums and halves of them are exact
+SECOND = np.array([[4, -8, 0, 1], [2, 2, -6, 3], [0, 0, 5, -1]], np.float32)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_a_late_push_changes_the_next_version_by_its_weight(tmp_path: Path, weight: float) -> None:
+    """The quorum is one and the deadline soon over: round 1 closes with the plain worker, round 2 with the other."""
+    model = torch.nn.Linear(4, 3, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    config = run_config(tmp_path, lr=0.125, quorum=1, deadline="0.05", late_weight=weight, evaluate_every=0)
+    with (
+        running_server(config) as server,
+        RemoteOptimizer(model, server.address, patience=60) as optimizer,
+        plain_workers(server.address, 1, manifest=manifest_of(model)) as (plain,),
+    ):
+        plain.join(settings={})
+        plain.watch()
+        plain.receive()
+        plain.push(np.ones(12, np.float32), 1)
+        assert plain.receive().version == 1  # without the other, which holds version 0 still
+        for gradient in (FIRST, SECOND):
+            model.weight.grad = torch.from_numpy(gradient.copy())
+            optimizer.step(samples=1)
+        assert plain.receive().version == 2
+    carried = SECOND + np.float32(weight) * FIRST
+    assert_array_equal(plain.flat, np.float32(-0.125) * (1 + carried.ravel()))
+
+
+class LatePushes(RuleBasedStateMachine):
+    """Three workers push when they like, and rounds close at their deadline with whoever has.
+
+    The books know what of every gradient a worker still carries, and what the server has applied of it.
+    """
+
+    workers = st.integers(0, 2)
+
+    @initialize()
+    def begin(self) -> None:
+        self.rounds = Rounds(3, 0)
+        self.rounds.begin()
+        for slot in range(3):
+            self.rounds.admit(slot)
+        self.memories = [ResidualMemory(np.zeros(1, np.float32), 1.0) for _ in range(3)]
+        self.under_way: dict[int, tuple[int, np.ndarray]] = {}  # slot -> round, u
+        self.applied = np.zeros(3, np.float32)
+        self.carried = [0.0] * 3
+        self.counted = [0.0] * 3
+
+    @rule(slot=workers, gradient=st.integers(-7, 7))
+    def start(self, slot: int, gradient: int) -> None:
+        if slot in self.under_way or slot in self.rounds.contributors:
+            return
+        u = np.array([gradient], np.float32)
+        self.memories[slot].add_to(u)
+        self.carried[slot] += gradient
+        self.under_way[slot] = self.rounds.open_round, u
+
+    @rule(slot=workers)
+    def arrive(self, slot: int) -> None:
+        if slot not in self.under_way:
+            return
+        round_, u = self.under_way.pop(slot)
+        if self.rounds.count(slot, f"worker {slot}", round_) is Verdict.COUNTED:
+            assert round_ == self.rounds.open_round
+            self.applied[slot] += u[0]
+            self.memories[slot].values[:] = 0
+            self.counted[slot] += self.carried[slot]
+            self.carried[slot] = 0.0
+        else:
+            assert round_ < self.rounds.open_round
+            self.memories[slot].keep(u, LATE_WEIGHT)
+            self.carried[slot] *= LATE_WEIGHT
+
+    @rule()
+    def pass_deadline(self) -> None:
+        self.rounds.pass_deadline()
+
+    @precondition(lambda self: self.rounds.may_close)
+    @rule()
+    def close(self) -> None:
+        self.rounds.take_to_add()
+        self.rounds.close()
+        self.rounds.commit()
+
+    @invariant()
+    def what_was_applied_is_what_the_books_say(self) -> None:
+        assert self.applied.tolist() == self.counted
+        for slot in range(3):
+            if slot not in self.under_way:
+                assert self.memories[slot].values[0] == self.carried[slot]
+
+
+TestLatePushes = LatePushes.TestCase
+TestLatePushes.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
