@@ -20,32 +20,13 @@ from numba import types
 from numba.extending import intrinsic
 
 LOOKUPS = 4  # of at most 12 bits: 48 of the 56 that a refill leaves at least
-PLACE, TO, WINDOW, VALID, TABLE, INDEX_BITS, N_BATCHES = (
-    0,
-    4,
-    8,
-    12,
-    16,
-    17,
-    18,
-)  # uint64 each, the first four for each stream
-STATE_SIZE = 19
+PLACE, TO, WINDOW, VALID = range(0, 16, 4)  # of the state, in uint64: these for each of four streams ...
+TABLE, INDEX_BITS, N_BATCHES, STATE_SIZE = range(16, 20)  # ... and these for all
 
 WINDOWS, COUNTS, TARGETS = ("rbx", "rsi", "rdi", "r8"), ("r9", "r10", "r11", "r12"), ("r13", "r14", "r15", "rbp")
 FRAME = 256  # bytes: the 128 below the stack pointer belong to the caller, ours are below
-CLOBBERED = (
-    "rax",
-    "rbx",
-    "rcx",
-    "rdx",
-    "rsi",
-    *(f"r{i}" for i in range(8, 16)),
-    "memory",
-    "cc",
-    "dirflag",
-    "fpsr",
-    "flags",
-)
+GENERAL = ("rax", "rbx", "rcx", "rdx", "rsi", *(f"r{i}" for i in range(8, 16)))
+CLOBBERED = (*GENERAL, "memory", "cc", "dirflag", "fpsr", "flags")
 
 
 def has_bmi2() -> bool:
