@@ -19,7 +19,7 @@ from gradwire_server.pacing import Limits
 
 LEAST_MEMORY = 64 << 20  # bytes that pushes and kept updates may take where nothing is said, and large models more
 PUSHES_IN_MEMORY = 4  # as many at least where nothing is said
-CHUNKS_BYTES = 8 << 20  # of one chunk of every worker; a message takes some four times its chunk while it passes
+CHUNKS_BYTES = 2 << 20  # of one chunk of every worker; a message takes some four times its chunk while it passes
 UPDATES_SHARE = 8  # one byte in so many is for updates
 PARTIALS_SHARE = 8  # and one in so many for pushes that were cut and may go on
 
