@@ -245,7 +245,8 @@ class Collector:
                     self._leases.pop(slot).release()
         if self._rounds.may_close:
             async with self._numbers:
-                if self._rounds.may_close:  # the run may have ended while the numbers were in use
+                # while the numbers were in use, the run may have ended, or a push have come, which is added first
+                if self._rounds.may_close and self._rounds.next_to_add is None:
                     await self._close(self.training)
 
     def _add(self, pushes: list[Push]) -> None:

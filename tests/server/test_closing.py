@@ -1,0 +1,99 @@
+"""Closing a round while other work on the numbers is going on."""
+
+import asyncio
+import contextlib
+import threading
+
+import numpy as np
+import pytest
+
+from gradwire_common.errors import GradwireError
+from gradwire_common.manifest import Manifest, TensorSpec
+from gradwire_common.method import FLOAT32
+from gradwire_common.update import encode_exact
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.broadcast import Update
+from gradwire_server.collector import Collector
+from gradwire_server.contribution import Contribution
+from gradwire_server.rounds import Rounds, Verdict
+from gradwire_server.settings import Settings
+from gradwire_server.staging import Push
+
+MANIFEST = Manifest((TensorSpec("weight", (5,)),))
+WAIT = 60.0  # seconds
+
+
+class Gate:
+    """Work on the numbers that waits, in its thread, until it may go on."""
+
+    def __init__(self) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+
+    def passed(self) -> None:
+        self.reached.set()
+        assert self.open.wait(WAIT)
+
+
+def contribution(worker: str, entry: float) -> Contribution:
+    frames = b"".join(encode_exact(np.full(5, entry, np.float32), MANIFEST.layout.parameters))
+    return Contribution(worker, Push(memoryview(frames), 1, False), 0.0, pb.StepTimes())
+
+
+async def until(event: threading.Event) -> None:
+    assert await asyncio.to_thread(event.wait, WAIT)
+
+
+def test_a_push_that_comes_between_the_last_sum_and_the_close_is_added_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        settings = Settings(workers=1, uplink=FLOAT32, downlink=FLOAT32)
+        rounds, closed = Rounds(settings.workers, rounds=0), asyncio.Event()
+        records: list[pb.RoundRecord] = []
+        failures: list[GradwireError] = []
+
+        def committed(_: Update, record: pb.RoundRecord, __: int) -> None:
+            records.append(record)
+            closed.set()
+
+        def failed(error: GradwireError) -> None:
+            failures.append(error)
+            closed.set()
+
+        collector = Collector(settings, rounds, lambda _, __: None, committed)
+        await collector.define(MANIFEST)
+        training = collector.training
+        await collector.take_weights(memoryview(b"".join(encode_exact(np.zeros(5, np.float32), MANIFEST.layout.units))))
+        rounds.admit(0)
+        adding, copying, add, snapshot = Gate(), Gate(), training.add, training.snapshot
+
+        def add_later(push: Push) -> None:
+            adding.passed()
+            add(push)
+
+        def copy_later(version: int) -> Update:
+            copying.passed()
+            return snapshot(version)
+
+        monkeypatch.setattr(training, "add", add_later)
+        monkeypatch.setattr(training, "snapshot", copy_later)
+        going = asyncio.create_task(collector.keep_going(failed))
+        assert collector.count(0, 1, contribution("first", 1.0)) is Verdict.COUNTED
+        await until(adding.reached)
+        joining = asyncio.create_task(collector.snapshot())
+        await asyncio.sleep(0)  # it waits for the numbers, before the round does to close
+        adding.open.set()
+        await until(copying.reached)
+        assert rounds.may_close
+        assert collector.count(1, 1, contribution("second", 3.0)) is Verdict.COUNTED  # of a worker that just joined
+        copying.open.set()
+        async with asyncio.timeout(WAIT):
+            await joining
+            await closed.wait()
+        assert not failures
+        assert [record.contributors for record in records] == [2]
+        assert training.weights.values == pytest.approx(-0.1 * 2.0)
+        going.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await going
+        await collector.finish()
+
+    asyncio.run(main())
