@@ -138,6 +138,12 @@ class ServerSettings(_Section):
     deadline: Deadline = Field(
         "none", description="seconds after which the quorum suffices; adaptive follows from past arrivals"
     )
+    mode: Literal["synchronous", "asynchronous"] = Field(
+        "synchronous", description="rounds that all workers push for, or a version of every push as it arrives"
+    )
+    staleness: int | None = Field(
+        None, ge=0, description="versions that an asynchronous push may be behind; twice the workers when not given"
+    )
     late_weight: float = Field(
         1.0, ge=0.0, le=1.0, description="weight of a late push in its worker's next one; 0 drops it"
     )

@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from gradwire_common.errors import GradwireError, ModelMismatchError, UsageError
@@ -21,6 +22,7 @@ from gradwire_server.broadcast import Update
 from gradwire_server.checkpoint import Checkpoint
 from gradwire_server.contribution import Contribution, commit_record, push_record, text_of
 from gradwire_server.deadlines import Deadlines
+from gradwire_server.journal import Record
 from gradwire_server.keeper import Keeper
 from gradwire_server.memory import Lease, Memory, usual_push
 from gradwire_server.replay import Replayed, replay
@@ -78,6 +80,7 @@ class Collector:
         self._leases: dict[int, Lease] = {}  # of those that have not been added
         self._snapshot: Callable[[], Update | None] = lambda: None
         self._numbers = asyncio.Lock()  # held while weights or sums change
+        self._arriving = asyncio.Lock()  # held while a push is kept and counted, where the order of both matters
         self._stirred = asyncio.Event()  # something happened that may let the round go on
         self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="gradwire-numbers")
         self._last_commit = self._opened = clock()
@@ -141,17 +144,34 @@ class Collector:
         """Return the digest of a push's frames. Raises BitstreamError unless every one of them decodes."""
         return await self._in_thread(self.training.check, data, with_buffers)
 
-    async def keep(self, slot: int, round_: int, contribution: Contribution) -> None:
+    async def keep(self, slot: int, contribution: Contribution) -> None:
         """Bring a push that has been checked to the disk. Raises UnavailableError where that cannot be done now."""
         if self._keeper is not None:
-            await self._keeper.push(push_record(slot, round_, contribution))
+            await self._keeper.push(push_record(slot, contribution))
 
-    def count(self, slot: int, round_: int, contribution: Contribution, lease: Lease | None = None) -> Verdict:
+    async def arrive(self, slot: int, contribution: Contribution, lease: Lease | None = None) -> Verdict:
+        """Keep a push that has been checked, and let it count, where it may; one after the other (asynchronous mode).
+
+        So the journal has pushes in the order in which they count, and no other. It must not be cancelled. Takes over
+        the `lease`. Raises as `keep` and `count` do.
+        """
+        try:
+            async with self._arriving:
+                verdict = self._rounds.verdict(slot, contribution.worker, contribution.round)
+                if verdict is not Verdict.COUNTED:
+                    return verdict
+                await self.keep(slot, contribution)
+                return self.count(slot, contribution, lease)
+        finally:
+            if lease is not None:
+                lease.release()
+
+    def count(self, slot: int, contribution: Contribution, lease: Lease | None = None) -> Verdict:
         """Let a push that has been checked and kept count, where it may; one that does takes over its `lease`.
 
         Raises as `Rounds.verdict` does.
         """
-        verdict = self._rounds.count(slot, contribution.worker, round_, contribution.push.digest)
+        verdict = self._rounds.count(slot, contribution.worker, contribution.round, contribution.push.digest)
         if verdict is Verdict.COUNTED:
             self._contributions[slot] = contribution
             if lease is not None:
@@ -196,7 +216,8 @@ class Collector:
         if keeper is None:
             raise UsageError("got a checkpoint to resume from, but nothing is kept of this run")
         training.load_state(checkpoint.tensors, checkpoint.meta["training"])
-        replayed = await self._in_thread(replay, training, checkpoint, keeper.records_after)
+        play = partial(replay, asynchronous=self._settings.asynchronous)
+        replayed = await self._in_thread(play, training, checkpoint, keeper.records_after)
         self._last_commit = self._clock()
         return replayed
 
@@ -205,7 +226,7 @@ class Collector:
         await self.at_rest()
         if self._keeper is not None:
             known = self._rounds.version is not None and not failed
-            await self._keeper.close(await self._state(self._rounds.version or 0) if known else None)
+            await self._keeper.close(await self._state(self._rounds.version or 0) if known else None, self._waiting())
         self._pool.shutdown()
 
     async def _state(self, version: int, closing: pb.RoundRecord | None = None) -> Checkpoint:
@@ -218,6 +239,12 @@ class Collector:
         if closing is not None:
             described["records"].append(text_of(closing))
         return Checkpoint(version, tensors, {**described, "training": meta})
+
+    def _waiting(self) -> list[Record]:
+        """Return the journal's records of pushes that count and wait to be applied (asynchronous mode)."""
+        if not self._settings.asynchronous:
+            return []
+        return [push_record(slot, contribution) for slot, contribution in self._contributions.items()]
 
     async def _until_stirred(self) -> None:
         """Wait until something happened that may let the round go on, the passing of its deadline included."""
@@ -240,7 +267,8 @@ class Collector:
             async with self._numbers:
                 await self._in_thread(self._add, [self._contributions[slot].push for slot in slots])
             for slot in slots:
-                self._contributions[slot] = self._contributions[slot].without_frames()
+                if not self._settings.asynchronous:  # there a checkpoint may want them
+                    self._contributions[slot] = self._contributions[slot].without_frames()
                 if slot in self._leases:
                     self._leases.pop(slot).release()
         if self._rounds.may_close:
@@ -255,9 +283,8 @@ class Collector:
 
     async def _close(self, training: Training) -> None:
         closing = self._rounds.close()
-        pushes = [(slot, self._contributions[slot]) for slot in closing.slots]
+        pushes = [(slot, self._contributions.pop(slot)) for slot in closing.slots]
         record = _record(closing.round, [contribution for _, contribution in pushes])
-        self._contributions.clear()
         if self._keeper is not None:
             await self._keeper.unused()
         record.learning_rate = training.optimizer.learning_rate
@@ -272,9 +299,11 @@ class Collector:
         self.deadlines.sent(update.length)
         self._last_commit = self._clock()
         if self._keeper is not None and self._keeper.wants_checkpoint(update.version):
-            await self._keeper.checkpoint(await self._state(update.version, record))
+            async with self._arriving:
+                await self._keeper.checkpoint(await self._state(update.version, record), self._waiting())
         self._rounds.commit()
         self._committed(update, record, training.digest)
+        self.stir()
 
     async def _make(self, training: Training, update: Update, budget: int) -> None:
         """Make the frames of an update in a thread, while those that there are are sent."""

@@ -17,11 +17,13 @@ class Contribution:
     """A whole push and what its worker told with it.
 
     Attributes:
+        round: that its worker pushed it for: one more than the version that it was computed on, as a rule.
         budget: bytes on the wire that it was allowed; 0 for no budget.
         spent: bytes on the wire that it took.
     """
 
     worker: str
+    round: int
     push: Push
     loss: float
     times: pb.StepTimes
@@ -33,13 +35,13 @@ class Contribution:
         return replace(self, push=replace(self.push, data=memoryview(b"")))
 
 
-def push_record(slot: int, round_: int, contribution: Contribution) -> Record:
-    """Return the journal's record of a push for `round_`."""
+def push_record(slot: int, contribution: Contribution) -> Record:
+    """Return the journal's record of a push."""
     push = contribution.push
     meta = {
         "worker": contribution.worker,
         "slot": slot,
-        "round": round_,
+        "round": contribution.round,
         "samples": push.samples,
         "with_buffers": push.with_buffers,
         "digest": push.digest,
@@ -56,14 +58,14 @@ def contribution_of(record: Record) -> Contribution:
     meta = record.meta
     push = Push(memoryview(record.data), meta["samples"], meta["with_buffers"], meta["digest"])
     times = ParseDict(meta["times"], pb.StepTimes())
-    return Contribution(meta["worker"], push, meta["loss"], times, meta["budget"], meta["spent"])
+    return Contribution(meta["worker"], meta["round"], push, meta["loss"], times, meta["budget"], meta["spent"])
 
 
 def commit_record(record: pb.RoundRecord, pushes: Iterable[tuple[int, Contribution]]) -> Record:
     """Return the journal's record of a round that closed: the pushes of which slots, in the order of their sum."""
     meta = {
         "round": record.round,
-        "pushes": [[slot, each.worker, each.push.digest] for slot, each in pushes],
+        "pushes": [[slot, each.worker, each.push.digest, each.round] for slot, each in pushes],
         "record": text_of(record),
     }
     return Record(Kind.COMMIT, meta)

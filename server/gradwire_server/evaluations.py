@@ -52,12 +52,15 @@ class Evaluations:
     def report(self, version: int, slot: int, count: int, correct: int, loss_sum: float) -> None:
         """Add what a slot measured; a second report of the same slot changes nothing.
 
+        What was measured of a version that is not due stands for the last one that was: in the asynchronous mode a
+        worker may pass that by.
+
         Raises:
             UsageError: the numbers contradict each other.
         """
         if correct > count:
             raise UsageError(f"evaluation of version {version}: got {correct} right of {count}, want at most as many")
-        total = self._sums.get(version)
+        total = self._sums.get(version if self.is_due(version) else version - version % max(1, self.every))
         if total is None or slot in total.reported:
             return
         total.reported.add(slot)

@@ -6,7 +6,7 @@ push counted -> journal -> receipt; round closed -> journal -> version published
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -115,13 +115,20 @@ class Keeper:
         long = length > max(SEGMENT_BYTES, SEGMENT_RATIO * self._checkpoint_bytes)
         return version - self._began >= self._every or long
 
-    async def checkpoint(self, checkpoint: Checkpoint) -> None:
+    async def checkpoint(self, checkpoint: Checkpoint, waiting: Sequence[Record] = ()) -> None:
         """Begin a new segment after `checkpoint`, and write that beside the training; a failure is a warning.
 
-        Its tensors must stay as they are until `unused` returns.
+        Its tensors must stay as they are until `unused` returns. `waiting` are the pushes that count and are no part of
+        it: the new segment begins with them.
         """
+
+        def begin() -> None:
+            self._start_segment(checkpoint.version)
+            if waiting:
+                self._append(waiting)
+
         try:
-            await self._on_disk(self._start_segment, checkpoint.version)
+            await self._on_disk(begin)
         except OSError as error:
             log.warning("no checkpoint of version %d: %s", checkpoint.version, error)
             return
@@ -132,13 +139,16 @@ class Keeper:
         """Wait until the tensors of the last checkpoint are being read no more."""
         await self._unused.wait()
 
-    async def close(self, last: Checkpoint | None = None) -> None:
-        """Finish what is being written, with a `last` checkpoint if one is given, and close the journal."""
+    async def close(self, last: Checkpoint | None = None, waiting: Sequence[Record] = ()) -> None:
+        """Finish what is being written, with a `last` checkpoint if one is given, and close the journal.
+
+        `waiting` as for `checkpoint`.
+        """
         for task in (self._writing, self._saving):
             if task is not None:
                 await task
         if last is not None and self._segment is not None and last.version != self._began:
-            await self.checkpoint(last)
+            await self.checkpoint(last, waiting)
             if self._saving is not None:
                 await self._saving
         if self._segment is not None:
@@ -220,7 +230,7 @@ class Keeper:
             self._unused.set()
         await asyncio.to_thread(self._prune)
 
-    def _append(self, records: list[Record]) -> None:
+    def _append(self, records: Sequence[Record]) -> None:
         if self._segment is None:
             raise OSError("no journal has begun")
         self._segment.append(records)

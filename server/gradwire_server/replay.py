@@ -38,14 +38,23 @@ class Replayed:
     open: dict[int, Contribution] = field(default_factory=dict)
 
 
-def replay(training: Training, checkpoint: Checkpoint, records_after: Records) -> Replayed:
+def replay(
+    training: Training, checkpoint: Checkpoint, records_after: Records, *, asynchronous: bool = False
+) -> Replayed:
     """Bring `training`, which is at `checkpoint`, to where the journal ends.
+
+    Args:
+        training: the numbers.
+        checkpoint: where they are.
+        records_after: the journal.
+        asynchronous: whether every push makes a version of its own, so that the end of a round leaves others waiting.
 
     Raises:
         CheckpointError: a round closed with a push that the journal does not hold.
     """
     meta = checkpoint.meta
-    newest = {worker: Counted(round_, digest) for worker, (round_, digest) in meta["newest"].items()}
+    newest = {worker: Counted(*told) for worker, told in meta["newest"].items()}
+    newest = {worker: push for worker, push in newest.items() if push.version <= checkpoint.version}
     now = Replayed(checkpoint.version, dict(meta["slots"]), newest, set(meta["waited_for"]))
     now.records += map(round_record_of, meta["records"])
     held: dict[tuple[int, str, int], Contribution] = {}  # round, worker, digest
@@ -55,8 +64,11 @@ def replay(training: Training, checkpoint: Checkpoint, records_after: Records) -
             held.setdefault((record.meta["round"], push.worker, push.push.digest), push)
             now.slots[push.worker] = record.meta["slot"]
         elif record.meta["round"] == now.version + 1:
+            last_slots = now.last_slots if asynchronous else set()
             _close(training, now, record, held)
-            held = {key: push for key, push in held.items() if key[0] > now.version}
+            now.last_slots |= last_slots  # there, who pushed for any version is about to push again
+            if not asynchronous:
+                held = {key: push for key, push in held.items() if key[0] > now.version}
     for (_, worker, _), push in held.items():
         now.open.setdefault(now.slots[worker], push)
     return now
@@ -65,12 +77,12 @@ def replay(training: Training, checkpoint: Checkpoint, records_after: Records) -
 def _close(training: Training, now: Replayed, commit: Record, held: dict[tuple[int, str, int], Contribution]) -> None:
     round_ = commit.meta["round"]
     now.last_slots = set()
-    for slot, worker, digest in commit.meta["pushes"]:
-        push = held.get((round_, worker, digest))
+    for slot, worker, digest, pushed_for in commit.meta["pushes"]:
+        push = held.pop((pushed_for, worker, digest), None)
         if push is None:
             raise CheckpointError(f"journal: round {round_} closed with a push of worker {worker}, which is missing")
         training.add(push.push)
-        now.newest[worker] = Counted(round_, digest)
+        now.newest[worker] = Counted(pushed_for, digest, round_)
         now.last_slots.add(slot)
     record = round_record_of(commit.meta["record"])
     now.updates.append(training.commit(round_, record.loss, record.budget_down))

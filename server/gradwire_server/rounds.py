@@ -45,10 +45,12 @@ class Counted:
 
     Attributes:
         digest: CRC-32 of its frames.
+        version: that it is a part of, once that is there.
     """
 
     round: int
     digest: int
+    version: int
 
 
 class Rounds:
@@ -106,6 +108,11 @@ class Rounds:
     def open_round(self) -> int:
         """The round that pushes count in, or that is being closed; 0 before there are weights."""
         return 0 if self.version is None else self.version + 1
+
+    @property
+    def closed(self) -> int:
+        """The newest round that no push can count in any more."""
+        return self.version or 0
 
     @property
     def contributors(self) -> frozenset[int]:
@@ -194,11 +201,15 @@ class Rounds:
         if verdict is Verdict.COUNTED:
             self.admit(slot)
             self._pushers[slot] = worker
-            self.newest[worker] = Counted(round_, digest)
+            self.newest[worker] = Counted(round_, digest, round_)
             self.missing.discard(slot)
             heapq.heappush(self._to_add, slot)
             self._settle_for_quorum()
         return verdict
+
+    def goes_on_at(self, worker: str, round_: int, verdict: Verdict) -> int:  # noqa: ARG002
+        """Return the version that a worker is to wait for after its push for `round_`, whatever became of that."""
+        return round_
 
     def added(self, slot: int) -> None:
         """Take note that the push of `slot`, whose turn it was, has been added to the sum."""

@@ -5,6 +5,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import astuple
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -22,6 +23,7 @@ from gradwire_server.admission import (
     check_same_settings,
     check_versions,
 )
+from gradwire_server.arrivals import Arrivals
 from gradwire_server.broadcast import Broadcast, Update
 from gradwire_server.checkpoint import Checkpoint
 from gradwire_server.collector import Collector
@@ -67,6 +69,8 @@ class Run:
         self.records = records
         self.members = Members(settings.workers, settings.heartbeat, lambda: secrets.token_hex(8))
         self.rounds = Rounds(settings.workers, settings.rounds, settings.quorum)
+        if settings.asynchronous:
+            self.rounds = Arrivals(settings.workers, settings.rounds, settings.staleness)
         self.broadcast = Broadcast(settings.memory_for_updates)
         self.limiter = Limiter(settings.limits, settings.most_chunk)
         self.tallies = Tallies()
@@ -199,10 +203,10 @@ class Run:
         what = f"push for round {header.round}"
         if header.kind != pb.PUSH_KIND_GRADIENT:
             raise UsageError(f"{what}: got kind {header.kind}, want {pb.PUSH_KIND_WEIGHTS} or {pb.PUSH_KIND_GRADIENT}")
-        if not 1 <= header.round - header.base_version <= 1 + MOST_DELAY:
-            raise UsageError(
-                f"{what}: got base version {header.base_version}, want the round - 1, or {MOST_DELAY} less"
-            )
+        delay = 0 if self.settings.asynchronous else MOST_DELAY
+        if not 1 <= header.round - header.base_version <= 1 + delay:
+            want = f", or {delay} less" if delay else ""
+            raise UsageError(f"{what}: got base version {header.base_version}, want the round - 1{want}")
         if header.samples < 1:
             raise UsageError(f"{what}: got {header.samples} samples, want at least 1")
         schedule = BufferSchedule(self.settings.buffers_every, self.settings.rounds)
@@ -222,7 +226,10 @@ class Run:
 
     async def room_for(self, member: Member, header: pb.PushHeader) -> Lease | None:
         """Wait until there is room for a push, and return it; initial weights need none: nothing else is there."""
-        return None if header.kind == pb.PUSH_KIND_WEIGHTS else await self.collector.memory.admit(member.slot)
+        if header.kind == pb.PUSH_KIND_WEIGHTS:
+            return None
+        turn = 0 if self.settings.asynchronous else member.slot  # there the first that comes is the first to be let in
+        return await self.collector.memory.admit(turn)
 
     async def take(
         self,
@@ -243,14 +250,23 @@ class Run:
             return await self._take_weights(member, data)
         push = Push(data, header.samples, header.with_buffers, await self.collector.check(data, header.with_buffers))
         self.hear(header.session)
-        told = Contribution(member.worker_id, push, end.loss, end.times, end.budget, spent)
-        if self.rounds.verdict(member.slot, member.worker_id, header.round) is Verdict.COUNTED:
-            await self.collector.keep(member.slot, header.round, told)
-            self.hear(header.session)
-        verdict = self.collector.count(member.slot, header.round, told, lease)
+        told = Contribution(member.worker_id, header.round, push, end.loss, end.times, end.budget, spent)
+        if self.settings.asynchronous:
+            arrival = self.collector.arrive(member.slot, told, lease.hand_over() if lease is not None else None)
+            verdict = await asyncio.shield(asyncio.ensure_future(arrival))
+        else:
+            verdict = await self._keep_and_count(member, header, told, lease)
         if verdict is Verdict.COUNTED:
             member.last_round, member.budget, member.spent = header.round, end.budget, spent
         return verdict
+
+    async def _keep_and_count(
+        self, member: Member, header: pb.PushHeader, told: Contribution, lease: Lease | None
+    ) -> Verdict:
+        if self.rounds.verdict(member.slot, member.worker_id, header.round) is Verdict.COUNTED:
+            await self.collector.keep(member.slot, told)
+            self.hear(header.session)
+        return self.collector.count(member.slot, told, lease)
 
     async def _take_weights(self, member: Member, data: memoryview) -> Verdict:
         verdict = await self.collector.take_weights(data)
@@ -293,7 +309,7 @@ class Run:
             self.broadcast.publish(update)
             self.broadcast.complete(update, update.digest)
         for slot, contribution in past.open.items():
-            self.collector.count(slot, past.version + 1, contribution)
+            self.collector.count(slot, contribution)
         self.evaluations.expect(past.version, frozenset(expected))
         log.info("resumed version %d: checkpoint of version %d and the journal", past.version, checkpoint.version)
         if self.rounds.phase is Phase.ENDED:
@@ -312,7 +328,7 @@ class Run:
             "slots": self.members.slot_of,
             "waited_for": sorted(self.rounds.waited_for),
             "records": [text_of(record) for record in self.records.open],
-            "newest": {worker: [push.round, push.digest] for worker, push in self.rounds.newest.items()},
+            "newest": {worker: list(astuple(push)) for worker, push in self.rounds.newest.items()},
         }
 
     # --------------------------------------------------------------------------------------------------- versions
@@ -323,7 +339,7 @@ class Run:
 
     def _committed(self, update: Update, record: pb.RoundRecord, digest: int) -> None:
         """Let watchers have all of a version, and write down the round before, whose update all have by now."""
-        self.partials.drop_closed(update.version)
+        self.partials.drop_closed(self.rounds.closed)
         self.records.finish(record.round - 1)
         self.records.commit(record)
         self._holders = 0

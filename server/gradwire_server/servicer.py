@@ -60,6 +60,8 @@ class ParameterServer(rpc.ParameterServerServicer):
         receipt = pb.Receipt(verdict=_VERDICTS[verdict], round=header.round, length=length)
         if verdict is Verdict.DUPLICATE:
             log.info("worker %s repeats its push for round %d, which counts already", member.worker_id, header.round)
+        if header.round:
+            receipt.version = run.rounds.goes_on_at(member.worker_id, header.round, verdict)
         if verdict is not Verdict.LATE and header.round:
             receipt.digest = run.rounds.newest[member.worker_id].digest
         self._charge_down(member, receipt, header.round)

@@ -38,6 +38,8 @@ class Settings:
         quorum: pushes without which no round closes.
         deadline: seconds after which the quorum suffices, "adaptive", or None.
         late_weight: of a late push in its worker's next one.
+        asynchronous: whether every push makes a version of its own.
+        staleness: versions that a push may be behind then.
         checkpoint_every: rounds; 0 keeps nothing on the disk.
         checkpoints: kept.
     """
@@ -58,6 +60,8 @@ class Settings:
     quorum: int = 1
     deadline: float | str | None = None
     late_weight: float = 1.0
+    asynchronous: bool = False
+    staleness: int = 0
     checkpoint_every: int = 0
     checkpoints: int = 2
 
@@ -99,6 +103,8 @@ class Settings:
             quorum=parse_quorum(config.quorum, config.workers),
             deadline=parse_deadline(config.deadline),
             late_weight=config.late_weight,
+            asynchronous=config.mode == "asynchronous",
+            staleness=_staleness(config),
             checkpoint_every=config.checkpoint_every,
             checkpoints=config.checkpoints,
         )
@@ -137,7 +143,26 @@ class Settings:
             "workers": self.workers,
             "buffers_every": self.buffers_every,
         }
+        if self.asynchronous:
+            told |= {"mode": "asynchronous", "staleness": self.staleness}
         return {name: json.loads(json.dumps(value)) for name, value in told.items()}
+
+
+def _staleness(config: Config) -> int:
+    """Return how many versions a push may be behind; 0 in the synchronous mode.
+
+    Raises:
+        ConfigError: settings of the other mode are given.
+    """
+    if config.mode == "synchronous":
+        if config.staleness is not None:
+            raise ConfigError(f"staleness: got {config.staleness} in the synchronous mode, want mode asynchronous")
+        return 0
+    if parse_quorum(config.quorum, config.workers) != 1:
+        raise ConfigError(f"quorum: got {config.quorum!r} in the asynchronous mode, where no push waits, want 1")
+    if parse_deadline(config.deadline) is not None:
+        raise ConfigError(f"deadline: got {config.deadline!r} in the asynchronous mode, where no push waits, want none")
+    return 2 * config.workers if config.staleness is None else config.staleness
 
 
 def _limits(config: Config) -> Limits:

@@ -36,7 +36,7 @@ class Gate:
 
 def contribution(worker: str, entry: float) -> Contribution:
     frames = b"".join(encode_exact(np.full(5, entry, np.float32), MANIFEST.layout.parameters))
-    return Contribution(worker, Push(memoryview(frames), 1, False), 0.0, pb.StepTimes())
+    return Contribution(worker, 1, Push(memoryview(frames), 1, False), 0.0, pb.StepTimes())
 
 
 async def until(event: threading.Event) -> None:
@@ -76,14 +76,14 @@ def test_a_push_that_comes_between_the_last_sum_and_the_close_is_added_first(mon
         monkeypatch.setattr(training, "add", add_later)
         monkeypatch.setattr(training, "snapshot", copy_later)
         going = asyncio.create_task(collector.keep_going(failed))
-        assert collector.count(0, 1, contribution("first", 1.0)) is Verdict.COUNTED
+        assert collector.count(0, contribution("first", 1.0)) is Verdict.COUNTED
         await until(adding.reached)
         joining = asyncio.create_task(collector.snapshot())
         await asyncio.sleep(0)  # it waits for the numbers, before the round does to close
         adding.open.set()
         await until(copying.reached)
         assert rounds.may_close
-        assert collector.count(1, 1, contribution("second", 3.0)) is Verdict.COUNTED  # of a worker that just joined
+        assert collector.count(1, contribution("second", 3.0)) is Verdict.COUNTED  # of a worker that just joined
         copying.open.set()
         async with asyncio.timeout(WAIT):
             await joining

@@ -105,7 +105,7 @@ def test_a_push_that_counted_is_a_duplicate_however_long_its_round_is_closed() -
     close(world)
     assert world.phase is Phase.ENDED
     assert world.count(0, "a", 1) is Verdict.DUPLICATE
-    assert world.newest["a"] == Counted(1, 77)
+    assert world.newest["a"] == Counted(1, 77, 1)
 
 
 def test_the_quorum_suffices_once_the_deadline_has_passed() -> None:
@@ -159,7 +159,7 @@ def test_a_quorum_that_can_be_had_without_the_dead_does_not_wait_for_them() -> N
 
 def test_a_resumed_run_waits_for_all_who_took_part() -> None:
     world = Rounds(2, 0)
-    world.resume(5, {0, 1}, {0, 1}, {"a": Counted(5, 77)})
+    world.resume(5, {0, 1}, {0, 1}, {"a": Counted(5, 77, 5)})
     assert world.phase is Phase.COLLECTING
     assert world.count(0, "a", 5) is Verdict.DUPLICATE
     assert world.count(1, "b", 6) is Verdict.COUNTED

@@ -35,6 +35,7 @@ class _Flight:
     push: PendingPush
     known: dict[str, Any]
     sending: Sending | None = None
+    version: int = 0  # that the step goes on with, once the receipt has told it
 
     @property
     def round(self) -> int:
@@ -105,6 +106,14 @@ class Exchange:
             self.early.close()
             self.early = None
 
+    def finish(self) -> bool:
+        """Load the run's last version, where others made it meanwhile (asynchronous mode); return whether so."""
+        reply = self._member.client.reply
+        if not reply.asynchronous or not self._loader.version < reply.rounds:
+            return False
+        self.load()
+        return self._loader.version == reply.rounds
+
     def load(self) -> None:
         """Bring the replica's newest tensors into the model."""
         with self._member.held() as replica:
@@ -173,6 +182,7 @@ class Exchange:
             if flight.sending is not None:
                 receipt = flight.sending.receipt()
                 counted = flight.push.counted(receipt)
+                flight.version = receipt.version
                 weight = 1.0 if receipt.verdict != pb.VERDICT_LATE else self._member.client.reply.late_weight
         finally:
             if not counted:
@@ -185,11 +195,11 @@ class Exchange:
         self._uplink.memory.keep(self._uplink.u, weight)
 
     def _await(self, flight: _Flight) -> None:
-        """Wait until the round of a push has closed, and load the weights that it made."""
+        """Wait until there is the version that the receipt told of, and load the newest."""
         asked = time.perf_counter()
-        self._member.wait_for(flight.round)
+        self._member.wait_for(flight.version)
         self.load()
-        if self._loader.version < flight.round:
+        if self._loader.version < flight.version:
             raise self._member.run_ended()
         wire_bytes = flight.push.wire_bytes
         self.last_step = StepReport(

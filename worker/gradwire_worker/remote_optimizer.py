@@ -148,6 +148,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
         self._finalizer = weakref.finalize(self, self._member.leave, "its process ended")
         reply = self._member.enter(self._flat.read_weights)
         try:
+            if reply.asynchronous and delay:
+                raise UsageError(f"delay: got {delay} in a run of the asynchronous mode, want 0: nothing waits there")
             self.method = overridden(method_from_message(reply.method), overrides)
             self._uplink = Uplink(self._flat, self.method)
             self._uplink.check_limits(client.limits, server)
@@ -243,7 +245,9 @@ class RemoteOptimizer(torch.optim.Optimizer):
             raise UsageError(f"samples: got {samples!r}, want a whole number of at least 1")
         self._check_groups()
         if self.ended:
-            raise self._member.run_ended()
+            if not self._exchange.finish():
+                raise self._member.run_ended()
+            return returned
         weight, mean_loss = int(samples), _number(loss)
         if self._local is not None:
             self._local.step(weight, mean_loss)

@@ -68,8 +68,7 @@ class OwnCheckpoint:
         self._uplink.memory.values[:] = state.residual
         self._uplink.step_size, self._uplink.overhead = told.step, told.overhead
         try:
-            self._repeat(state)
-            self._member.wait_for(told.round)
+            self._member.wait_for(self._repeat(state))
         except RunEndedError as error:
             log.info("%s", error)
         with self._member.held() as replica:
@@ -82,8 +81,8 @@ class OwnCheckpoint:
         log.info("went on after the push for round %d, at version %d", told.round, self._loader.version)
         return told.round
 
-    def _repeat(self, state: WorkerState) -> None:
-        """Push the same frames; where they come too late to count, they join the residual."""
+    def _repeat(self, state: WorkerState) -> int:
+        """Push the same frames; where they come too late to count, they join the residual. Return what to wait for."""
         told, client = state.pushed, self._member.client
         push = PendingPush(
             pb.PUSH_KIND_GRADIENT, told.round, told.round - 1, told.samples, told.with_buffers, told.transform
@@ -95,6 +94,7 @@ class OwnCheckpoint:
             self._uplink.entries[:] = 0
             add_update(state.frames, self._flat.layout.pushed(told.with_buffers), 1.0, self._uplink.entries)
             self._uplink.memory.keep(self._uplink.u + state.residual, client.reply.late_weight)
+        return receipt.version
 
     def _load_buffers(self, state: WorkerState) -> None:
         n = self._flat.layout.n_parameters

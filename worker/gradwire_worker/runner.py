@@ -70,7 +70,7 @@ def train(
     """
     part = evaluation_part(task.n_test, optimizer.slot, optimizer.slots)
     if optimizer.resumed:
-        report_if_due(task, model, optimizer, part, device)
+        report_if_due(task, model, optimizer, part, device, optimizer.version - 1)
     logged = time.monotonic()
     while not optimizer.ended:
         version = optimizer.version
@@ -85,18 +85,18 @@ def train(
         optimizer.step(samples=len(indices), loss=loss)
         if optimizer.version == version:
             continue  # a local step
-        report_if_due(task, model, optimizer, part, device)
+        report_if_due(task, model, optimizer, part, device, version)
         if time.monotonic() - logged >= LOG_EVERY:
             logged = time.monotonic()
             log.info("%s", optimizer.last_step)
 
 
 def report_if_due(
-    task: Task, model: nn.Module, optimizer: RemoteOptimizer, part: Indices, device: torch.device
+    task: Task, model: nn.Module, optimizer: RemoteOptimizer, part: Indices, device: torch.device, before: int
 ) -> None:
-    """Evaluate and report, where the version held is one that the server wants evaluated."""
+    """Evaluate and report, where the server wants it of a version after `before`, up to the one held."""
     every, version = optimizer.evaluate_every, optimizer.version
-    if not len(part) or not every or not (version % every == 0 or version == optimizer.rounds):
+    if not len(part) or not every or not (version // every > before // every or version == optimizer.rounds):
         return
     score = evaluate(task, model, part, device)
     optimizer.report(score.count, score.correct, score.loss_sum)

@@ -110,7 +110,7 @@ class JoinRequest(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., package_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., frame_version: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., settings: _Optional[_Mapping[str, str]] = ..., slot: _Optional[int] = ...) -> None: ...
 
 class JoinReply(_message.Message):
-    __slots__ = ("session", "slot", "slots", "version", "rounds", "weights_wanted", "heartbeat_ms", "method", "limits", "buffers_every", "evaluate_every", "run", "run_id", "late_weight")
+    __slots__ = ("session", "slot", "slots", "version", "rounds", "weights_wanted", "heartbeat_ms", "method", "limits", "buffers_every", "evaluate_every", "run", "run_id", "late_weight", "asynchronous")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +125,7 @@ class JoinReply(_message.Message):
     RUN_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     LATE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    ASYNCHRONOUS_FIELD_NUMBER: _ClassVar[int]
     session: str
     slot: int
     slots: int
@@ -139,7 +140,8 @@ class JoinReply(_message.Message):
     run: str
     run_id: str
     late_weight: float
-    def __init__(self, session: _Optional[str] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., weights_wanted: bool = ..., heartbeat_ms: _Optional[int] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., buffers_every: _Optional[int] = ..., evaluate_every: _Optional[int] = ..., run: _Optional[str] = ..., run_id: _Optional[str] = ..., late_weight: _Optional[float] = ...) -> None: ...
+    asynchronous: bool
+    def __init__(self, session: _Optional[str] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., weights_wanted: bool = ..., heartbeat_ms: _Optional[int] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., buffers_every: _Optional[int] = ..., evaluate_every: _Optional[int] = ..., run: _Optional[str] = ..., run_id: _Optional[str] = ..., late_weight: _Optional[float] = ..., asynchronous: bool = ...) -> None: ...
 
 class Method(_message.Message):
     __slots__ = ("quantizer", "bits", "allocation", "gamma", "transform", "auto")
@@ -322,16 +324,18 @@ class StepTimes(_message.Message):
     def __init__(self, compute: _Optional[float] = ..., copy: _Optional[float] = ..., fit: _Optional[float] = ..., encode: _Optional[float] = ..., send: _Optional[float] = ..., wait: _Optional[float] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ("verdict", "round", "length", "digest")
+    __slots__ = ("verdict", "round", "length", "digest", "version")
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     verdict: Verdict
     round: int
     length: int
     digest: int
-    def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., round: _Optional[int] = ..., length: _Optional[int] = ..., digest: _Optional[int] = ...) -> None: ...
+    version: int
+    def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., round: _Optional[int] = ..., length: _Optional[int] = ..., digest: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ("session", "have_version")
