@@ -3,6 +3,8 @@
 Pure and free of clocks and of gRPC, like rounds.py, whose place it takes.
 """
 
+import math
+
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_server.rounds import Closing, Counted, Phase, Rounds, Verdict
 
@@ -48,6 +50,11 @@ class Arrivals(Rounds):
         """The slot of the push that makes the next version; None where there is none, or it has been added."""
         ready = self.phase is Phase.COLLECTING and not self._order
         return next(iter(self._pushers), None) if ready else None
+
+    @property
+    def first_awaited(self) -> float:
+        """Infinity: no push waits for that of another slot."""
+        return math.inf
 
     def resume(self, version: int, expected: set[int], known: set[int], newest: dict[str, Counted]) -> None:
         """Go on at `version`; the pushes that counted and were not applied are to be counted again, in their order."""

@@ -1,5 +1,6 @@
 """The asynchronous mode's state machine: what counts is applied once, in order, and never too stale."""
 
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -70,6 +71,12 @@ def test_nothing_is_applied_before_enough_workers_have_come() -> None:
     assert world.take_to_add() == []
     world.admit(1)
     assert apply_one(world) == 0
+
+
+def test_no_room_is_kept_for_the_dead() -> None:
+    world = collecting(0, 1)
+    world.dismiss(0, dead=True)
+    assert world.first_awaited == math.inf
 
 
 def test_no_push_counts_that_would_make_a_version_after_the_last() -> None:
