@@ -186,3 +186,20 @@ def test_a_run_that_begins_anew_moves_the_old_one_aside(tmp_path: Path) -> None:
 def test_resuming_nothing_begins(tmp_path: Path) -> None:
     with running_server(config(tmp_path, resume=True)) as server, plain_workers(server.address, 1) as (a,):
         assert a.join().weights_wanted
+
+
+def test_a_round_that_was_open_when_the_run_was_stopped_is_collected_again(tmp_path: Path) -> None:
+    with running_server(config(tmp_path)) as server, plain_workers(server.address, 2) as workers:
+        for worker in workers:
+            worker.begin(initial_weights())
+        play(workers, 1, 1)
+        assert push(workers[0], 2).verdict == pb.VERDICT_COUNTED
+        server.stop()
+        server.join()
+    with running_server(config(tmp_path, resume=True)) as server, plain_workers(server.address, 2) as back:
+        for worker in back:
+            assert worker.join().version == 1
+            worker.watch()
+            worker.receive()
+        play(back, 2, 2)
+        assert [worker.version for worker in back] == [2, 2]
