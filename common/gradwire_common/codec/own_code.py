@@ -121,7 +121,7 @@ def sample_of(values: F32, quantizer: Quantizer, scheme: WordScheme, segment: in
     if not isinstance(quantizer, Uniform | Minifloat):
         exponents = symbols >> 23 & 255
         return Sample(some.size, some is values, np.bincount(exponents, minlength=255), *2 * [np.empty(0, np.int64)])
-    places = np.flatnonzero(symbols)
+    places = np.flatnonzero(symbols != 0)  # five times faster than of integers
     used = symbols[places].astype(np.int64)
     ends = np.minimum(2 * np.abs(used) - (used > 0), MOST_COUNTED)
     signed = np.bincount(ends, minlength=3)
