@@ -60,6 +60,10 @@ def main() -> None:
     options = parse_options()
     began, seconds = time.monotonic(), 6.0 if options.quick else CASE_SECONDS
     print(f"{platform.machine()}, {platform.python_version()}; {seconds:.0f} s a case")
+    if options.case:
+        for case in options.case:
+            held(*case, seconds)
+        return
     with ThreadPoolExecutor() as pool:
         large = None if options.quick else pool.submit(ten_million)
         groups = QUICK if options.quick else TOGETHER
@@ -170,8 +174,23 @@ def nmse(data: Path, n: int) -> dict[str, tuple[float, float, str]]:
     return result
 
 
+def _case(text: str) -> Case:
+    """Return the case that `text` names."""
+    direction, _, rest = text.partition(" ")
+    rate, _, n_workers = rest.rpartition(" x ")
+    if direction not in ("up", "down", SHARED) or not n_workers.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text!r}, want a case such as 'up 20 Mbit/s x 16'")
+    return direction, rate, int(n_workers)
+
+
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="measure limits, budgets and what they cost")
+    parser.add_argument(
+        "--case",
+        type=_case,
+        action="append",
+        help='print this case alone, such as "up 20 Mbit/s x 16"; may be repeated',
+    )
     parser.add_argument("--quick", action="store_true", help="two minutes rather than twenty, fewer cases")
     parser.add_argument("--data", type=Path, help="folder or .npz file of CIFAR-10, for budgets of ResNet-20")
     parser.add_argument("--json", type=Path, help="write the figures to this file")

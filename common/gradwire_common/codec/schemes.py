@@ -27,11 +27,7 @@ MOST_EXCESS = 0.0088  # ... up to this share above the entropy; what is beyond i
 EXCESS_WEIGHT = 5.0
 MAX_LENGTH = 12  # bits
 LENGTHS = (MAX_LENGTH, 11)  # bits, of tuples' codes; the smaller table decodes a tenth faster
-DETAILS = (
-    14,
-    13,
-    12,
-)  # of tuples; with more words than these, the limit to their codes' length costs more than it gains
+DETAILS = (14, 13, 12)  # of tuples; with more words, the limit to their codes' length costs more than it gains
 CLASSES_AND_REACH = ((8, 0.75), (8, 1.5), (8, 3.0), (16, 1.5), (32, 1.5), (4, 1.5))  # of runs; reach in mean runs
 SEGMENT_BITS = 3 << 16  # predicted bits of a segment: its index costs 0.04 % of that
 SEGMENT_QUANTUM = 256  # entries
