@@ -80,8 +80,9 @@ def _entropy(kind: str, beta_index: int, ratio_index: int) -> float:
     """Bits an entry of the symbols, where few magnitudes have nearly all weight; 0 elsewhere."""
     if kind in ("float32", "bfloat16"):
         return 0.0
-    weights = magnitude_weights(kind, 0, beta_index, ratio_index, FEW_MAGNITUDES)[:-1] / ONE
-    if weights.sum() < 1 - 1e-4:
+    shares = magnitude_weights(kind, 0, beta_index, ratio_index, FEW_MAGNITUDES) / ONE
+    weights, beyond = shares[:-1], shares[-1]
+    if beyond > 1e-4:
         return 0.0
     return float(-(weights * np.log2(weights)).sum() + weights[1:].sum())
 
