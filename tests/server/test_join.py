@@ -26,7 +26,7 @@ def test_the_first_worker_is_asked_for_weights_and_told_all_it_needs(tmp_path: P
             "trial",
             "float32",
             0,
-            1 << 20,
+            (2 << 20) // 3,  # two MiB for the chunks of all workers
         )
 
 
