@@ -7,7 +7,6 @@ import logging
 import resource
 import shutil
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +19,13 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.checkpoint import checkpoint_versions, load_checkpoint
 from gradwire_server.lines import LineFile
 from gradwire_server.training import Training
-from running import running_server
+from running import eventually, running_server
 from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, refused, run_config
 from server.test_resume import config as resumable
 from server.test_resume import play, weights
 
 CHECKPOINT_BYTES = 30_000  # less than a checkpoint of the model takes, and more than a few of its pushes
+SECONDS = 30.0  # most time that the server takes to do something by itself
 
 
 @contextmanager
@@ -78,10 +78,10 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_the_run_can_be_res
         for worker in workers:
             worker.begin(initial_weights())
         play(workers, 1, 1)
-        wait_for(lambda: 1 in checkpoint_versions(state))
+        eventually(lambda: 1 in checkpoint_versions(state), SECONDS)
         with full_disk(CHECKPOINT_BYTES), caplog.at_level(logging.WARNING):
             play(workers, 2, 3)
-            wait_for(lambda: "no checkpoint of version" in caplog.text)
+            eventually(lambda: "no checkpoint of version" in caplog.text, SECONDS)
             assert checkpoint_versions(state)[-1] == 1
             assert not list(state.glob("*.partial"))
             assert load_checkpoint(state, 1).version == 1
@@ -111,7 +111,7 @@ def test_a_round_that_cannot_be_written_is_not_published_until_it_can(
         plain_workers(server.address, 2) as (a, b),
     ):
         push_both(a, b)
-        wait_for(lambda: "round 1 waits for the disk" in caplog.text)
+        eventually(lambda: "round 1 waits for the disk" in caplog.text, SECONDS)
         assert a.status().version == 0
         emptied()
         assert a.receive().version == 1
@@ -123,12 +123,12 @@ def test_a_server_that_is_stopped_does_not_wait_for_the_disk(
     with closing_on_a_full_disk(monkeypatch), running_server(run_config(tmp_path)) as server:
         with plain_workers(server.address, 2) as (a, b):
             push_both(a, b)
-            wait_for(lambda: "round 1 waits for the disk" in caplog.text)
+            eventually(lambda: "round 1 waits for the disk" in caplog.text, SECONDS)
         server.stop()
         with pytest.raises(UnavailableError, match="the server cannot write its journal"):
             server.join()
     with running_server(run_config(tmp_path, resume=True)) as server, plain_workers(server.address, 1) as (a,):
-        wait_for(lambda: a.status().version == 1)
+        eventually(lambda: a.status().version == 1, SECONDS)
 
 
 def test_a_server_that_cannot_write_says_so_when_it_starts(tmp_path: Path) -> None:
@@ -181,13 +181,3 @@ def push_both(a: PlainWorker, b: PlainWorker) -> None:
         worker.begin()
     for worker in (a, b):
         worker.push(gradient_of(0), 1)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until `condition()` holds."""
-    pause = threading.Event()
-    for _ in range(3000):
-        if condition():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it did not happen within 30 s")
