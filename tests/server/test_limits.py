@@ -30,7 +30,7 @@ RATE = 1_000_000
 def trained_once(address: str) -> tuple[list[float], int, pb.WorkerStatus]:
     """Return the seconds of the weights' upload, the snapshot and one push; the bytes of each; and the status."""
     worker = PlainWorker(address, "a", MODEL)
-    worker.chunk_bytes = worker.join().limits.chunk_bytes
+    worker.join()
     clock = [time.monotonic()]
     n_bytes = worker.push_weights(VALUES).length
     clock.append(time.monotonic())
@@ -78,7 +78,7 @@ def test_joining_again_does_not_fill_the_bucket(tmp_path: Path) -> None:
     config = run_config(tmp_path, workers=1, rate_up="1 MB/s", burst="64 KiB")
     with running_server(config) as server:
         worker = PlainWorker(server.address, "a", MODEL)
-        worker.chunk_bytes = worker.join().limits.chunk_bytes
+        worker.join()
         began = time.monotonic()
         n_bytes = worker.push_weights(VALUES).length
         worker.join()
@@ -133,7 +133,7 @@ def test_limits_change_while_the_run_goes_on(tmp_path: Path) -> None:
     config = run_config(tmp_path, workers=1, rate_up="100 kB/s", burst="128 KiB")
     with running_server(config) as server:
         worker = PlainWorker(server.address, "a", MODEL)
-        worker.chunk_bytes = worker.join().limits.chunk_bytes
+        worker.join()
         change = pb.LimitRequest(worker_id="a", changes=pb.LimitChanges(rate_up=1 << 30))
         assert worker.stub.Limit(change, timeout=60).limits.rate_up == 1 << 30
         began = time.monotonic()
@@ -160,7 +160,7 @@ def test_a_run_that_began_without_limits_is_given_some(tmp_path: Path) -> None:
     """A push that is under way is slowed too; until the worker hears of it, its chunks may be as long as before."""
     with running_server(run_config(tmp_path, workers=1)) as server:
         worker = PlainWorker(server.address, "a", MODEL)
-        worker.chunk_bytes = worker.join().limits.chunk_bytes
+        worker.join()
         assert worker.chunk_bytes == MAX_CHUNK
         worker.chunk_bytes = 128 << 10
         begun, go_on = threading.Event(), threading.Event()
@@ -194,7 +194,7 @@ def test_a_worker_of_a_long_fat_link_has_a_window_of_its_own(tmp_path: Path) -> 
             with Forwarder(server.address, Link(delay=0.05)) as link:
                 worker = PlainWorker(link.address, name, MODEL)
                 worker.stub.Limit(change, timeout=60)
-                worker.chunk_bytes = worker.join().limits.chunk_bytes
+                worker.join()
                 assert worker.chunk_bytes == (window or LIMITED_CHUNK)
                 began = time.monotonic()
                 worker.push_weights(VALUES)
