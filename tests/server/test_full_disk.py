@@ -92,9 +92,7 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_the_run_can_be_res
         server.join()
     with running_server(resumable(copy, resume=True)) as server, plain_workers(server.address, 2) as workers:
         for worker in workers:
-            assert worker.join().version == 3
-            worker.watch()
-            worker.receive()
+            assert worker.begin().joined.version == 3
         play(workers, 4, 6)
         for worker in workers:
             worker.leave()

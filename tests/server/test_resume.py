@@ -72,9 +72,7 @@ def resumed(copy: Path, workers: list[PlainWorker], receipt: pb.Receipt, **chang
     again = config(copy, resume=True, **changes)
     with running_server(again) as server, plain_workers(server.address, 2) as back:
         for worker in back:
-            assert worker.join().version == KILLED_AFTER
-            worker.watch()
-            worker.receive()
+            assert worker.begin().joined.version == KILLED_AFTER
         repeated = push(back[0], KILLED_AFTER + 1)
         assert (repeated.verdict, repeated.digest) == (pb.VERDICT_DUPLICATE, receipt.digest)
         assert push(back[1], KILLED_AFTER + 1).verdict == pb.VERDICT_COUNTED
@@ -198,8 +196,6 @@ def test_a_round_that_was_open_when_the_run_was_stopped_is_collected_again(tmp_p
         server.join()
     with running_server(config(tmp_path, resume=True)) as server, plain_workers(server.address, 2) as back:
         for worker in back:
-            assert worker.join().version == 1
-            worker.watch()
-            worker.receive()
+            assert worker.begin().joined.version == 1
         play(back, 2, 2)
         assert [worker.version for worker in back] == [2, 2]
