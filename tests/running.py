@@ -13,6 +13,7 @@ from gradwire_server.app import serve_run
 
 START_SECONDS = 240.0  # kernels may have to be compiled first
 END_SECONDS = 60.0
+HALT_SECONDS = 60.0
 T = TypeVar("T")
 
 
@@ -23,6 +24,18 @@ def eventually(read: Callable[[], T], seconds: float = 60.0) -> T:
         assert time.monotonic() < deadline, f"still {got!r} after {seconds:g} s"
         threading.Event().wait(0.02)
     return got
+
+
+class Halt:
+    """A place in the server's work at which the thread that comes there waits until it may go on."""
+
+    def __init__(self) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def halt(self) -> None:
+        """Say that the place is reached, and wait; called by whoever works."""
+        self.reached.set()
+        assert self.go_on.wait(HALT_SECONDS)
 
 
 @dataclass

@@ -4,7 +4,6 @@ A kill is played by a copy of the run's folder, taken while the server runs: not
 """
 
 import shutil
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.keeper import Keeper
 from gradwire_server.settings import Settings
 from gradwire_server.training import Training
-from running import eventually, running_server
+from running import HALT_SECONDS, Halt, RunningServer, eventually, running_server
 from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, refused, run_config
 
 LR = 0.1
@@ -106,17 +105,26 @@ def test_a_killed_server_goes_on_with_the_same_versions_in_the_same_order(
 ) -> None:
     """At the kill two versions are there, a third is being made, and pushes wait behind it."""
     runs, copy = tmp_path / "runs", tmp_path / "copy"
-    stepping, go_on = threading.Event(), threading.Event()
+    stepping = Halt()
     step = Training.step
 
     def slow_third_step(self: Training, version: int, loss: float) -> Any:
         if version == 3:
-            stepping.set()
-            assert go_on.wait(60)
+            stepping.halt()
         return step(self, version, loss)
 
     def push(worker: PlainWorker, seed: int, round_: int) -> pb.Receipt:
         return worker.send(worker.gradient_messages(gradient_of(seed), round_, 4, Method()))
+
+    def finish(server: RunningServer, workers: tuple[PlainWorker, ...]) -> None:
+        """Make the last version after the five that are counted, and end the run."""
+        for worker in workers:
+            follow(worker, 5)
+        push(workers[-1], 6, 6)
+        for worker in workers:
+            follow(worker, 6)
+            worker.leave()
+        server.join()
 
     changes = {"optimizer": "Adam", "quantizer": "uniform", "checkpoint_every": checkpoint_every, "staleness": 4}
     monkeypatch.setattr(Training, "step", slow_third_step)
@@ -128,25 +136,19 @@ def test_a_killed_server_goes_on_with_the_same_versions_in_the_same_order(
         push(a, 2, 2)
         follow(a, 2)
         counted = [push(b, 3, 1)]
-        assert stepping.wait(60)
+        assert stepping.reached.wait(HALT_SECONDS)
         counted += [push(c, 4, 1), push(a, 5, 3)]
         assert [(each.verdict, each.version) for each in counted] == [(pb.VERDICT_COUNTED, n) for n in (3, 4, 5)]
         shutil.copytree(runs, copy)
-        go_on.set()
-        for worker in (a, b, c):
-            follow(worker, 5)
-        push(c, 6, 6)
-        for worker in (a, b, c):
-            follow(worker, 6)
-            worker.leave()
-        server.join()
+        stepping.go_on.set()
+        finish(server, (a, b, c))
     if stopped:  # once more: resumed, then ended in order while pushes wait
-        go_on.clear()
-        stepping.clear()
+        stepping.go_on.clear()
+        stepping.reached.clear()
         with running_server(config(copy, resume=True, **changes)) as server, plain_workers(server.address, 1) as (a,):
-            assert stepping.wait(60)
+            assert stepping.reached.wait(HALT_SECONDS)
             server.stop()
-            go_on.set()
+            stepping.go_on.set()
             server.join()
     with running_server(config(copy, resume=True, **changes)) as server, plain_workers(server.address, 3) as (a, b, c):
         for worker in (a, b, c):
@@ -155,13 +157,7 @@ def test_a_killed_server_goes_on_with_the_same_versions_in_the_same_order(
         repeated = [push(b, 3, 1), push(c, 4, 1), push(a, 5, 3)]
         told = [(pb.VERDICT_DUPLICATE, each.version, each.digest) for each in counted]
         assert [(each.verdict, each.version, each.digest) for each in repeated] == told
-        for worker in (a, b, c):
-            follow(worker, 5)
-        push(c, 6, 6)
-        for worker in (a, b, c):
-            follow(worker, 6)
-            worker.leave()
-        server.join()
+        finish(server, (a, b, c))
     first, second = (load_file(place / "run" / "weights.safetensors") for place in (runs, copy))
     assert all((first[name] == second[name]).all() for name in first)
 
@@ -170,12 +166,11 @@ def test_a_push_whose_worker_dies_before_the_receipt_counts_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its call is cancelled while the server brings it to the disk."""
-    writing, go_on = threading.Event(), threading.Event()
+    writing = Halt()
     append = Keeper._append
 
     def slow_append(self: Keeper, records: Any) -> None:
-        writing.set()
-        assert go_on.wait(60)
+        writing.halt()
         append(self, records)
 
     monkeypatch.setattr(Keeper, "_append", slow_append)
@@ -183,9 +178,9 @@ def test_a_push_whose_worker_dies_before_the_receipt_counts_once(
     with running_server(config(tmp_path, **changes)) as server, plain_workers(server.address, 1) as (a,):
         a.begin(initial_weights())
         call = a.stub.Push.future(a.gradient_messages(gradient_of(1), 1), timeout=60)
-        assert writing.wait(60)
+        assert writing.reached.wait(HALT_SECONDS)
         call.cancel()
-        go_on.set()
+        writing.go_on.set()
         follow(a, 1)
         receipt = eventually(lambda: a.push(gradient_of(1), 1))
         assert (receipt.verdict, receipt.version) == (pb.VERDICT_DUPLICATE, 1)

@@ -18,20 +18,9 @@ from gradwire_server.contribution import Contribution
 from gradwire_server.rounds import Rounds, Verdict
 from gradwire_server.settings import Settings
 from gradwire_server.staging import Push
+from running import HALT_SECONDS, Halt
 
 MANIFEST = Manifest((TensorSpec("weight", (5,)),))
-WAIT = 60.0  # seconds
-
-
-class Gate:
-    """Work on the numbers that waits, in its thread, until it may go on."""
-
-    def __init__(self) -> None:
-        self.reached, self.open = threading.Event(), threading.Event()
-
-    def passed(self) -> None:
-        self.reached.set()
-        assert self.open.wait(WAIT)
 
 
 def contribution(worker: str, entry: float) -> Contribution:
@@ -40,7 +29,7 @@ def contribution(worker: str, entry: float) -> Contribution:
 
 
 async def until(event: threading.Event) -> None:
-    assert await asyncio.to_thread(event.wait, WAIT)
+    assert await asyncio.to_thread(event.wait, HALT_SECONDS)
 
 
 def test_a_push_that_comes_between_the_last_sum_and_the_close_is_added_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,14 +52,14 @@ def test_a_push_that_comes_between_the_last_sum_and_the_close_is_added_first(mon
         training = collector.training
         await collector.take_weights(memoryview(b"".join(encode_exact(np.zeros(5, np.float32), MANIFEST.layout.units))))
         rounds.admit(0)
-        adding, copying, add, snapshot = Gate(), Gate(), training.add, training.snapshot
+        adding, copying, add, snapshot = Halt(), Halt(), training.add, training.snapshot
 
         def add_later(push: Push) -> None:
-            adding.passed()
+            adding.halt()
             add(push)
 
         def copy_later(version: int) -> Update:
-            copying.passed()
+            copying.halt()
             return snapshot(version)
 
         monkeypatch.setattr(training, "add", add_later)
@@ -80,12 +69,12 @@ def test_a_push_that_comes_between_the_last_sum_and_the_close_is_added_first(mon
         await until(adding.reached)
         joining = asyncio.create_task(collector.snapshot())
         await asyncio.sleep(0)  # it waits for the numbers, before the round does to close
-        adding.open.set()
+        adding.go_on.set()
         await until(copying.reached)
         assert rounds.may_close
         assert collector.count(1, contribution("second", 3.0)) is Verdict.COUNTED  # of a worker that just joined
-        copying.open.set()
-        async with asyncio.timeout(WAIT):
+        copying.go_on.set()
+        async with asyncio.timeout(HALT_SECONDS):
             await joining
             await closed.wait()
         assert not failures

@@ -1,6 +1,5 @@
 """Rounds go on whoever dies, leaves or is busy."""
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.training import Training
-from running import running_server
+from running import HALT_SECONDS, Halt, running_server
 from server.plain_worker import beating, gradient_of, plain_workers, run_config
 
 
@@ -41,22 +40,21 @@ def test_a_worker_that_falls_silent_is_dead_after_three_heartbeats(tmp_path: Pat
 
 
 def test_heartbeats_are_answered_while_the_server_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stepping, go_on = threading.Event(), threading.Event()
+    stepping = Halt()
     step = Training.step
 
     def slow_step(self: Training, *arguments: Any) -> object:
-        stepping.set()
-        assert go_on.wait(60)
+        stepping.halt()
         return step(self, *arguments)
 
     monkeypatch.setattr(Training, "step", slow_step)
     with running_server(run_config(tmp_path, workers=1)) as server, plain_workers(server.address, 1) as (a,):
         a.begin()
         a.push(gradient_of(0), 1)
-        assert stepping.wait(60)
+        assert stepping.reached.wait(HALT_SECONDS)
         assert a.heartbeat().version == 0
         assert a.status().phase == "closing"
-        go_on.set()
+        stepping.go_on.set()
         assert a.receive().version == 1
 
 
