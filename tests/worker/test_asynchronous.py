@@ -9,16 +9,14 @@ from torch import nn
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from running import running_server
-from worker.toys import assert_same_state, batches, loss_of, normalized, perceptron, server_config, state_of
+from worker.toys import assert_same_state, batches, normalized, perceptron, server_config, state_of, take_step
 
 SHAPE = (1, 8, 8)
 
 
-def take_step(model: nn.Module, optimizer: RemoteOptimizer, seed: int, shape: tuple[int, ...] = SHAPE) -> None:
+def step(model: nn.Module, optimizer: RemoteOptimizer, seed: int, shape: tuple[int, ...] = SHAPE) -> None:
     (batch,) = batches(1, shape, seed=seed)
-    optimizer.zero_grad()
-    loss_of(model, batch).backward()
-    optimizer.step()
+    take_step(model, optimizer, batch)
 
 
 def config(folder: Path, **changes: object):
@@ -33,19 +31,19 @@ def test_steps_do_not_wait_and_all_hold_the_last_version_in_the_end(tmp_path: Pa
         RemoteOptimizer(models[1], server.address) as slow,
     ):
         for seed in range(3):
-            take_step(models[0], fast, seed)
+            step(models[0], fast, seed)
         assert (fast.version, slow.version) == (3, 0)
-        take_step(models[1], slow, 10)  # three versions behind
+        step(models[1], slow, 10)  # three versions behind
         assert (slow.version, slow.last_step.counted) == (4, True)
-        take_step(models[0], fast, 3)
+        step(models[0], fast, 3)
         assert (fast.version, fast.last_step.round) == (5, 4)
-        take_step(models[0], fast, 4)
+        step(models[0], fast, 4)
         assert (fast.version, fast.ended) == (6, True)
-        take_step(models[1], slow, 11)  # too late for any version: no error, but the run's last one
+        step(models[1], slow, 11)  # too late for any version: no error, but the run's last one
         assert (slow.version, slow.ended) == (6, True)
         assert_same_state(state_of(models[1]), state_of(models[0]))
         with pytest.raises(RunEndedError):
-            take_step(models[1], slow, 12)
+            step(models[1], slow, 12)
 
 
 def test_a_push_that_is_too_stale_stays_in_the_residual_and_counts_with_the_next(tmp_path: Path) -> None:
@@ -56,8 +54,8 @@ def test_a_push_that_is_too_stale_stays_in_the_residual_and_counts_with_the_next
         RemoteOptimizer(models[1], server.address) as slow,
     ):
         for seed in range(2):
-            take_step(models[0], fast, seed, (80,))
-        take_step(models[1], slow, 10, (80,))
+            step(models[0], fast, seed, (80,))
+        step(models[1], slow, 10, (80,))
         assert (slow.version, slow.last_step.counted) == (2, False)
         kept = slow.state_dict()["residual"]
         assert kept.abs().max() > 0
@@ -82,7 +80,7 @@ def test_one_worker_alone_gets_the_same_bits_in_both_modes(tmp_path: Path, local
         ):
             seed = 0
             while not optimizer.ended:
-                take_step(models[-1], optimizer, seed := seed + 1)
+                step(models[-1], optimizer, seed := seed + 1)
     assert_same_state(state_of(models[0]), state_of(models[1]))
 
 

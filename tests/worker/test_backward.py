@@ -9,7 +9,7 @@ import torch
 from gradwire_common.errors import NonFiniteError, UsageError
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from running import running_server
-from worker.toys import assert_same_state, batches, loss_of, normalized, perceptron, server_config, state_of
+from worker.toys import assert_same_state, batches, loss_of, normalized, perceptron, server_config, state_of, take_step
 
 BATCHES = batches(8)
 
@@ -21,9 +21,7 @@ def trained(folder: Path, *, overlap: bool, **options: object) -> dict[str, torc
         RemoteOptimizer(model, server.address, overlap=overlap, **options) as optimizer,
     ):
         for batch in BATCHES:
-            optimizer.zero_grad()
-            loss_of(model, batch).backward()
-            optimizer.step()
+            take_step(model, optimizer, batch)
         assert optimizer.version == len(BATCHES)
     return state_of(model)
 
@@ -42,9 +40,7 @@ def test_the_common_step_size_follows_from_the_round_before(tmp_path: Path) -> N
     ):
         steps = []
         for batch in BATCHES:
-            optimizer.zero_grad()
-            loss_of(model, batch).backward()
-            optimizer.step()
+            take_step(model, optimizer, batch)
             assert optimizer.last_step is not None
             steps.append(optimizer.last_step.step_size)
             assert 0.5 < optimizer.last_step.n_bytes * 8 / 5444 < 5.0
@@ -61,9 +57,7 @@ def test_buffers_follow_where_they_are_due(tmp_path: Path) -> None:
             RemoteOptimizer(model, server.address, overlap=overlap) as optimizer,
         ):
             for batch in batches(5, (1, 8, 8)):
-                optimizer.zero_grad()
-                loss_of(model, batch).backward()
-                optimizer.step()
+                take_step(model, optimizer, batch)
         states[overlap] = state_of(model)
     assert_same_state(states[True], states[False])
 
@@ -86,9 +80,7 @@ def test_a_gradient_that_was_clipped_afterwards_is_refused_by_name(tmp_path: Pat
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
         with pytest.raises(UsageError, match=r"\d\.\w+: its gradient changed after it was encoded"):
             optimizer.step()
-        optimizer.zero_grad()
-        loss_of(model, BATCHES[1]).backward()
-        optimizer.step()
+        take_step(model, optimizer, BATCHES[1])
         assert optimizer.version == 2
 
 

@@ -9,7 +9,16 @@ from sklearn.datasets import load_digits
 from gradwire_common.errors import UsageError
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from running import running_server
-from worker.toys import assert_same_state, batches, loss_of, perceptron, run_together, server_config, state_of
+from worker.toys import (
+    assert_same_state,
+    batches,
+    loss_of,
+    perceptron,
+    run_together,
+    server_config,
+    state_of,
+    take_step,
+)
 
 BATCHES = batches(12)
 
@@ -21,9 +30,7 @@ def test_each_gradient_is_of_weights_one_version_old(tmp_path: Path) -> None:
         RemoteOptimizer(model, server.address, delay=1) as optimizer,
     ):
         for index, batch in enumerate(BATCHES):
-            optimizer.zero_grad()
-            loss_of(model, batch).backward()
-            optimizer.step()
+            take_step(model, optimizer, batch)
             last = index + 1 == len(BATCHES)
             assert optimizer.version == index + last
             assert optimizer.ended == last
@@ -62,9 +69,7 @@ def together(folder: Path, delay: int, rounds: int, *, overlap: bool = False) ->
             with RemoteOptimizer(models[slot], server.address, slot=slot, delay=delay, overlap=overlap) as optimizer:
                 while not optimizer.ended:
                     chosen = torch.randint(0, 1400, (32,), generator=generator)
-                    optimizer.zero_grad()
-                    loss_of(models[slot], (samples[chosen], classes[chosen])).backward()
-                    optimizer.step(samples=32)
+                    take_step(models[slot], optimizer, (samples[chosen], classes[chosen]), samples=32)
 
         run_together(lambda: work(0), lambda: work(1))
     assert_same_state(state_of(models[0]), state_of(models[1]))

@@ -13,12 +13,12 @@ from running import running_server
 from worker.toys import (
     assert_same_state,
     batches,
-    loss_of,
     normalized,
     perceptron,
     run_together,
     server_config,
     state_of,
+    take_step,
 )
 
 MOMENTUM = LocalOptimizer("SGD", 0.05, {"momentum": 0.9})
@@ -31,9 +31,7 @@ def fed_avg(runs: Path, **changes: object):
 
 def train(model: torch.nn.Module, optimizer: RemoteOptimizer, steps: int, first: int = 0, samples: int = 8) -> None:
     for batch in BATCHES[first : first + steps]:
-        optimizer.zero_grad()
-        loss_of(model, batch).backward()
-        optimizer.step(samples=samples)
+        take_step(model, optimizer, batch, samples=samples)
 
 
 def test_one_local_step_of_sgd_and_fed_avg_is_plain_sgd(tmp_path: Path) -> None:
@@ -66,9 +64,7 @@ def test_alone_and_exact_a_worker_goes_the_way_of_its_local_optimizer(tmp_path: 
         assert optimizer.last_step.samples == 4 * 8
     own = getattr(torch.optim, name)(want.parameters(), lr=0.01, **options)
     for batch in BATCHES[:12]:
-        own.zero_grad()
-        loss_of(want, batch).backward()
-        own.step()
+        take_step(want, own, batch)
     for tensor_name, tensor in state_of(want).items():
         torch.testing.assert_close(state_of(got)[tensor_name], tensor, rtol=1e-4, atol=1e-5)
 
@@ -84,9 +80,7 @@ def test_fed_avg_is_the_mean_of_the_workers_weights_by_samples(tmp_path: Path) -
                 first = 10 * slot
                 train(models[slot], optimizer, 3, first=first, samples=1 + 2 * slot)
             for batch in BATCHES[first : first + 3]:
-                sgd.zero_grad()
-                loss_of(own, batch).backward()
-                sgd.step()
+                take_step(own, sgd, batch)
             ends[slot] = state_of(own)
 
         run_together(*(lambda slot=slot: work(slot) for slot in (0, 1)))
@@ -124,10 +118,8 @@ SETTINGS = {"rounds": ROUNDS, "quantizer": "uniform", "bits": 1.0, "buffers_ever
 def train_images(model: torch.nn.Module, optimizer: RemoteOptimizer, until: int, more: int = 0) -> None:
     """Go on to version `until`, and `more` local steps beyond it."""
     while optimizer.version < until or optimizer.local_steps_taken < more:
-        images, classes = IMAGES[optimizer.version * STEPS + optimizer.local_steps_taken]
-        optimizer.zero_grad()
-        loss_of(model, (images, classes)).backward()
-        optimizer.step(samples=8)
+        batch = IMAGES[optimizer.version * STEPS + optimizer.local_steps_taken]
+        take_step(model, optimizer, batch, samples=8)
 
 
 @pytest.mark.parametrize(("version", "more"), [(2, 0), (3, 2)])

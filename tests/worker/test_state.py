@@ -10,7 +10,7 @@ from gradwire_common.errors import CheckpointError
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.state import Pushed, WorkerState
 from running import running_server
-from worker.toys import assert_same_state, batches, loss_of, normalized, server_config, state_of
+from worker.toys import assert_same_state, batches, normalized, server_config, state_of, take_step
 
 STEPS = 7
 SAMPLES = batches(STEPS, (1, 8, 8))
@@ -19,10 +19,8 @@ SETTINGS = {"quantizer": "uniform", "bits": 1.0, "buffers_every": 4, "optimizer_
 
 def train(model: torch.nn.Module, optimizer: RemoteOptimizer, steps: int) -> None:
     while optimizer.version < steps:
-        optimizer.zero_grad()
-        dropped = torch.nn.functional.dropout(SAMPLES[optimizer.version][0], 0.2)
-        loss_of(model, (dropped, SAMPLES[optimizer.version][1])).backward()
-        optimizer.step(samples=8)
+        images, classes = SAMPLES[optimizer.version]
+        take_step(model, optimizer, (torch.nn.functional.dropout(images, 0.2), classes), samples=8)
 
 
 def undisturbed(folder: Path) -> dict[str, torch.Tensor]:

@@ -56,6 +56,15 @@ def loss_of(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch
     return nn.functional.cross_entropy(model(batch[0]), batch[1])
 
 
+def take_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[torch.Tensor, torch.Tensor], **report: int
+) -> None:
+    """Step once on `batch`, as a training loop does; `report` is what is told to `optimizer.step`."""
+    optimizer.zero_grad()
+    loss_of(model, batch).backward()
+    optimizer.step(**report)
+
+
 def state_of(model: nn.Module) -> dict[str, torch.Tensor]:
     """A copy of all tensors by name."""
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
