@@ -82,8 +82,8 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_the_run_can_be_res
         with full_disk(CHECKPOINT_BYTES), caplog.at_level(logging.WARNING):
             play(workers, 2, 3)
             eventually(lambda: "no checkpoint of version" in caplog.text, SECONDS)
+            eventually(lambda: not list(state.glob("*.partial")), SECONDS)  # the one of version 3 may be under way
             assert checkpoint_versions(state)[-1] == 1
-            assert not list(state.glob("*.partial"))
             assert load_checkpoint(state, 1).version == 1
         shutil.copytree(runs, copy)
         play(workers, 4, 6)

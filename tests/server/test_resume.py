@@ -49,7 +49,7 @@ def play(workers: list[PlainWorker], first: int, last: int) -> None:
             worker.receive()
 
 
-def interrupted(runs: Path, copy: Path, **changes: object) -> tuple[list[PlainWorker], pb.Receipt]:
+def interrupted(runs: Path, copy: Path, **changes: object) -> pb.Receipt:
     """Play all rounds at `runs`; leave at `copy` the disk after KILLED_AFTER versions and a push of the next round."""
     with running_server(config(runs, **changes)) as server, plain_workers(server.address, 2) as workers:
         for worker in workers:
@@ -64,11 +64,11 @@ def interrupted(runs: Path, copy: Path, **changes: object) -> tuple[list[PlainWo
         for worker in workers:
             worker.leave()
         server.join()
-    return workers, receipt
+    return receipt
 
 
-def resumed(copy: Path, workers: list[PlainWorker], receipt: pb.Receipt, **changes: object) -> None:
-    """Go on at `copy` with workers that hold what they held at the kill."""
+def resumed(copy: Path, receipt: pb.Receipt, **changes: object) -> None:
+    """Go on at `copy` with workers that begin again."""
     again = config(copy, resume=True, **changes)
     with running_server(again) as server, plain_workers(server.address, 2) as back:
         for worker in back:
@@ -91,8 +91,8 @@ def weights(runs: Path) -> bytes:
 @pytest.mark.parametrize("checkpoint_every", [2, 100])
 def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path, checkpoint_every: int) -> None:
     runs, copy = tmp_path / "runs", tmp_path / "copy"
-    workers, receipt = interrupted(runs, copy, checkpoint_every=checkpoint_every)
-    resumed(copy, workers, receipt, checkpoint_every=checkpoint_every)
+    receipt = interrupted(runs, copy, checkpoint_every=checkpoint_every)
+    resumed(copy, receipt, checkpoint_every=checkpoint_every)
     assert weights(copy) == weights(runs)
     lines = (copy / "run" / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == ROUNDS
@@ -105,8 +105,8 @@ AUTO_DOWN = {"bits_down": "auto", "rate_down": "0.02 Mbit/s", "burst": "1 MiB"}
 def test_updates_that_follow_budgets_are_made_again_with_the_same_bits(tmp_path: Path, checkpoint_every: int) -> None:
     runs, copy = tmp_path / "runs", tmp_path / "copy"
     changes = {**AUTO_DOWN, "checkpoint_every": checkpoint_every}
-    workers, receipt = interrupted(runs, copy, **changes)
-    resumed(copy, workers, receipt, **changes)
+    receipt = interrupted(runs, copy, **changes)
+    resumed(copy, receipt, **changes)
     assert weights(copy) == weights(runs)
     for line in map(json.loads, (copy / "run" / "metrics.jsonl").read_text().splitlines()):
         assert 0.5 * line["budget_down"] < line["payload_down"] <= line["budget_down"] < 2500
@@ -121,34 +121,34 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     runs, copy = tmp_path / "runs", tmp_path / "copy"
-    workers, receipt = interrupted(runs, copy)
+    receipt = interrupted(runs, copy)
     newest = sorted((copy / "run" / "state").glob("*.safetensors"))[-1]
     damaged = bytearray(newest.read_bytes())
     damaged[-1] ^= 1
     newest.write_bytes(damaged)
     with caplog.at_level(logging.WARNING):
-        resumed(copy, workers, receipt)
+        resumed(copy, receipt)
     assert any("damaged checkpoint" in line and newest.name in line for line in caplog.messages)
     assert weights(copy) == weights(runs)
 
 
 def test_a_record_that_was_being_written_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     runs, copy = tmp_path / "runs", tmp_path / "copy"
-    workers, receipt = interrupted(runs, copy)
+    receipt = interrupted(runs, copy)
     newest = sorted((copy / "run" / "state").glob("journal-*"))[-1]
     with newest.open("ab") as journal:
         journal.write(b"\x01 the beginning of a record")
-    resumed(copy, workers, receipt)
+    resumed(copy, receipt)
     assert weights(copy) == weights(runs)
 
 
 def test_a_journal_that_was_being_begun_is_left_out_and_the_one_before_goes_on(tmp_path: Path) -> None:
     runs, copy, second = tmp_path / "runs", tmp_path / "copy", tmp_path / "second"
-    workers, receipt = interrupted(runs, copy, checkpoint_every=100)
+    receipt = interrupted(runs, copy, checkpoint_every=100)
     (copy / "run" / "state" / f"journal-{KILLED_AFTER:010d}").touch()
     with running_server(config(copy, resume=True, checkpoint_every=100)):
         shutil.copytree(copy, second)
-    resumed(second, workers, receipt, checkpoint_every=100)
+    resumed(second, receipt, checkpoint_every=100)
     assert weights(second) == weights(runs)
 
 
