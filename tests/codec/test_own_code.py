@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 from gradwire_common.codec.codebooks import grid_indices, model_codebook
 from gradwire_common.codec.coder import encode_body
 from gradwire_common.codec.fit import fit_gennorm
-from gradwire_common.codec.frames import decode_frame, encode_frame, read_header
+from gradwire_common.codec.frames import decode_frame, encode_frame, read_header, unit_of
 from gradwire_common.codec.own_code import bits_with, own_codebook, sample_of
 from gradwire_common.codec.quantizers import Uniform
 from gradwire_common.codec.schemes import choose_scheme
@@ -20,16 +20,25 @@ def half_zeros(n):
     return np.where(spans, 0, rng.laplace(0, 1, n)).astype(np.float32)
 
 
+def fitted_code(quantizer, model):
+    """The codebook that `model`, the fit, gives, and the entries of a segment."""
+    scheme, segment = choose_scheme(quantizer.name, *grid_indices(model, unit_of(quantizer)))
+    return model_codebook(quantizer.name, scheme), segment
+
+
+def body_length(values, quantizer, codebook, segment):
+    return sum(len(part) for part in encode_body(values, quantizer, codebook, segment, None, 1))
+
+
 @pytest.mark.parametrize("step", [0.2, 1.0, 4.0])
 def test_estimated_bits_are_those_of_the_body(step):
     values, quantizer = half_zeros(16000), Uniform(step)
-    scheme, segment = choose_scheme("uniform", *grid_indices(fit_gennorm(values), step))
-    fitted = model_codebook("uniform", scheme)
+    fitted, segment = fitted_code(quantizer, fit_gennorm(values))
     own = own_codebook(values, quantizer, fitted, segment, wanted=True)
     for codebook in (fitted, own):
         sample = sample_of(values, quantizer, codebook.scheme, segment)
         got = bits_with(codebook, quantizer, sample)
-        want = 8 * sum(len(part) for part in encode_body(values, quantizer, codebook, segment, None, 1))
+        want = 8 * body_length(values, quantizer, codebook, segment)
         assert sample.whole
         assert got == pytest.approx(want, rel=0.02, abs=400)  # blocks of zeros make tuples dependent; padding
 
@@ -38,7 +47,6 @@ def test_estimated_bits_are_those_of_the_body(step):
 def test_a_frame_is_no_longer_than_with_the_fits_code(n):
     values, quantizer = half_zeros(n), Uniform(1.0)
     frame = encode_frame(values, quantizer)
-    scheme, segment = choose_scheme("uniform", *grid_indices(fit_gennorm(values), 1.0))
-    fitted = encode_body(values, quantizer, model_codebook("uniform", scheme), segment, None, 1)
-    assert read_header(frame).body_length <= sum(len(part) for part in fitted) + 4
+    n_fitted = body_length(values, quantizer, *fitted_code(quantizer, fit_gennorm(values)))
+    assert read_header(frame).body_length <= n_fitted + 4
     assert_array_equal(decode_frame(frame), quantizer.dequantize(quantizer.quantize(values)))

@@ -5,12 +5,10 @@ import torch
 from numpy.testing import assert_array_equal
 from sklearn.datasets import load_digits
 
-from gradwire_common.codec.codebooks import grid_indices, model_codebook
-from gradwire_common.codec.coder import encode_body
+from codec.test_own_code import body_length, fitted_code
 from gradwire_common.codec.fit import fit_gennorm
-from gradwire_common.codec.frames import decode_frame, encode_frame, read_header, unit_of
+from gradwire_common.codec.frames import decode_frame, encode_frame, read_header
 from gradwire_common.codec.quantizers import build_quantizer
-from gradwire_common.codec.schemes import choose_scheme
 
 N_SYMBOLS = 17  # grey levels of the digits, as tokens
 GRIDS = ["uniform", "float4-1-2-1", "float8-1-5-2"]
@@ -78,11 +76,9 @@ def frame_and_fitted_bytes(values, grid):
     """The frame, and the bytes of the body that the fit's code makes."""
     model = fit_gennorm(values)
     quantizer = build_quantizer(grid, model, HALF_SIGMA * model.variance**0.5)
-    scheme, segment = choose_scheme(grid, *grid_indices(model, unit_of(quantizer)))
-    fitted = encode_body(values, quantizer, model_codebook(grid, scheme), segment, None, 1)
     frame = encode_frame(values, quantizer, model)
     assert_array_equal(decode_frame(frame), quantizer.dequantize(quantizer.quantize(values)))
-    return frame, sum(len(part) for part in fitted)
+    return frame, body_length(values, quantizer, *fitted_code(quantizer, model))
 
 
 @pytest.mark.parametrize("grid", GRIDS)
