@@ -17,7 +17,6 @@ class PendingPush:
     A push that must be repeated repeats the same bytes, so nothing is dropped before the receipt.
 
     Attributes:
-        digest: CRC-32 of the frames so far.
         wire_bytes: bytes that sending took so far, framing and repetitions included.
     """
 
@@ -29,7 +28,6 @@ class PendingPush:
     transform: str = "none"
     wire_bytes: int = 0
     n_bytes: int = 0
-    digest: int = 0
     _frames: list[bytes] = field(default_factory=list)
     _end: pb.PushEnd | None = None
     _abandoned: bool = False
@@ -40,7 +38,6 @@ class PendingPush:
         with self._changed:
             self._frames.append(frame)
             self.n_bytes += len(frame)
-            self.digest = zlib.crc32(frame, self.digest)
             self._changed.notify_all()
 
     def close(self, loss: float = float("nan"), times: pb.StepTimes | None = None, budget: int = 0) -> None:
@@ -57,8 +54,9 @@ class PendingPush:
 
     def counted(self, receipt: pb.Receipt) -> bool:
         """Whether `receipt` says that these very bytes count, now or since they were sent before."""
-        same = receipt.verdict == pb.VERDICT_DUPLICATE and receipt.digest == self.digest
-        return receipt.verdict == pb.VERDICT_COUNTED or same
+        if receipt.verdict == pb.VERDICT_DUPLICATE:
+            return receipt.digest == zlib.crc32(self.frames())
+        return receipt.verdict == pb.VERDICT_COUNTED
 
     def frames(self) -> bytes:
         """Return the frames made so far, one after the other."""
@@ -67,15 +65,7 @@ class PendingPush:
 
     def begins_with(self, n_bytes: int, digest: int) -> bool:
         """Whether the first `n_bytes` of the frames made so far have CRC-32 `digest`."""
-        if not 0 < n_bytes <= self.n_bytes:
-            return n_bytes == 0
-        crc, left = 0, n_bytes
-        for frame in self._all_frames():
-            crc = zlib.crc32(frame[:left], crc)
-            left -= min(left, len(frame))
-            if not left:
-                break
-        return crc == digest
+        return n_bytes <= self.n_bytes and zlib.crc32(memoryview(self.frames())[:n_bytes]) == digest
 
     def messages(self, session: str, chunk_bytes: Callable[[], int], offset: int = 0) -> Iterator[pb.PushMessage]:
         """Yield the messages of the push, each as soon as it can be made.
