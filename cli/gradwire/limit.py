@@ -48,9 +48,9 @@ def _parse(name: str, text: str) -> int:
 
 
 def _written(name: str, value: int) -> str:
-    if name not in RATES:
-        return format_size(value) if value else Unlimited
-    return format_rate(value) if value else Unlimited
+    if not value:
+        return Unlimited
+    return format_rate(value) if name in RATES else format_size(value)
 
 
 def _flag(name: str) -> str:
