@@ -92,7 +92,8 @@ class BackwardEncoder:
         parameters = self._uplink.layout.parameters
         for unit in parameters:
             if unit not in done.begun:
-                done.begun[unit] = self._submit(done.report, unit, self._gradients(unit), None)
+                gradients = [self._flat.parameter(spec.name).grad for spec in unit.tensors]
+                done.begun[unit] = self._thread.submit(self._encode, done.report, unit, gradients, None)
         frames = [done.begun[unit].result() for unit in parameters]
         memory = self._uplink.memory
         memory.values, self._lost = self._lost, memory.values
@@ -122,18 +123,9 @@ class BackwardEncoder:
             if all(each.name in now.seen for each in unit.tensors):
                 gradients = [now.seen[each.name].gradient for each in unit.tensors]
                 event = torch.cuda.current_stream().record_event() if gradient.is_cuda else None
-                now.begun[unit] = self._submit(now.report, unit, gradients, event)
+                now.begun[unit] = self._thread.submit(self._encode, now.report, unit, gradients, event)
 
         return accumulated
-
-    def _submit(
-        self,
-        report: EncodeReport,
-        unit: Unit,
-        gradients: Sequence[torch.Tensor | None],
-        event: "torch.cuda.Event | None",
-    ) -> "Future[bytes]":
-        return self._thread.submit(self._encode, report, unit, gradients, event)
 
     def _encode(
         self,
@@ -157,6 +149,3 @@ class BackwardEncoder:
                     f"{name}: its gradient changed after it was encoded during backward (clipping, unscaling, "
                     "accumulation?); want it left as it is until step(), or overlap=False"
                 )
-
-    def _gradients(self, unit: Unit) -> list[torch.Tensor | None]:
-        return [self._flat.parameter(spec.name).grad for spec in unit.tensors]
