@@ -111,13 +111,8 @@ class Exchange:
         reply = self._member.client.reply
         if not reply.asynchronous or not self._loader.version < reply.rounds:
             return False
-        self.load()
+        self._loader.load()
         return self._loader.version == reply.rounds
-
-    def load(self) -> None:
-        """Bring the replica's newest tensors into the model."""
-        with self._member.held() as replica:
-            self._loader.load(replica)
 
     def _push(self, before: _Flight | None, samples: int, loss: float, compute: float, began: float) -> _Flight:
         """Send the push of a step, once the round of the push `before` it, if there is one, has been waited for."""
@@ -198,7 +193,7 @@ class Exchange:
         """Wait until there is the version that the receipt told of, and load the newest."""
         asked = time.perf_counter()
         self._member.wait_for(flight.version)
-        self.load()
+        self._loader.load()
         if self._loader.version < flight.version:
             raise self._member.run_ended()
         wire_bytes = flight.push.wire_bytes

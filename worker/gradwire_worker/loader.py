@@ -3,18 +3,16 @@
 from gradwire_common.buffers import BufferSchedule
 from gradwire_common.manifest import Role
 from gradwire_worker.gradients import FlatModel
+from gradwire_worker.membership import Membership
 from gradwire_worker.replica import Replica
 
 
 class Loader:
-    """Brings the replica's newest tensors into the model, each once.
+    """Brings the newest tensors of the member's replica into the model, each once."""
 
-    Attributes:
-        version: of the parameters that the model holds; -1 before the first.
-    """
-
-    def __init__(self, flat: FlatModel, buffers: BufferSchedule):
+    def __init__(self, flat: FlatModel, member: Membership, buffers: BufferSchedule):
         self._flat = flat
+        self._member = member
         self._buffers = buffers
         self._loaded = dict.fromkeys(Role, -1)
 
@@ -28,8 +26,12 @@ class Loader:
         """The version up to which the model's buffers are averages; 0 for none."""
         return self._buffers.newest(self.version)
 
-    def load(self, replica: Replica) -> None:
+    def load(self) -> None:
         """Load what is newer than what the model holds."""
+        with self._member.held() as replica:
+            self._load(replica)
+
+    def _load(self, replica: Replica) -> None:
         newest = {
             Role.PARAMETER: replica.version,
             Role.BUFFER: replica.buffers_version,

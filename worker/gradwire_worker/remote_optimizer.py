@@ -154,9 +154,9 @@ class RemoteOptimizer(torch.optim.Optimizer):
             self._uplink = Uplink(self._flat, self.method)
             self._uplink.check_limits(client.limits, server)
             buffers = BufferSchedule(reply.buffers_every, reply.rounds)
-            self._loader = Loader(self._flat, buffers)
+            self._loader = Loader(self._flat, self._member, buffers)
+            self._loader.load()
             self._exchange = Exchange(self._flat, self._member, self._uplink, self._loader, buffers)
-            self._exchange.load()
             self._local = LocalSteps(self._flat, groups, own, local_steps, reply.rounds) if local_steps else None
             if self._local is not None:
                 self._exchange.read = self._local.read_change

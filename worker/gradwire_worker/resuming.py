@@ -71,8 +71,7 @@ class OwnCheckpoint:
             self._member.wait_for(self._repeat(state))
         except RunEndedError as error:
             log.info("%s", error)
-        with self._member.held() as replica:
-            self._loader.load(replica)
+        self._loader.load()
         if self._loader.buffers_version < told.round and state.buffers.size:
             self._load_buffers(state)
         if self._local is not None:
