@@ -78,9 +78,7 @@ class Membership:
     def held(self) -> Iterator[Replica]:
         """Keep the replica as it is while the caller reads it: whole, unless nothing further comes."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self.replica.version != NO_VERSION or self._failure is not None or self.client.end is not None
-            )
+            self._wait_or_end(lambda: self.replica.version != NO_VERSION)
             yield self.replica
 
     @property
@@ -185,9 +183,13 @@ class Membership:
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: condition() or self._failure is not None or self.client.end is not None)
+            self._wait_or_end(condition)
             if self._failure is not None and not condition():
                 raise self._failure
+
+    def _wait_or_end(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` holds or nothing further comes; the caller holds the replica."""
+        self._changed.wait_for(lambda: condition() or self._failure is not None or self.client.end is not None)
 
     def _start_thread(self, name: str, work: Callable[[], None]) -> None:
         def run() -> None:
