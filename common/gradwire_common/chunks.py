@@ -1,4 +1,4 @@
-"""Frames cut into chunks that fit one gRPC message, and put together again."""
+"""Frames cut into chunks that fit one gRPC message, and what each chunk is checked for."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -61,33 +61,13 @@ def split(frames: Iterable[bytes], size: Callable[[], int]) -> Iterator[bytes]:
     yield from splitter.finish()
 
 
-class Joiner:
-    """Bytes put together from chunks that arrive in order, up to a limit known beforehand."""
+def check_chunk(offset: int, n_bytes: int, length: int, limit: int) -> None:
+    """Check a chunk against the `length` bytes before it, of at most `limit` in all.
 
-    def __init__(self, limit: int):
-        self._limit = limit
-        self._pieces: list[bytes] = []
-        self.length = 0
-
-    def add(self, offset: int, data: bytes) -> None:
-        """Append the chunk that begins at byte `offset`.
-
-        Raises:
-            BitstreamError: if it does not begin where the last one ended, or passes the limit.
-        """
-        if offset != self.length:
-            raise BitstreamError(f"chunk begins at byte {offset}, want {self.length}")
-        if self.length + len(data) > self._limit:
-            raise BitstreamError(f"got more than {self._limit} bytes, the most that this model's frames can take")
-        self._pieces.append(data)
-        self.length += len(data)
-
-    def join(self, length: int) -> bytes:
-        """Return all bytes, which the sender says are `length`.
-
-        Raises:
-            BitstreamError: if they are not.
-        """
-        if length != self.length:
-            raise BitstreamError(f"got {self.length} bytes, want {length}")
-        return b"".join(self._pieces)
+    Raises:
+        BitstreamError: if it does not begin where the last one ended, or passes the limit.
+    """
+    if offset != length:
+        raise BitstreamError(f"chunk begins at byte {offset}, want {length}")
+    if length + n_bytes > limit:
+        raise BitstreamError(f"got more than {limit} bytes, the most that this model's frames can take")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradwire_common.codec.fit import fit_gennorm
-from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame, read_header
+from gradwire_common.codec.frames import FrameHeader, add_frame, decode_frame, encode_frame, read_header
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.quantizers import Float32, Quantizer, build_quantizer
 from gradwire_common.codec.rate_model import spending_step, step_per_tensor
@@ -185,17 +185,27 @@ def split_frames(data: bytes | memoryview, units: Sequence[Unit]) -> list[memory
     rest = memoryview(data)
     frames = []
     for unit in units:
-        try:
-            header = read_header(rest)
-        except BitstreamError as error:
-            raise BitstreamError(f"frame of {unit}: {error}") from error
-        if header.n_entries != len(unit):
-            raise BitstreamError(f"frame of {unit} holds {header.n_entries} entries, want {len(unit)}")
-        frames.append(rest[: header.frame_length])
-        rest = rest[header.frame_length :]
+        length = read_unit_header(rest, unit).frame_length
+        frames.append(rest[:length])
+        rest = rest[length:]
     if rest:
         raise BitstreamError(f"{len(rest)} bytes follow the last of {len(units)} frames")
     return frames
+
+
+def read_unit_header(data: bytes | memoryview, unit: Unit) -> FrameHeader:
+    """Read the header of the frame of `unit`, at the start of `data`.
+
+    Raises:
+        BitstreamError: if it is damaged or not of the unit; names the unit.
+    """
+    try:
+        header = read_header(data)
+    except BitstreamError as error:
+        raise BitstreamError(f"frame of {unit}: {error}") from error
+    if header.n_entries != len(unit):
+        raise BitstreamError(f"frame of {unit} holds {header.n_entries} entries, want {len(unit)}")
+    return header
 
 
 def decode_update(data: bytes | memoryview, units: Sequence[Unit], out: F32) -> None:

@@ -7,10 +7,11 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradwire_common.codec.frames import HEADER_MAX, check_frame, read_header
+from gradwire_common.chunks import check_chunk
+from gradwire_common.codec.frames import HEADER_MAX, check_frame
 from gradwire_common.errors import BitstreamError, UsageError
 from gradwire_common.manifest import Unit
-from gradwire_common.update import largest_update, split_frames
+from gradwire_common.update import largest_update, read_unit_header, split_frames
 from gradwire_server.memory import Lease
 
 
@@ -74,10 +75,7 @@ class Staging:
         """
         if len(data) > self.chunk_bytes:
             raise UsageError(f"got a chunk of {len(data)} bytes, want at most {self.chunk_bytes}")
-        if offset != self.length:
-            raise BitstreamError(f"chunk begins at byte {offset}, want {self.length}")
-        if self.length + len(data) > self._limit:
-            raise BitstreamError(f"got more than {self._limit} bytes, the most that this model's frames can take")
+        check_chunk(offset, len(data), self.length, self._limit)
         if self._lease is not None:
             self._lease.fit(self.length + len(data))
         self._data += data
@@ -102,12 +100,7 @@ class Staging:
 
     def _look_at_header(self) -> None:
         unit = self._units[self._n_headers]
-        try:
-            header = read_header(bytes(self._data[self._next_frame : self._next_frame + HEADER_MAX]))
-        except BitstreamError as error:
-            raise BitstreamError(f"frame of {unit}: {error}") from error
-        if header.n_entries != len(unit):
-            raise BitstreamError(f"frame of {unit} holds {header.n_entries} entries, want {len(unit)}")
+        header = read_unit_header(bytes(self._data[self._next_frame : self._next_frame + HEADER_MAX]), unit)
         self._n_headers += 1
         self._next_frame += header.frame_length
 

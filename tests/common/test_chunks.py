@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradwire_common.chunks import MAX_CHUNK, MIN_CHUNK, Joiner, chunk_size, split
+from gradwire_common.chunks import MAX_CHUNK, MIN_CHUNK, chunk_size, split
 from gradwire_common.errors import BitstreamError
+from joining import Joiner
 
 
 @given(st.lists(st.binary(max_size=50)), st.integers(1, 60))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from gradwire_common import __version__, channel
-from gradwire_common.chunks import Joiner, split
+from gradwire_common.chunks import split
 from gradwire_common.codec.frames import FRAME_VERSION, read_header
 from gradwire_common.config import Config
 from gradwire_common.errors import GradwireError
@@ -24,6 +24,7 @@ from gradwire_common.update import UpdateEncoder, add_update, decode_update, enc
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_common.wire import manifest_to_message
+from joining import Joiner
 
 MANIFEST = Manifest(
     (

@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from gradwire_common.chunks import check_chunk
 from gradwire_common.codec.frames import HEADER_MAX, add_frame, decode_frame, read_header
 from gradwire_common.errors import BitstreamError, DataError
 from gradwire_common.manifest import Layout, Unit
@@ -177,10 +178,7 @@ class _Arriving:
 
     def add(self, offset: int, data: bytes) -> Iterator[tuple[Unit, memoryview]]:
         """Yield the frames that a piece completes."""
-        if offset != self._length:
-            raise BitstreamError(f"chunk begins at byte {offset}, want {self._length}")
-        if self._length + len(data) > self._limit:
-            raise BitstreamError(f"got more than {self._limit} bytes, the most that this model's frames can take")
+        check_chunk(offset, len(data), self._length, self._limit)
         known = min(max(self._n_bytes - self._length, 0), len(data))
         self._length += len(data)
         if known:
