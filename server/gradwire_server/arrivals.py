@@ -5,7 +5,7 @@ Pure and free of clocks and of gRPC, like rounds.py, whose place it takes.
 
 import math
 
-from gradwire_common.errors import RunEndedError, UsageError
+from gradwire_common.errors import UsageError
 from gradwire_server.rounds import Closing, Counted, Phase, Rounds, Verdict
 
 
@@ -69,29 +69,6 @@ class Arrivals(Rounds):
     def pass_deadline(self) -> None:
         """Do nothing: there is nothing to wait for."""
 
-    def verdict(self, slot: int, worker: str, round_: int) -> Verdict:
-        """Say what would become of a push of `worker` at `slot` for `round_`, changing nothing.
-
-        Raises:
-            RunEndedError: the run was ended before its last version.
-            UsageError: the round has not begun.
-        """
-        known = self.newest.get(worker)
-        if known is not None and known.round == round_:
-            return Verdict.DUPLICATE
-        if self.version is None:
-            raise UsageError(f"got a push for round {round_} before there are initial weights")
-        if self._ended and not self._is_last(self.version):
-            why = f" ({self._why})" if self._why else ""
-            raise RunEndedError(f"the run ended at version {self.version}{why}; got a push for round {round_}")
-        if round_ > self.open_round or round_ < 1:
-            raise UsageError(f"got a push for round {round_}, want one for round {self.open_round}")
-        stale = self.promised - (round_ - 1) > self.staleness
-        repeated = known is not None and round_ < known.round
-        if stale or repeated or slot in self._pushers or self._is_last(self.promised):
-            return Verdict.LATE
-        return Verdict.COUNTED
-
     def count(self, slot: int, worker: str, round_: int, digest: int = 0) -> Verdict:
         """Let a whole push count, where it may; return what became of it. Raises as `verdict` does."""
         verdict = self.verdict(slot, worker, round_)
@@ -135,3 +112,14 @@ class Arrivals(Rounds):
         self._closing, self._order = False, []
         self._ended = self._ended or self._is_last(self.version)
         return self.version
+
+    @property
+    def _refuses_all(self) -> bool:
+        """Whether the run was ended before its last version; after that, pushes are late."""
+        return self._ended and self.version is not None and not self._is_last(self.version)
+
+    def _is_late(self, worker: str, round_: int) -> bool:
+        """Whether a push is too stale, follows a newer one of its worker, or would come after the last version."""
+        known = self.newest.get(worker)
+        stale = self.promised - (round_ - 1) > self.staleness
+        return stale or (known is not None and round_ < known.round) or self._is_last(self.promised)

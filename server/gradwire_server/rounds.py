@@ -184,16 +184,14 @@ class Rounds:
         known = self.newest.get(worker)
         if known is not None and known.round == round_:
             return Verdict.DUPLICATE
-        if self.phase is Phase.ENDED:
+        if self._refuses_all:
             why = f" ({self._why})" if self._why else ""
             raise RunEndedError(f"the run ended at version {self.version}{why}; got a push for round {round_}")
         if self.version is None:
             raise UsageError(f"got a push for round {round_} before there are initial weights")
         if round_ > self.open_round or round_ < 1:
             raise UsageError(f"got a push for round {round_}, want one for round {self.open_round}")
-        if round_ < self.open_round or self._closing or slot in self._pushers:
-            return Verdict.LATE
-        return Verdict.COUNTED
+        return Verdict.LATE if slot in self._pushers or self._is_late(worker, round_) else Verdict.COUNTED
 
     def count(self, slot: int, worker: str, round_: int, digest: int = 0) -> Verdict:
         """Let a whole push count, where it may; return what became of it. Raises as `verdict` does."""
@@ -249,6 +247,15 @@ class Rounds:
     def end(self, reason: str = "") -> None:
         """End the run at the version it has; the first reason stands."""
         self._ended, self._why = True, self._why or reason
+
+    @property
+    def _refuses_all(self) -> bool:
+        """Whether the run is over for every push that does not count already."""
+        return self._ended
+
+    def _is_late(self, worker: str, round_: int) -> bool:  # noqa: ARG002
+        """Whether a push of `worker` for `round_`, which is no later than the open one, can count no more."""
+        return round_ < self.open_round or self._closing
 
     @property
     def _has_quorum(self) -> bool:
