@@ -1,4 +1,4 @@
-"""What a worker must agree with before it may join: versions, model, settings."""
+"""What a worker must agree with before it may join, versions, model, settings, and before it may push."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,13 +6,16 @@ from typing import Any
 import torch
 
 from gradwire_common import __version__
+from gradwire_common.buffers import BufferSchedule
 from gradwire_common.channel import PROTOCOL_VERSION
 from gradwire_common.codec.frames import FRAME_VERSION
-from gradwire_common.errors import ConfigError, JoinError, ModelMismatchError
-from gradwire_common.manifest import Manifest
+from gradwire_common.errors import ConfigError, JoinError, ModelMismatchError, UsageError
+from gradwire_common.manifest import Layout, Manifest
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.settings import Settings
 
 MOST_LINES = 3  # differences that a refusal names
+MOST_DELAY = 1  # versions that the weights of a push may be older than the newest
 
 
 def check_versions(request: pb.JoinRequest) -> None:
@@ -45,24 +48,42 @@ def check_same_model(run: Manifest, worker: Manifest) -> None:
 
 def check_same_settings(run: Mapping[str, str], worker: Mapping[str, str]) -> None:
     """Raise JoinError, naming the first settings that differ, unless both are the same."""
-    lines = [
-        f"{name}: got {worker.get(name, 'nothing')}, want {run.get(name, 'nothing')}"
-        for name in sorted({*run, *worker})
-        if run.get(name) != worker.get(name)
-    ]
-    if lines:
+    if lines := _differences(run, worker):
         raise JoinError(f"settings differ from the run's: {_first(lines)}")
 
 
 def check_resumed(run: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise ConfigError, naming the first settings that differ, unless a run is resumed with those it was made with."""
-    lines = [
-        f"{name}: got {now.get(name, 'nothing')}, want {run.get(name, 'nothing')}"
-        for name in sorted({*run, *now})
-        if run.get(name) != now.get(name)
-    ]
-    if lines:
+    if lines := _differences(run, now):
         raise ConfigError(f"settings differ from those of the run to resume: {_first(lines)}")
+
+
+def check_gradient(header: pb.PushHeader, settings: Settings, layout: Layout) -> None:
+    """Raise UsageError, naming what differs, unless a push of a gradient is as this run wants it."""
+    what = f"push for round {header.round}"
+    if header.kind != pb.PUSH_KIND_GRADIENT:
+        raise UsageError(f"{what}: got kind {header.kind}, want {pb.PUSH_KIND_WEIGHTS} or {pb.PUSH_KIND_GRADIENT}")
+    delay = 0 if settings.asynchronous else MOST_DELAY
+    if not 1 <= header.round - header.base_version <= 1 + delay:
+        want = f", or {delay} less" if delay else ""
+        raise UsageError(f"{what}: got base version {header.base_version}, want the round - 1{want}")
+    if header.samples < 1:
+        raise UsageError(f"{what}: got {header.samples} samples, want at least 1")
+    schedule = BufferSchedule(settings.buffers_every, settings.rounds)
+    if layout.n_buffers and header.with_buffers != schedule.due(header.round):
+        got = "with" if header.with_buffers else "without"
+        raise UsageError(f"{what}: got it {got} buffers, want them {schedule}")
+    transform = header.transform or "none"
+    if transform != settings.uplink.transform:
+        raise UsageError(f"{what}: got transform {transform!r}, want {settings.uplink.transform!r}")
+
+
+def _differences(want: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name}: got {got.get(name, 'nothing')}, want {want.get(name, 'nothing')}"
+        for name in sorted({*want, *got})
+        if want.get(name) != got.get(name)
+    ]
 
 
 def _first(lines: list[str]) -> str:

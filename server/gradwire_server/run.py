@@ -10,7 +10,6 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 
-from gradwire_common.buffers import BufferSchedule
 from gradwire_common.errors import GradwireError, RunEndedError, UsageError
 from gradwire_common.manifest import Manifest, Unit
 from gradwire_common.update import largest_update
@@ -18,6 +17,7 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.wire import manifest_from_message, manifest_to_message
 from gradwire_server.admission import (
     check_dtypes,
+    check_gradient,
     check_resumed,
     check_same_model,
     check_same_settings,
@@ -44,7 +44,6 @@ from gradwire_server.tallies import Tallies
 
 log = logging.getLogger("gradwire.server")
 
-MOST_DELAY = 1  # versions that the weights of a push may be older than the newest
 RECONNECT_SECONDS = 4.0  # beside three heartbeats, for workers to notice that a restarted server is back
 
 
@@ -68,9 +67,11 @@ class Run:
         self.settings = settings
         self.records = records
         self.members = Members(settings.workers, settings.heartbeat, lambda: secrets.token_hex(8))
-        self.rounds = Rounds(settings.workers, settings.rounds, settings.quorum)
-        if settings.asynchronous:
-            self.rounds = Arrivals(settings.workers, settings.rounds, settings.staleness)
+        self.rounds: Rounds = (
+            Arrivals(settings.workers, settings.rounds, settings.staleness)
+            if settings.asynchronous
+            else Rounds(settings.workers, settings.rounds, settings.quorum)
+        )
         self.broadcast = Broadcast(settings.memory_for_updates)
         self.limiter = Limiter(settings.limits, settings.most_chunk)
         self.tallies = Tallies()
@@ -196,26 +197,8 @@ class Run:
             if header.round != 0:
                 raise UsageError(f"push of initial weights: got round {header.round}, want 0")
             return layout.units, Verdict.COUNTED if self.rounds.version is None else Verdict.DUPLICATE
-        self._check_gradient(header)
+        check_gradient(header, self.settings, layout)
         return layout.pushed(header.with_buffers), self.rounds.verdict(member.slot, member.worker_id, header.round)
-
-    def _check_gradient(self, header: pb.PushHeader) -> None:
-        what = f"push for round {header.round}"
-        if header.kind != pb.PUSH_KIND_GRADIENT:
-            raise UsageError(f"{what}: got kind {header.kind}, want {pb.PUSH_KIND_WEIGHTS} or {pb.PUSH_KIND_GRADIENT}")
-        delay = 0 if self.settings.asynchronous else MOST_DELAY
-        if not 1 <= header.round - header.base_version <= 1 + delay:
-            want = f", or {delay} less" if delay else ""
-            raise UsageError(f"{what}: got base version {header.base_version}, want the round - 1{want}")
-        if header.samples < 1:
-            raise UsageError(f"{what}: got {header.samples} samples, want at least 1")
-        schedule = BufferSchedule(self.settings.buffers_every, self.settings.rounds)
-        if self.collector.layout.n_buffers and header.with_buffers != schedule.due(header.round):
-            got = "with" if header.with_buffers else "without"
-            raise UsageError(f"{what}: got it {got} buffers, want them {schedule}")
-        transform = header.transform or "none"
-        if transform != self.settings.uplink.transform:
-            raise UsageError(f"{what}: got transform {transform!r}, want {self.settings.uplink.transform!r}")
 
     def staging_for(self, member: Member, units: tuple[Unit, ...]) -> Staging:
         """Return where the frames of a push of `units` go."""
