@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from gradwire_common.errors import CheckpointError
-from gradwire_server.files import PARTIAL, write_durably, write_text
+from gradwire_server.files import PARTIAL, write_durably
 from gradwire_server.tensor_file import write_tensors
 
 log = logging.getLogger("gradwire.server")
@@ -67,7 +67,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, written: Callable[[], 
         "meta": dict(checkpoint.meta),
     }
     manifest = json.dumps({"sha256": _sha256(body), "checkpoint": body}, indent=1)
-    write_durably(manifest_path(folder, checkpoint.version), lambda partial: write_text(partial, manifest))
+    write_durably(manifest_path(folder, checkpoint.version), lambda partial: partial.write_text(manifest))
     return path.stat().st_size
 
 

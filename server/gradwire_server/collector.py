@@ -39,9 +39,6 @@ T = TypeVar("T")
 class Collector:
     """Collects the pushes of the open round and turns them into the next version.
 
-    Attributes:
-        memory: what pushes may take of it.
-
     Args:
         settings: of the run.
         rounds: which pushes count, when they are added, when the round closes.
@@ -53,6 +50,7 @@ class Collector:
         clock: seconds.
 
     Attributes:
+        memory: what pushes may take of it.
         deadlines: of rounds.
         update_budget: tells the bytes of frames that the next update may take (bits_down auto); 0 for no limit.
     """

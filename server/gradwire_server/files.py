@@ -7,7 +7,7 @@ from pathlib import Path
 PARTIAL = ".partial"
 
 
-def write_durably(path: Path, write: Callable[[Path], None]) -> None:
+def write_durably(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a file beside `path`, bring it to the disk, and only then give it its name.
 
     Raises:
@@ -23,11 +23,6 @@ def write_durably(path: Path, write: Callable[[Path], None]) -> None:
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text. Raises OSError where that fails."""
-    path.write_text(text)
 
 
 def sync_folder(folder: Path) -> None:

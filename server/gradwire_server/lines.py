@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradwire_server.files import write_durably, write_text
+from gradwire_server.files import write_durably
 
 log = logging.getLogger("gradwire.server")
 
@@ -29,7 +29,7 @@ class LineFile:
 
     def replace(self, lines: Sequence[str]) -> None:
         """Let the file hold `lines` and nothing else. Raises OSError if that cannot be written."""
-        write_durably(self._path, lambda partial: write_text(partial, "".join(lines)))
+        write_durably(self._path, lambda partial: partial.write_text("".join(lines)))
         self._file.close()
         self._file = self._path.open("ab", buffering=0)
 

@@ -90,11 +90,13 @@ class Memory:
         self.look()
 
     def _may_enter(self, slot: int) -> bool:
-        needed, fits = self._needed(), self.used + self.largest <= self.capacity
-        if self._open or slot == needed:
-            return self._open or fits or not any(lease.complete and lease.slot < needed for lease in self._inside)
+        if self._open:
+            return True
+        needed, room = self._needed(), self.capacity - self.used - self.largest
+        if slot == needed:
+            return room >= 0 or not any(lease.complete and lease.slot < needed for lease in self._inside)
         kept = 0 if needed == math.inf else self.largest - self._taken_by(needed)
-        return self.used + self.largest + max(0, kept) <= self.capacity
+        return room >= max(0, kept)
 
     def _taken_by(self, slot: float) -> int:
         return sum(lease.n_bytes for lease in self._inside if lease.slot == slot)

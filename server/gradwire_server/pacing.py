@@ -213,14 +213,6 @@ class Gate:
         if waited:
             self.waited += (self._clock() - began) / SECOND
 
-    def refund(self, n: int) -> None:
-        """Give back `n` bytes that were taken and did not pass."""
-        self.n_bytes -= n
-        if self._bucket is not None:
-            self._bucket.refund(n)
-        if self._shared is not None:
-            self._shared.refund(self, n)
-
     def settle(self, taken: int, used: int) -> None:
         """Charge the `used` bytes that have passed now in place of the `taken` ones that were let pass before.
 

@@ -64,9 +64,9 @@ def replay(
             held.setdefault((record.meta["round"], push.worker, push.push.digest), push)
             now.slots[push.worker] = record.meta["slot"]
         elif record.meta["round"] == now.version + 1:
-            last_slots = now.last_slots if asynchronous else set()
+            if not asynchronous:  # there, who pushed for any version is about to push again
+                now.last_slots = set()
             _close(training, now, record, held)
-            now.last_slots |= last_slots  # there, who pushed for any version is about to push again
             if not asynchronous:
                 held = {key: push for key, push in held.items() if key[0] > now.version}
     for (_, worker, _), push in held.items():
@@ -76,7 +76,6 @@ def replay(
 
 def _close(training: Training, now: Replayed, commit: Record, held: dict[tuple[int, str, int], Contribution]) -> None:
     round_ = commit.meta["round"]
-    now.last_slots = set()
     for slot, worker, digest, pushed_for in commit.meta["pushes"]:
         push = held.pop((pushed_for, worker, digest), None)
         if push is None:

@@ -64,7 +64,4 @@ class Weights:
             tensor = torch.from_numpy(held[self.layout.slots[spec.name]].reshape(spec.shape))
             tensors.append((spec.name, tensor, getattr(torch, spec.dtype)))
 
-        def write(partial: Path) -> None:
-            write_tensors(partial, tensors)
-
-        write_durably(path, write)
+        write_durably(path, lambda partial: write_tensors(partial, tensors))
