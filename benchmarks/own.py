@@ -3,8 +3,8 @@
 import numpy as np
 
 from gradwire_common.codec.codebooks import model_codebook
-from gradwire_common.codec.coder import MOST_BITS, grid_tables, kernel_book, thread_work
-from gradwire_common.codec.kernels.layout import INDEX_FIELDS, N_STREAMS, SLACK
+from gradwire_common.codec.coder import grid_tables, kernel_book, room_for, thread_work
+from gradwire_common.codec.kernels.layout import INDEX_FIELDS
 from gradwire_common.codec.kernels.raws import raw_bytes
 from peers.coder import U8
 from symbol_kernels import decode_symbols, encode_symbols
@@ -25,8 +25,7 @@ class Gradwire:
         self.grid, self.book = grid_tables(part.quantizer, part.scheme).grid, kernel_book(codebook)
         self.segment = part.segment
         self.index = np.empty((-(-self.symbols.size // self.segment), INDEX_FIELDS), np.int64)
-        room = self.symbols.size * MOST_BITS // 8 + self.index.shape[0] * N_STREAMS * SLACK + SLACK
-        self.encoded = np.zeros(room, np.uint8)
+        self.encoded = np.zeros(room_for(self.symbols.size, self.index.shape[0]), np.uint8)
         self.decoded = np.zeros_like(self.symbols)
         self.work = thread_work(min(self.segment, self.symbols.size), 1)
         self.n_body = 0

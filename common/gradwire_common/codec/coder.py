@@ -89,6 +89,11 @@ def kernel_book(codebook: Codebook) -> Book:
     )
 
 
+def room_for(n_entries: int, n_segments: int) -> int:
+    """Return the bytes of a buffer that `n_entries` in so many segments can be encoded to, whatever they are."""
+    return n_entries * MOST_BITS // 8 + n_segments * N_STREAMS * SLACK + SLACK
+
+
 def raw_planes(grid: Grid) -> int:
     """Return how many bytes of raw bits an entry has at most."""
     return (grid.raw_bits + 7) // 8
@@ -132,7 +137,7 @@ def encode_body(
     def encode(first: int, stop: int) -> tuple[I64, bytes]:
         some = values[first:stop]
         index = np.empty((-(-some.size // segment), INDEX_FIELDS), np.int64)
-        out = _room(some.size * MOST_BITS // 8 + index.shape[0] * N_STREAMS * SLACK + SLACK)
+        out = _room(room_for(some.size, index.shape[0]))
         left = NOTHING if residual is None else residual[first:stop]
         work = thread_work(min(segment, some.size), raw_planes(tables.grid))
         n = encode_segments(some, left, tables.grid, book, segment, fast, work, out, index)
