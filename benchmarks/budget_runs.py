@@ -1,6 +1,5 @@
 """Budgets of real training: how much of them the pushes use, and what else would have fitted."""
 
-import json
 import math
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from gradwire_common.transfer import frames_budget
 from gradwire_common.update import F32, EncodeReport, UpdateEncoder
 from gradwire_worker.gradients import FlatModel, manifest_of
 from gradwire_worker.tasks import load_task
+from run_records import rounds_of
 
 GRID = 1.01  # from one fixed quantiser to the next, of bits or of step size
 
@@ -34,8 +34,7 @@ def used_of_budget(rate: str, rounds: int, data: Path | None, batch_size: int = 
         flags += ["--transfer-seconds", "1", "--buffers-every", "10", "--evaluate-every", "0", "--runs", folder]
         flags += ["--batch-size", str(batch_size), "--threads", "1"]
         subprocess.run([sys.executable, "-m", "gradwire", "train", *flags], check=True, stdout=subprocess.DEVNULL)
-        lines = map(json.loads, (Path(folder) / "r" / "metrics.jsonl").read_text().splitlines())
-        return [line["spent"] / line["budget"] for line in lines if line["kind"] == "round"]
+        return [record["spent"] / record["budget"] for record in rounds_of(Path(folder) / "r")]
 
 
 def gradients(data: Path, n: int, seed: int = 0) -> tuple[FlatModel, Iterator[F32]]:

@@ -16,6 +16,7 @@ from gradwire_common.config import Config
 from gradwire_common.manifest import Manifest, TensorSpec
 from gradwire_common.method import Method
 from light_worker import Tally, work
+from run_records import rounds_of
 
 SERVER = Path(__file__).parent / "sampled_server.py"
 END_SECONDS = 60.0  # for a server to end after its workers have
@@ -99,9 +100,7 @@ def load_run(folder: Path, manifest: Manifest, workers: int, processes: int = 1,
     finally:
         server.kill()
         server.wait()
-    lines = map(json.loads, (folder / config.name / "metrics.jsonl").read_text().splitlines())
-    rounds = [line for line in lines if line["kind"] == "round"]
-    return LoadRun(workers, rounds, json.loads(report.read_text()), tally)
+    return LoadRun(workers, rounds_of(folder / config.name), json.loads(report.read_text()), tally)
 
 
 def _work(address: str, manifest: Manifest, method: Method, workers: int, processes: int) -> Tally:

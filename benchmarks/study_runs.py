@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gradwire_common.config import Config
+from run_records import records_of
 
 # settings that no accuracy and no number of bytes depends on: where things are, how they are shown and kept
 APART = {"name", "runs", "data", "log_level", "listen", "server", "metrics_listen", "reflection", "threads", "device"}
@@ -29,7 +30,7 @@ class Run:
     @property
     def records(self) -> list[dict[str, Any]]:
         """The lines of its metrics."""
-        return [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+        return records_of(self.folder)
 
 
 def settings_of(study: Mapping[str, Any], arm: str) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """A model of ten million parameters over 1 Mbit/s: rounds that take longer than every patience, and end."""
 
-import json
 import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from run_records import rounds_of
 
 PARAMETERS = 10_000_000
 RATE = "1 Mbit/s"
@@ -28,7 +29,6 @@ def ten_million(rounds: int = 2) -> dict[str, Any]:
         command = [sys.executable, "-m", "gradwire", "train", *flags]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=SECONDS)
         run = Path(folder) / "r"
-        lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-        seconds = [line["seconds"] for line in lines if line["kind"] == "round"]
+        seconds = [record["seconds"] for record in rounds_of(run)]
         said = [line for log in run.glob("*.log") for line in log.read_text().splitlines() if COMPLAINTS.search(line)]
     return {"rounds": len(seconds), "round_seconds": max(seconds), "complaints": said}
