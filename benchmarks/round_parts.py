@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from gradwire_common.manifest import Layout, Manifest
+from gradwire_common.manifest import Manifest
 from gradwire_common.method import FLOAT32, Method
 from gradwire_common.update import EncodeReport, UpdateEncoder
 from gradwire_common.warming import warm_kernels
@@ -66,8 +66,7 @@ class _Round:
     def __init__(self, task: Synthetic, model: torch.nn.Module, manifest: Manifest, method: Method, n_workers: int):
         self._task, self._model, self._n_workers = task, model, n_workers
         self._flat = FlatModel(model, manifest)
-        layout: Layout = manifest.layout
-        self._layout = layout
+        layout = manifest.layout
         self._u = np.zeros(layout.n_parameters, np.float32)
         self._memory = ResidualMemory(np.zeros(layout.n_parameters, np.float32), method.gamma)
         self._encoder = UpdateEncoder(layout, method)
