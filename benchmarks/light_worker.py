@@ -32,19 +32,17 @@ class Tally:
         counted, duplicates, others: receipts by verdict; those of repeated pushes are among the duplicates.
         repeated: pushes that were sent again.
         errors: what failed, a line each.
-        updates: versions that were received whole.
     """
 
     counted: int = 0
     duplicates: int = 0
     others: int = 0
     repeated: int = 0
-    updates: int = 0
     errors: list[str] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
         """Take over what other workers were told."""
-        for name in ("counted", "duplicates", "others", "repeated", "updates"):
+        for name in ("counted", "duplicates", "others", "repeated"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.errors += other.errors
 
@@ -56,13 +54,11 @@ class Load:
         address: of the server.
         manifest: of the model.
         method: that pushes are coded with.
-        compute: seconds between a version and the push that follows from it.
     """
 
-    def __init__(self, address: str, manifest: Manifest, method: Method, first: int, n: int, compute: float = 0.0):
+    def __init__(self, address: str, manifest: Manifest, method: Method, first: int, n: int):
         self.address = address
         self.manifest = manifest
-        self.compute = compute
         self.tally = Tally()
         self._names = [f"w{index:05d}" for index in range(first, first + n)]
         self._first = first
@@ -116,9 +112,7 @@ class Load:
                 case "header":
                     version = part.header.version
                 case "end":
-                    self.tally.updates += 1
                     if version != joined.rounds:
-                        await asyncio.sleep(self.compute)
                         await self._push(stub, joined.session, version, messages)
                         if slot % REPEATED == REPEATED - 1:
                             self.tally.repeated += 1
@@ -177,10 +171,10 @@ def messages_of(frames: Iterable[bytes], chunk_bytes: int) -> Iterator[pb.PushMe
     yield pb.PushMessage(end=pb.PushEnd(length=offset, loss=0.5))
 
 
-def work(address: str, manifest: Manifest, method: Method, first: int, n: int, compute: float = 0.0) -> Tally:
+def work(address: str, manifest: Manifest, method: Method, first: int, n: int) -> Tally:
     """Run workers in this process until their run ends; what a process of its own calls."""
 
     async def run() -> Tally:
-        return await Load(address, manifest, method, first, n, compute).run()
+        return await Load(address, manifest, method, first, n).run()
 
     return asyncio.run(run())

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from fuzzing.memory import memory_of
 from gradwire_common.config import Config
 
 HERE = Path(__file__).parent
@@ -95,7 +96,7 @@ def measure(
 ) -> Measured:
     """Read the times of rounds that `teller` prints, then what the relays carried meanwhile."""
     times = [float(first_line(teller)) for _ in range(UNCOUNTED + rounds)][UNCOUNTED - 1 :]
-    peak = peak_rss(server.pid)
+    peak = memory_of("VmHWM", server.pid)
     carried = [between(each, times[0], times[-1]) for each in relays]
     up, down = (sum(way) / len(relays) / rounds for way in zip(*carried, strict=True))
     seconds = tuple(after - before for before, after in pairwise(times))
@@ -104,7 +105,7 @@ def measure(
 
 @contextmanager
 def process(*command: str) -> Iterator["subprocess.Popen[str]"]:
-    """Run a process while the body runs; its errors go to this process' own."""
+    """Run a process while the body runs; what it says of errors is dropped."""
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as started:
@@ -137,12 +138,6 @@ def first_line(running: "subprocess.Popen[str]") -> str:
     if not line:
         raise RuntimeError(f"{' '.join(map(str, running.args))} ended with exit code {running.wait()}")
     return line.strip()
-
-
-def peak_rss(pid: int) -> int:
-    """Return the most bytes of memory that a process has held so far."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def free_port() -> int:

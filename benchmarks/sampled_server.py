@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from fuzzing.memory import memory_of
 from gradwire.lifeline import die_with_parent
 from gradwire_common.config import Config
 from gradwire_server.app import serve
@@ -94,12 +95,6 @@ def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "?"))
 
 
-def memory(name: str) -> int:
-    """Return a figure of /proc/self/status in bytes: VmRSS now, VmHWM its peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))
-
-
 def main() -> None:
     """Serve, and report."""
     die_with_parent()
@@ -109,7 +104,7 @@ def main() -> None:
 
     def ready(port: int) -> None:
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        idle.update(rss=memory("VmRSS"), seconds=sampler.seconds(), began=time.monotonic())
+        idle.update(rss=memory_of("VmRSS"), seconds=sampler.seconds(), began=time.monotonic())
         sampler.start()
         print(port, flush=True)
 
@@ -121,7 +116,7 @@ def main() -> None:
         json.dumps(
             {
                 "idle_rss": idle["rss"],
-                "peak_rss": memory("VmHWM"),
+                "peak_rss": memory_of("VmHWM"),
                 "seconds": time.monotonic() - idle["began"],
                 "cpu": {kind: used[kind] - idle["seconds"].get(kind, 0.0) for kind in used},
                 "looks": sampler.looks,

@@ -48,14 +48,15 @@ def main() -> int:
         for seed in range(own.get("seeds", options.seeds)):
             if run := run_of(study, arm, seed, options.data, runs, only_there=options.finished):
                 arms.setdefault(arm, {})[seed] = run
-    compute = least_compute({arm: list(by_seed.values()) for arm, by_seed in arms.items()})
+    runs_of = {arm: list(by_seed.values()) for arm, by_seed in arms.items()}
+    compute = least_compute(runs_of)
     rows = [row(arm, arms, against(study, arm), compute) for arm in arms]
     print_table(rows, compute)
     if options.json:
         table = {"study": options.study.stem, "seconds_a_step": compute, "arms": rows}
         options.json.write_text(json.dumps(table, indent=2) + "\n")
     if options.plot:
-        draw(options.plot, {arm: list(by_seed.values()) for arm, by_seed in arms.items()})
+        draw(options.plot, runs_of, compute)
     return 0
 
 

@@ -11,14 +11,13 @@ LINK = 20e6 / 8  # bytes per second, of each worker's own link in each direction
 Point = tuple[float, float, float, float]  # samples seen, bytes moved, seconds at LINK, accuracy in percent
 
 
-def draw(path: Path, arms: Mapping[str, Sequence[Run]]) -> None:
-    """Draw the arms' accuracies, the mean over seeds and their range."""
+def draw(path: Path, arms: Mapping[str, Sequence[Run]], compute: float) -> None:
+    """Draw the arms' accuracies, the mean over seeds and their range, with `compute` seconds a step."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    compute = least_compute(arms)
     figure, panels = plt.subplots(1, 3, figsize=(13, 4.2), sharey=True, layout="constrained")
     for arm, runs in arms.items():
         curves = [curve(run, compute) for run in runs]
