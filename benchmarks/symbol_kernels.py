@@ -9,8 +9,8 @@ from numba import njit
 
 from gradwire_common.codec.kernels.decoding import decode_buckets, decode_run_stream
 from gradwire_common.codec.kernels.encoding import BLOCK, encode_buckets
+from gradwire_common.codec.kernels.grids import Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Work, quarter
-from gradwire_common.codec.kernels.quantize import Grid
 from gradwire_common.codec.kernels.scanning import next_place
 
 U8 = npt.NDArray[np.uint8]

@@ -16,9 +16,9 @@ from gradwire_common.codec.kernels.bits import put_varints, read_varints
 from gradwire_common.codec.kernels.decoding import decode_segments
 from gradwire_common.codec.kernels.dispatch import fast_path
 from gradwire_common.codec.kernels.encoding import encode_segments
+from gradwire_common.codec.kernels.grids import BFLOAT16, FLOAT32, MINIFLOAT, UNIFORM, Grid
 from gradwire_common.codec.kernels.layout import INDEX_FIELDS, N_STREAMS, SLACK, Book, Work, work_of
 from gradwire_common.codec.kernels.levels import fill_levels
-from gradwire_common.codec.kernels.quantize import BFLOAT16, FLOAT32, MINIFLOAT, UNIFORM, Grid
 from gradwire_common.codec.kernels.raws import raw_bytes
 from gradwire_common.codec.quantizers import Float32, Minifloat, Quantizer, Uniform
 from gradwire_common.codec.words import RUNS, WordScheme

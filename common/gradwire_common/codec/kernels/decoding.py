@@ -7,9 +7,9 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels import portable, runs, tuples
+from gradwire_common.codec.kernels.grids import BFLOAT16, FLOAT32, Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Work, quarter
 from gradwire_common.codec.kernels.levels import largest_bucket, place_floats, place_levels, scatter
-from gradwire_common.codec.kernels.quantize import BFLOAT16, FLOAT32, Grid
 from gradwire_common.codec.kernels.rares import decode_rares
 from gradwire_common.codec.kernels.raws import unpack_raws
 from gradwire_common.codec.kernels.scanning import holds

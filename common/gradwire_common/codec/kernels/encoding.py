@@ -7,8 +7,9 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels import portable, runs, tuples
+from gradwire_common.codec.kernels.grids import FLOAT32, Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Work, quarter
-from gradwire_common.codec.kernels.quantize import FLOAT32, Grid, quantize_block
+from gradwire_common.codec.kernels.quantize import quantize_block
 from gradwire_common.codec.kernels.rares import encode_rares
 from gradwire_common.codec.kernels.raws import pack_raws
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.quantize import FLOAT32, UNIFORM, Grid
+from gradwire_common.codec.kernels.grids import FLOAT32, UNIFORM, Grid
 from gradwire_common.codec.kernels.scanning import next_place
 
 F32 = npt.NDArray[np.float32]
