@@ -4,12 +4,12 @@ float32 entries -> symbols -> bits -> frame -> symbols -> float32 levels
 """
 
 import time
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from isal.isal_zlib import crc32
 
 from gradwire_common.codec.codebooks import Codebook, grid_indices, model_codebook, pack_lengths, unpack_lengths
 from gradwire_common.codec.coder import TASK_ENTRIES, decode_body, encode_body
@@ -257,7 +257,7 @@ def _seal(header: FrameHeader, body: list[bytes | memoryview]) -> bytes:
     parts = [build_header(header), *body]
     checksum = 0
     for part in parts:
-        checksum = zlib.crc32(part, checksum)
+        checksum = crc32(part, checksum)
     return b"".join([*parts, checksum.to_bytes(CHECKSUM_BYTES, "little")])
 
 
@@ -267,7 +267,7 @@ def _open(frame: BytesLike) -> tuple[FrameHeader, memoryview]:
     if len(data) < header.frame_length:
         raise BitstreamError(f"frame has {len(data)} bytes, want {header.frame_length}")
     end = header.frame_length - CHECKSUM_BYTES
-    got, want = zlib.crc32(data[:end]), int.from_bytes(data[end : header.frame_length], "little")
+    got, want = crc32(data[:end]), int.from_bytes(data[end : header.frame_length], "little")
     if got != want:
         raise BitstreamError(f"frame checksum is {got:08x}, want {want:08x}")
     return header, data[header.header_length : end]
