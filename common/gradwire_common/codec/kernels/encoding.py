@@ -6,16 +6,16 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels import portable, runs, tuples
+from gradwire_common.codec.kernels import portable, runs
 from gradwire_common.codec.kernels.grids import FLOAT32, Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Work, quarter
 from gradwire_common.codec.kernels.quantize import quantize_block
 from gradwire_common.codec.kernels.rares import encode_rares
 from gradwire_common.codec.kernels.raws import pack_raws
+from gradwire_common.codec.kernels.tuple_encoding import encode_tuples, form_tuples
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
-U16 = npt.NDArray[np.uint16]
 I64 = npt.NDArray[np.int64]
 
 BLOCK = 4096  # entries that are quantised at a time; all that a block needs fits the first-level cache
@@ -84,7 +84,7 @@ def encode_buckets(n: int, grid: Grid, book: Book, fast: bool, work: Work, out: 
             padded[stop - start :] = np.uint8(0)
             form_tuples(padded, book.size, book.n_coded + 1, words)
             if fast:
-                n_bytes, n_rare = tuples.encode_tuples(words, book.encoding, out[place:], work.rare)
+                n_bytes, n_rare = encode_tuples(words, book.encoding, out[place:], work.rare)
             else:
                 n_bytes, n_rare = portable.encode_tuples(words, book.encoding, out[place:], work.rare)
             if n_rare > 0:
@@ -103,32 +103,3 @@ def encode_buckets(n: int, grid: Grid, book: Book, fast: bool, work: Work, out: 
         for plane in range(3 if grid.kind == FLOAT32 else 1):
             place += pack_raws(work.raws[plane, :n], min(grid.raw_bits, 8), fast, out[place:])
     return place
-
-
-@njit(cache=True, nogil=True)
-def form_tuples(buckets: U8, size: int, base: int, words: U16) -> None:
-    """Fill `words` with the numbers whose digits to `base` are `size` successive buckets, the first the highest."""
-    if size == 1:
-        for i in range(words.size):
-            words[i] = np.uint16(buckets[i])
-    elif size == 2:
-        factor = np.int32(base)
-        for i in range(words.size):
-            words[i] = np.uint16(np.int32(buckets[2 * i]) * factor + np.int32(buckets[2 * i + 1]))
-    elif size == 3:
-        factor = np.int32(base)
-        for i in range(words.size):
-            word = np.int32(buckets[3 * i]) * factor + np.int32(buckets[3 * i + 1])
-            words[i] = np.uint16(word * factor + np.int32(buckets[3 * i + 2]))
-    elif size == 4:
-        factor, square = np.int32(base), np.int32(base * base)
-        for i in range(words.size):
-            high = np.int32(buckets[4 * i]) * factor + np.int32(buckets[4 * i + 1])
-            low = np.int32(buckets[4 * i + 2]) * factor + np.int32(buckets[4 * i + 3])
-            words[i] = np.uint16(high * square + low)
-    else:
-        for i in range(words.size):
-            word = 0
-            for j in range(size):
-                word = word * base + np.int64(buckets[size * i + j])
-            words[i] = np.uint16(word)

@@ -1,8 +1,8 @@
 # mypy: ignore-errors
 """Unaligned 64-bit loads and stores, and shifts without range checks: what the fast kernels are made of.
 
-They check nothing. Every use stands in a kernel that has proven its bounds for a whole batch; `tuples.py` and `runs.py`
-say where. Little-endian only; `dispatch.fast_path` keeps them off other machines and from uncompiled runs.
+They check nothing. Every use stands in a kernel that has proven its bounds for a whole batch, and whose module says why
+it is safe. Little-endian only; `dispatch.fast_path` keeps them off other machines and from uncompiled runs.
 """
 
 from typing import Any

@@ -1,19 +1,15 @@
 # mypy: disable-error-code="arg-type, assignment, call-arg, no-any-return, return-value, var-annotated"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
-"""Words of TUPLES to bits and back, the fast path: four words a flush, several words a look-up, four bitstreams side by
-side.
+"""Bits to words of TUPLES, the fast path: several words a look-up, four bitstreams side by side.
 
 Unguarded accesses, and why each is safe:
 
-    encode  loads: indices below tuples.size - 3 and table indices below encoding.size, as the caller promises. Stores:
-            eight bytes at a place at most ceil(bits so far / 8); the caller's `out` has room for MAX_CODE_LENGTH bits a
-            tuple + 8.
-    decode  a batch reads eight bytes at each place and moves it by at most 7; so `n` batches are safe while the
-            furthest place is 8 + 7 n bytes before the end of the data. It writes eight bytes at each of LOOKUPS places
-            at most ENTRY_SYMBOLS apart; so `n` batches are safe while (ENTRY_SYMBOLS * LOOKUPS) * n + 8 buckets are
-            missing in each stream. The look-ups of `_finish` are guarded one by one. Table indices are masked to the
-            table's size. What is decoded beyond a stream's end is harmless, and noticed: the bytes that a stream took
-            are compared with the index in the end. A batch that moves nothing (bits that start no word) ends it all.
+    A batch reads eight bytes at each place and moves it by at most 7; so `n` batches are safe while the furthest place
+    is 8 + 7 n bytes before the end of the data. It writes eight bytes at each of LOOKUPS places at most ENTRY_SYMBOLS
+    apart; so `n` batches are safe while (ENTRY_SYMBOLS * LOOKUPS) * n + 8 buckets are missing in each stream. The
+    look-ups of `_finish` are guarded one by one. Table indices are masked to the table's size. What is decoded beyond a
+    stream's end is harmless, and noticed: the bytes that a stream took are compared with the index in the end. A batch
+    that moves nothing (bits that start no word) ends it all.
 """
 
 import numpy as np
@@ -35,64 +31,18 @@ from gradwire_common.codec.kernels.lookups import (
     look_up_batches,
 )
 from gradwire_common.codec.kernels.memory import load64, shift_left, shift_right, store64
-from gradwire_common.codec.kernels.tables import ENTRY_SYMBOLS, RARE_FLAG
+from gradwire_common.codec.kernels.tables import ENTRY_SYMBOLS
 
 U8 = npt.NDArray[np.uint8]
-U16 = npt.NDArray[np.uint16]
 U64 = npt.NDArray[np.uint64]
-I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
 BATCH_BUCKETS = ENTRY_SYMBOLS * LOOKUPS
 BATCH_BYTES = 7
 
-_3, _7, _8, _16, _32, _48, _56, _63 = (np.uint64(n) for n in (3, 7, 8, 16, 32, 48, 56, 63))
-_BYTE, _HALF = np.uint64(255), np.uint64(65535)
-_FLAG = np.uint64(RARE_FLAG)
+_3, _48, _56, _63 = (np.uint64(n) for n in (3, 48, 56, 63))
+_BYTE = np.uint64(255)
 _ZERO = np.uint64(0)
-
-
-@njit(cache=True, nogil=True)
-def encode_tuples(tuples: U16, encoding: U64, out: U8, rare: I32) -> tuple[int, int]:
-    """Write the codes of `tuples`; list the places of rare ones. Returns bytes written and rare tuples."""
-    source, table, start = np.uint64(tuples.ctypes.data), np.uint64(encoding.ctypes.data), np.uint64(out.ctypes.data)
-    to = start
-    bits, n_bits, n_rare = _ZERO, _ZERO, 0
-    n_quads = tuples.size // 4
-    for quad in range(n_quads):
-        four = load64(source)
-        source += _8
-        e0 = load64(table + ((four & _HALF) << _3))
-        e1 = load64(table + (((four >> _16) & _HALF) << _3))
-        e2 = load64(table + (((four >> _32) & _HALF) << _3))
-        e3 = load64(table + ((four >> _48) << _3))
-        if (e0 | e1 | e2 | e3) & _FLAG:
-            for i, e in ((0, e0), (1, e1), (2, e2), (3, e3)):
-                if e & _FLAG:
-                    rare[n_rare] = 4 * quad + i
-                    n_rare += 1
-            e0, e1, e2, e3 = e0 & ~_FLAG, e1 & ~_FLAG, e2 & ~_FLAG, e3 & ~_FLAG
-        l01, l23 = e0 + e1, e2 + e3
-        c01, c23 = shift_right(e0, e1) | e1, shift_right(e2, e3) | e3
-        length = (l01 + l23) & _BYTE
-        bits = shift_right(bits, length) | shift_right(c01, l23) | c23
-        n_bits += length
-        store64(to, shift_right(bits, -n_bits))
-        to += n_bits >> _3
-        n_bits &= _7
-    for i in range(4 * n_quads, tuples.size):
-        e = load64(table + (np.uint64(tuples[i]) << _3))
-        if e & _FLAG:
-            rare[n_rare] = i
-            n_rare += 1
-            e = e & ~_FLAG
-        length = e & _BYTE
-        bits = shift_right(bits, length) | e
-        n_bits += length
-        store64(to, shift_right(bits, -n_bits))
-        to += n_bits >> _3
-        n_bits &= _7
-    return np.int64(to - start) + np.int64(n_bits > _ZERO), n_rare
 
 
 @njit(cache=True, nogil=True)
