@@ -75,6 +75,7 @@ def replay(
 
 
 def _close(training: Training, now: Replayed, commit: Record, held: dict[tuple[int, str, int], Contribution]) -> None:
+    """Make the version of a round that closed. Its update is encoded again, so its record tells how long that took."""
     round_ = commit.meta["round"]
     for slot, worker, digest, pushed_for in commit.meta["pushes"]:
         push = held.pop((pushed_for, worker, digest), None)
@@ -84,6 +85,9 @@ def _close(training: Training, now: Replayed, commit: Record, held: dict[tuple[i
         now.newest[worker] = Counted(pushed_for, digest, round_)
         now.last_slots.add(slot)
     record = round_record_of(commit.meta["record"])
-    now.updates.append(training.commit(round_, record.loss, record.budget_down))
+    training.take_times()
+    update = training.commit(round_, record.loss, record.budget_down)
+    record.payload_down, record.server_times.encode = update.length, training.take_times().encode
+    now.updates.append(update)
     now.records.append(record)
     now.version = round_

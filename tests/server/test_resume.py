@@ -98,6 +98,19 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path, checkpoint_every:
     assert len(lines) == ROUNDS
 
 
+def test_the_book_of_rounds_that_are_played_again_tells_of_their_updates(tmp_path: Path) -> None:
+    runs, copy = tmp_path / "runs", tmp_path / "copy"
+    receipt = interrupted(runs, copy, checkpoint_every=100)
+    (copy / "run" / "metrics.jsonl").write_text("")  # as if none of them had been final
+    resumed(copy, receipt, checkpoint_every=100)
+    played, undisturbed = (
+        [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+        for folder in (copy, runs)
+    )
+    assert [line["payload_down"] for line in played] == [line["payload_down"] for line in undisturbed]
+    assert all(line["server_times"]["encode"] > 0 for line in played)
+
+
 AUTO_DOWN = {"bits_down": "auto", "rate_down": "0.02 Mbit/s", "burst": "1 MiB"}
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from gradwire_common.errors import UsageError
+from gradwire_common.errors import NonFiniteError, UsageError
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from running import running_server
 from worker.toys import (
@@ -109,6 +109,24 @@ def test_who_leaves_with_a_push_under_way_has_it_counted(tmp_path: Path) -> None
     records = [line for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines() if '"round"' in line]
     assert '"contributors": 2' in records[0]
     assert '"samples": 8' in records[0]
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_gradient_that_is_not_finite_costs_no_round(tmp_path: Path, overlap: bool) -> None:
+    model = perceptron()
+    with (
+        running_server(server_config(tmp_path)) as server,
+        RemoteOptimizer(model, server.address, delay=1, overlap=overlap) as optimizer,
+    ):
+        for round_ in range(1, 4):
+            optimizer.zero_grad()
+            (loss_of(model, BATCHES[0]) * float("nan")).backward()
+            with pytest.raises(NonFiniteError):
+                optimizer.step()
+            take_step(model, optimizer, BATCHES[round_])
+            assert optimizer.version == round_ - 1
+            if optimizer.last_step is not None:
+                assert (optimizer.last_step.round, optimizer.last_step.counted) == (round_ - 1, True)
 
 
 def test_a_delay_and_local_steps_do_not_go_together(tmp_path: Path) -> None:

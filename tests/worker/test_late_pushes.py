@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from numpy.testing import assert_array_equal
 
+from gradwire_common.errors import RunEndedError
 from gradwire_server.rounds import Rounds, Verdict
 from gradwire_worker.gradients import manifest_of
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.residual import ResidualMemory
-from running import running_server
+from running import eventually, running_server
 from server.plain_worker import plain_workers, run_config
 
 LATE_WEIGHT = 0.5
@@ -44,6 +45,46 @@ def test_a_late_push_changes_the_next_version_by_its_weight(tmp_path: Path, weig
         assert plain.receive().version == 2
     carried = SECOND + np.float32(weight) * FIRST
     assert_array_equal(plain.flat, np.float32(-0.125) * (1 + carried.ravel()))
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+@pytest.mark.parametrize("noticed", ["before the step", "by the push"])
+def test_a_step_that_meets_the_end_of_the_run_loads_its_last_version(tmp_path: Path, noticed: str, delay: int) -> None:
+    """The quorum is one and the deadline soon over: the plain worker alone makes both versions of the run."""
+    model = torch.nn.Linear(4, 3, bias=False)
+    config = run_config(tmp_path, rounds=2, quorum=1, deadline="0.05", evaluate_every=0)
+    reached = False
+    with (
+        running_server(config) as server,
+        RemoteOptimizer(model, server.address, delay=delay) as optimizer,
+        plain_workers(server.address, 1, manifest=manifest_of(model)) as (plain,),
+    ):
+        plain.join(settings={})
+        plain.watch()
+        plain.receive()
+
+        def end_the_run() -> None:
+            for round_ in (1, 2):
+                plain.push(np.ones(12, np.float32), round_)
+                assert plain.receive().version == round_
+            eventually(lambda: optimizer.ended)
+
+        read = optimizer._exchange.read
+        if noticed == "by the push":
+            optimizer._exchange.read = lambda out: (end_the_run(), read(out))[1]
+        else:
+            end_the_run()
+        model.weight.grad = torch.ones(3, 4)
+        optimizer.step(samples=1)
+        if not optimizer.ended or optimizer.version < 2:  # with a delay the receipt is waited for by the next step
+            optimizer._exchange.read = read
+            optimizer.step(samples=1)
+        reached = True
+        with pytest.raises(RunEndedError):
+            optimizer.step(samples=1)
+    assert reached, "a step ended the block before the last version was there"
+    assert (optimizer.version, optimizer.ended) == (2, True)
+    assert_array_equal(model.weight.detach().numpy().ravel(), plain.flat)
 
 
 class LatePushes(RuleBasedStateMachine):

@@ -35,6 +35,7 @@ class _Flight:
     push: PendingPush
     known: dict[str, Any]
     sending: Sending | None = None
+    received: bool = False
     version: int = 0  # that the step goes on with, once the receipt has told it
 
     @property
@@ -87,7 +88,11 @@ class Exchange:
         before, self._flight = self._flight, None
         if before is not None:
             self._receive(before)
-        flight = self._push(before, samples, loss, compute, began)
+        try:
+            flight = self._push(before, samples, loss, compute, began)
+        except BaseException:
+            self._flight = before  # the next step waits for it
+            raise
         if self.delay and flight.round != self.last_round:
             self._flight = flight
             return
@@ -97,7 +102,7 @@ class Exchange:
     def close(self) -> None:
         """Wait for the receipt of a push that is under way, so that leaving does not take it back; end the encoding."""
         before, self._flight = self._flight, None
-        if before is not None and not self._member.ended:
+        if before is not None and not before.received and not self._member.ended:
             try:
                 self._receive(before)
             except GradwireError as error:
@@ -106,19 +111,27 @@ class Exchange:
             self.early.close()
             self.early = None
 
+    @property
+    def next_round(self) -> int:
+        """The round that the next push is for."""
+        return self._round_after(self._flight)
+
     def finish(self) -> bool:
-        """Load the run's last version, where others made it meanwhile (asynchronous mode); return whether so."""
-        reply = self._member.client.reply
-        if not reply.asynchronous or not self._loader.version < reply.rounds:
-            return False
+        """Load the newest version, once no further one comes; return whether it is the run's last, and new here."""
+        held = self._loader.version
+        self._member.wait_for_the_end()
         self._loader.load()
-        return self._loader.version == reply.rounds
+        return held < self._loader.version == self._member.client.reply.rounds
+
+    def _round_after(self, before: _Flight | None) -> int:
+        """Return the round after that of the push under way, if there is one; a closed one cannot be pushed for."""
+        version = self._loader.version
+        return (version if before is None else max(version, before.round)) + 1
 
     def _push(self, before: _Flight | None, samples: int, loss: float, compute: float, began: float) -> _Flight:
         """Send the push of a step, once the round of the push `before` it, if there is one, has been waited for."""
         layout, uplink, client = self._flat.layout, self._uplink, self._member.client
-        base = self._loader.version
-        round_ = (base if before is None else before.round) + 1
+        base, round_ = self._loader.version, self._round_after(before)
         with_buffers = bool(layout.buffers) and self._buffers.due(round_)
         if self.early is None:
             self.read(uplink.entries)
@@ -170,7 +183,9 @@ class Exchange:
         return flight
 
     def _receive(self, flight: _Flight) -> None:
-        """Wait for the receipt of a push; what did not count stays in the residual memory."""
+        """Wait for the receipt of a push, once; what did not count stays in the residual memory."""
+        if flight.received:
+            return
         asked = time.perf_counter()
         counted, weight = False, 1.0
         try:
@@ -182,6 +197,7 @@ class Exchange:
         finally:
             if not counted:
                 self._give_up(flight, weight)
+        flight.received = True
         flight.known |= {"counted": counted, "send": time.perf_counter() - asked}
 
     def _give_up(self, flight: _Flight, weight: float = 1.0) -> None:

@@ -74,6 +74,12 @@ class Membership:
         """
         self._wait(lambda: self.replica.version >= version)
 
+    def wait_for_the_end(self) -> None:
+        """Wait until the replica holds the run's last version, or nothing further comes."""
+        rounds = self.client.reply.rounds
+        with self._changed:
+            self._wait_or_end(lambda: 0 < rounds <= self.replica.version)
+
     @contextlib.contextmanager
     def held(self) -> Iterator[Replica]:
         """Keep the replica as it is while the caller reads it: whole, unless nothing further comes."""

@@ -260,6 +260,9 @@ class RemoteOptimizer(torch.optim.Optimizer):
             self._exchange.round(weight, mean_loss, began - self._stepped, began)
         except NonFiniteError:  # nothing was taken away: what the local steps changed still waits to be pushed
             raise
+        except RunEndedError:
+            if not self._exchange.finish():
+                raise
         except BaseException:  # it is in the residual memory
             self._begin_local_steps()
             raise
