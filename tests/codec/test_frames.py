@@ -15,7 +15,8 @@ from gradwire_common.codec.frames import (
     warm_up,
 )
 from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import QUANTIZER_NAMES, Uniform, build_quantizer
+from gradwire_common.codec.quantizers import FORMATS, QUANTIZER_NAMES, Minifloat, Uniform, build_quantizer
+from gradwire_common.codec.quantizers.minifloat import scale_limits
 from gradwire_common.codec.rate_model import ratio_for_bits
 from gradwire_common.errors import BitstreamError, CodebookMismatchError, NonFiniteError, UsageError
 
@@ -102,6 +103,18 @@ def test_a_level_of_zero_leaves_even_minus_zero_alone():
         accumulator = np.full(1000, -0.0, np.float32)
         add_frame(encode_frame(np.zeros(1000, np.float32), Uniform(step), GenNorm(1.0, 1.0)), 1.0, accumulator)
         assert np.signbit(accumulator).all()
+
+
+def test_the_residual_is_exact_at_the_ends_of_the_scales():
+    some = np.random.default_rng(5).laplace(size=5000).astype(np.float32)
+    for name in FORMATS:
+        for scale in scale_limits(FORMATS[name]):
+            quantizer = Minifloat(FORMATS[name], scale)
+            values = np.clip(some.astype(np.float64) / scale, -3e38, 3e38).astype(np.float32)
+            residual = np.empty_like(values)
+            frame = encode_frame(values, quantizer, residual=residual)
+            assert_array_equal(residual, values - quantizer.dequantize(quantizer.quantize(values)))
+            assert_array_equal(decode_frame(frame), quantizer.dequantize(quantizer.quantize(values)))
 
 
 def test_the_residual_may_be_the_values_themselves():

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from scipy import special
 
 from gradwire_common.codec.gennorm import GenNorm
+from gradwire_common.codec.kernels.grids import INFINITY_BITS
 from gradwire_common.codec.kernels.moments import (
     LOG2_UNIT,
     ONE_BITS,
@@ -100,7 +101,7 @@ def refuse_non_finite(values: F32) -> None:
     Raises:
         NonFiniteError: An entry is NaN or infinite.
     """
-    if largest_bits(values.view(np.uint32)) >= 0x7F800000:
+    if largest_bits(values) >= INFINITY_BITS:
         bad = values.size - np.count_nonzero(np.isfinite(values))
         raise NonFiniteError(f"{bad} of {values.size} entries are NaN or infinite, want finite numbers")
 

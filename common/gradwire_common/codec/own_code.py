@@ -17,9 +17,11 @@ from gradwire_common.codec.codebooks import Codebook, build_codebook, n_magnitud
 from gradwire_common.codec.coder import grid_tables
 from gradwire_common.codec.huffman import code_lengths
 from gradwire_common.codec.kernels.bits import EXTRA_COUNT_BITS
+from gradwire_common.codec.kernels.grids import INFINITY_BITS
 from gradwire_common.codec.kernels.layout import N_STREAMS, quarter
 from gradwire_common.codec.kernels.lengths import pack_halves
-from gradwire_common.codec.kernels.quantize import INFINITY_BITS, largest_bits, symbols_of
+from gradwire_common.codec.kernels.moments import largest_bits
+from gradwire_common.codec.kernels.quantize import symbols_of
 from gradwire_common.codec.quantizers import Minifloat, Quantizer, Uniform
 from gradwire_common.codec.schemes import CLASSES_AND_REACH, DETAILS, MAX_LENGTH, run_schemes, tuple_schemes
 from gradwire_common.codec.words import MAX_BUCKETS, ONE, RUNS, TUPLES, WordScheme, rounded_weights, tuple_words
@@ -114,7 +116,7 @@ def sample_of(values: F32, quantizer: Quantizer, scheme: WordScheme, segment: in
     if values.size > n:
         starts = np.linspace(0, values.size - CHUNK, n // CHUNK).astype(np.int64)
         some = np.concatenate([values[start : start + CHUNK] for start in starts])
-    if largest_bits(some.view(np.uint32)) >= INFINITY_BITS:
+    if largest_bits(some) >= INFINITY_BITS:
         raise NonFiniteError("got a NaN or infinity, want finite numbers")
     symbols = np.empty(some.size, np.int32)
     symbols_of(some, grid_tables(quantizer, scheme).grid, np.empty(some.size, np.float32), symbols)  # type: ignore[arg-type]

@@ -29,8 +29,8 @@ def encode_segments(
 
     Returns the bytes written, or -1 - i where entry i (or a later one in its block) is not finite.
     """
-    scaled, symbols = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
-    place = 0
+    held, scaled, symbols = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
+    in_place, place = x.ctypes.data == residual.ctypes.data, 0
     for number in range(index.shape[0]):
         first = number * segment
         n = min(segment, x.size - first)
@@ -38,6 +38,9 @@ def encode_segments(
         for start in range(0, n, BLOCK):
             stop = min(start + BLOCK, n)
             some = x[first + start : first + stop]
+            if in_place:  # compilers make no vectors where a residual might lie over entries not yet read
+                some = held[: stop - start]
+                some[:] = x[first + start : first + stop]
             left = residual[first + start : first + stop] if residual.size > 0 else residual
             n_beyond = quantize_block(
                 some,

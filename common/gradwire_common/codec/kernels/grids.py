@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 UNIFORM, MINIFLOAT, FLOAT32, BFLOAT16 = 0, 1, 2, 3
+MAGNITUDE_MASK = np.int32(0x7FFFFFFF)  # of a float32's bits
+INFINITY_BITS = np.int32(0x7F800000)  # a magnitude from there on is no finite number
 
 
 class Grid(NamedTuple):

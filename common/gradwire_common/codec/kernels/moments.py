@@ -4,6 +4,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from gradwire_common.codec.kernels.grids import MAGNITUDE_MASK
+
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
@@ -14,11 +16,11 @@ REORDER = {"reassoc", "contract", "arcp", "nsz"}  # lets sums run in lanes
 
 
 @njit(cache=True, nogil=True)
-def largest_bits(bits: npt.NDArray[np.uint32]) -> np.uint32:
-    """The bits of the largest magnitude; infinity and NaN are above all others, from 0x7f800000 on."""
-    largest = np.uint32(0)
+def largest_bits(x: F32) -> np.int32:
+    """Return the bits of the largest magnitude; INFINITY_BITS or more where an entry is not finite."""
+    bits, largest = x.view(np.int32), np.int32(0)
     for i in range(bits.size):
-        largest = max(largest, bits[i] & np.uint32(0x7FFFFFFF))
+        largest = max(largest, np.int32(bits[i] & MAGNITUDE_MASK))
     return largest
 
 
@@ -30,7 +32,7 @@ def _block_sums(x: F32) -> tuple[np.int32, np.float32, np.float32, float, float]
         magnitude = abs(x[i])
         wide = np.float64(magnitude)  # where no square of a float32 overflows or vanishes
         zeros += np.int32(magnitude == np.float32(0))
-        logs += np.float32((bits[i] & np.int32(0x7FFFFFFF)) - ONE_BITS)
+        logs += np.float32((bits[i] & MAGNITUDE_MASK) - ONE_BITS)
         roots += np.sqrt(magnitude)
         total += wide
         squares += wide * wide

@@ -11,29 +11,25 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.float4 import quick_float4_buckets, subtract_float4
-from gradwire_common.codec.kernels.grids import BFLOAT16, FLOAT32, MINIFLOAT, UNIFORM, Grid
+from gradwire_common.codec.kernels.float4 import quantize_float4
+from gradwire_common.codec.kernels.grids import (
+    BFLOAT16,
+    FLOAT32,
+    INFINITY_BITS,
+    MINIFLOAT,
+    UNIFORM,
+    Grid,
+)
 from gradwire_common.codec.kernels.minifloat import minifloat_levels, minifloat_symbols
+from gradwire_common.codec.kernels.moments import largest_bits
 from gradwire_common.codec.kernels.scanning import next_place
-from gradwire_common.codec.kernels.uniform import quick_beyond, quick_uniform_buckets, subtract_uniform
+from gradwire_common.codec.kernels.uniform import all_coded, quantize_uniform, uniform_beyond
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
-U32 = npt.NDArray[np.uint32]
 I32 = npt.NDArray[np.int32]
 
 FLOAT4_LEVELS = 5  # above zero
-INFINITY_BITS = np.uint32(0x7F800000)
-MAGNITUDE_MASK = np.uint32(0x7FFFFFFF)
-
-
-@njit(cache=True, nogil=True)
-def largest_bits(bits: U32) -> np.uint32:
-    """Return the bits of the largest magnitude; INFINITY_BITS or more where an entry is not finite."""
-    largest = np.uint32(0)
-    for i in range(bits.size):
-        largest = max(largest, bits[i] & MAGNITUDE_MASK)
-    return largest
 
 
 @njit(cache=True, nogil=True)
@@ -51,22 +47,18 @@ def quantize_block(
     """Fill `buckets`, `raws` and, unless it is empty, `residual` for the entries of a block.
 
     Buckets that are not coded are appended to `beyond`, of which `n_beyond` are in use. `scaled` and `symbols` are
-    scratch. Returns how much of `beyond` is in use then; -1 where an entry is not finite.
+    scratch. Returns how much of `beyond` is in use then; -1 where an entry is not finite, whatever is filled by then.
     """
-    if largest_bits(x.view(np.uint32)) >= INFINITY_BITS:
-        return -1
     if grid.kind == UNIFORM and grid.raw_bits == 0:
-        if quick_uniform_buckets(x, grid, buckets) >= grid.n_coded:
-            n_beyond = quick_beyond(x, grid, buckets, beyond, n_beyond)
-        if residual.size > 0:
-            subtract_uniform(x, grid, residual)
-        return n_beyond
+        largest = quantize_uniform(x, grid, residual, buckets)
+        if largest >= INFINITY_BITS:
+            return -1
+        return n_beyond if all_coded(largest, grid) else uniform_beyond(x, grid, buckets, beyond, n_beyond)
     is_float4 = grid.kind == MINIFLOAT and grid.raw_bits == 0 and grid.largest == FLOAT4_LEVELS
     if is_float4 and grid.n_coded > 2 * FLOAT4_LEVELS:
-        quick_float4_buckets(x, grid, buckets)
-        if residual.size > 0:
-            subtract_float4(x, grid, residual)
-        return n_beyond
+        return n_beyond if quantize_float4(x, grid, residual, buckets) < INFINITY_BITS else -1
+    if largest_bits(x) >= INFINITY_BITS:
+        return -1
     scaled, symbols = scaled[: x.size], symbols[: x.size]
     symbols_of(x, grid, scaled, symbols)
     if split_symbols(symbols, grid, buckets, raws) >= grid.n_coded:
