@@ -53,23 +53,28 @@ def split_raws(symbols: U8, raw_bits: int, origin: int, modulus: int, last: int,
 
 
 @njit(nogil=True)
-def join(buckets: U8, raws: U8, grid: Grid, beyond: I32, symbols: U8) -> None:
+def join(buckets: U8, raws: U8, grid: Grid, beyond: I32, places: I32, symbols: U8) -> None:
     """Undo `split` where there are raw bits; without them `symbols` are `buckets`, and only those beyond are mended."""
-    factor = np.uint8(1 << grid.raw_bits)
     origin, modulus = np.uint8(grid.origin), np.uint8(min(grid.modulus, 255))
-    last = np.uint8(grid.n_coded)
-    i = buckets.size
-    if grid.raw_bits > 0:
-        for i in range(symbols.size):
-            bucket = np.uint8(buckets[i] + origin)
-            bucket = np.uint8(bucket - modulus) if bucket >= modulus else bucket
-            symbols[i] = np.uint8(bucket * factor) | raws[i]
+    if grid.raw_bits == 2:  # a constant shift stays within bytes
+        join_raws(buckets, raws, 2, origin, modulus, symbols)
+    elif grid.raw_bits > 0:
+        join_raws(buckets, raws, grid.raw_bits, origin, modulus, symbols)
     for used in range(beyond.size):
-        i = next_place(buckets, last, 0 if used == 0 else i + 1)
+        i = places[used]
         bucket_there = np.int64(beyond[used])
         if grid.raw_bits > 0:
             bucket_there = (bucket_there + grid.origin) % grid.modulus << grid.raw_bits | np.int64(raws[i])
         symbols[i] = np.uint8(bucket_there)
+
+
+@njit(nogil=True, inline="always")
+def join_raws(buckets: U8, raws: U8, raw_bits: int, origin: int, modulus: int, symbols: U8) -> None:
+    """Join coded buckets and raw bits."""
+    for i in range(symbols.size):
+        bucket = np.uint8(buckets[i] + origin)
+        wrapped = np.uint8(bucket - modulus)
+        symbols[i] = np.uint8(min(bucket, wrapped) << raw_bits) | raws[i]  # below zero is large
 
 
 @njit(nogil=True)
@@ -111,5 +116,5 @@ def decode_symbols(
         n_beyond = decode_buckets(data, place, lengths, n, grid, book, True, work, buckets, borders)
         if n_beyond < 0:
             return False
-        join(buckets, work.raws[0, :n], grid, work.beyond[:n_beyond], part)
+        join(buckets, work.raws[0, :n], grid, work.beyond[:n_beyond], work.places, part)
     return True

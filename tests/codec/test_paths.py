@@ -19,6 +19,7 @@ from gradwire_common.codec.kernels.lookups import (
     look_up_batches,
 )
 from gradwire_common.codec.kernels.raws import pack_raws, raw_bytes, unpack_raws
+from gradwire_common.codec.kernels.scanning import find_byte
 from gradwire_common.codec.kernels.tuples import look_up_batches_anywhere
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
 
@@ -74,6 +75,17 @@ def test_raw_bits_fill_columns():
     pack_raws(raws, 2, False, packed)
     assert list(packed[:8]) == [0b1001, 0, 0, 0, 0, 0, 0, 0]
     assert list(packed[8:]) == [0b11, 0, 0, 0, 0, 0, 0, 0b1000000]
+
+
+def test_a_byte_is_found_wherever_it_is():
+    rng = np.random.default_rng(14)
+    for size in (0, 1, 63, 64, 65, 200):
+        buckets = rng.integers(0, 40, size).astype(np.uint8)
+        for start in {0, 1, size // 2, max(size - 1, 0), size}:
+            after = np.flatnonzero(buckets[start:] == 7)
+            want = start + int(after[0]) if after.size else size
+            for fast in {False, fast_path()}:
+                assert find_byte(buckets, np.uint8(7), start, fast) == want
 
 
 @njit

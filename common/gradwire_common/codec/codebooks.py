@@ -23,6 +23,7 @@ from gradwire_common.codec.words import TUPLES, WordScheme, rounded_weights, run
 from gradwire_common.errors import BitstreamError
 
 U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
@@ -132,7 +133,7 @@ class Codebook:
     decoding: U64
     single: U64
     rare_codes: U32
-    rare_decoding: I64
+    rare_decoding: U16
 
 
 @lru_cache(maxsize=CACHED_CODEBOOKS)
@@ -173,7 +174,16 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
         tables.fill_run_decoding(words, lengths, scheme.n_buckets, scheme.size, scheme.detail, decoding)
         empty = np.empty(0, np.uint64)
         return Codebook(
-            scheme, tuples, lengths, rare_lengths, fingerprint, encoding, decoding, empty, codes[:0], words[:0]
+            scheme,
+            tuples,
+            lengths,
+            rare_lengths,
+            fingerprint,
+            encoding,
+            decoding,
+            empty,
+            codes[:0],
+            empty.astype(np.uint16),
         )
     check_lengths(rare_lengths, scheme.max_length)
     encoding, single = np.empty(scheme.n_tuples, np.uint64), np.empty(size, np.uint64)
@@ -182,7 +192,8 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
     rare_codes, rare_words = np.empty(rare_lengths.size, np.uint32), np.empty(size, np.int64)
     tables.canonical_codes(rare_lengths, rare_codes)
     tables.word_of_bits(rare_lengths, rare_codes, scheme.max_length, rare_words)
-    rare_decoding = np.where(rare_words < 0, 0, rare_words * 16 + rare_lengths[np.maximum(rare_words, 0)])
+    rare_entries = np.where(rare_words < 0, 0, rare_words * 16 + rare_lengths[np.maximum(rare_words, 0)])
+    rare_decoding = rare_entries.astype(np.uint16)
     return Codebook(
         scheme, tuples, lengths, rare_lengths, fingerprint, encoding, decoding, single, rare_codes, rare_decoding
     )

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
+# mypy: disable-error-code="arg-type, assignment, call-arg, return-value, var-annotated"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
 """A bitstream, bit by bit with every access checked: for what is rare, and for the portable path.
 
@@ -8,6 +8,8 @@ Bits fill each byte from its low end; a code's first bit is the lower one.
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+
+from gradwire_common.codec.kernels.memory import load64
 
 U8 = npt.NDArray[np.uint8]
 
@@ -42,6 +44,22 @@ def peek(data: U8, place: int, n_bits: int) -> int:
         for i in range(data.size - byte):
             value |= np.int64(data[byte + i]) << (8 * i)
     return (value >> (place & 7)) & ((1 << n_bits) - 1)
+
+
+@njit(cache=True, nogil=True)
+def window_at(data: U8, place: int, fast: bool) -> np.uint64:
+    """Return the 56 bits at bit `place`, and perhaps some more; bits beyond the end are 0.
+
+    The fast path loads eight bytes while so many are left.
+    """
+    byte = place >> 3
+    if fast and byte + 8 <= data.size:
+        value = load64(np.uint64(data.ctypes.data) + np.uint64(byte))
+    else:
+        value = np.uint64(0)
+        for i in range(min(8, data.size - byte)):
+            value |= np.uint64(data[byte + i]) << np.uint64(8 * i)
+    return value >> np.uint64(place & 7)
 
 
 @njit(cache=True, nogil=True)

@@ -12,8 +12,6 @@ from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Work, quarter
 from gradwire_common.codec.kernels.levels import largest_bucket, place_floats, place_levels, scatter
 from gradwire_common.codec.kernels.rares import decode_rares
 from gradwire_common.codec.kernels.raws import unpack_raws
-from gradwire_common.codec.kernels.scanning import holds
-from gradwire_common.codec.kernels.tables import RARE_BYTE
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -67,11 +65,11 @@ def decode_segments(
         buckets, beyond = work.buckets[:n], work.beyond[:n_beyond]
         if grid.kind == FLOAT32 or grid.kind == BFLOAT16:
             planes = work.raws[: (grid.raw_bits + 7) // 8, :n]
-            if not place_floats(buckets, planes, grid, beyond, weight, adding, part):
+            if not place_floats(buckets, planes, grid, beyond, work.places, weight, adding, part):
                 return -1 - number
         else:
             raws = work.raws[0, :n] if grid.raw_bits > 0 else buckets[:0]
-            if not place_levels(buckets, raws, grid, magnitudes, levels, beyond, weight, adding, part):
+            if not place_levels(buckets, raws, grid, magnitudes, levels, beyond, work.places, weight, adding, part):
                 return -1 - number
     return index.shape[0]
 
@@ -109,19 +107,11 @@ def decode_buckets(
             some, there = data[starts[stream] : ends[stream]], buckets[borders[stream] : borders[stream + 1]]
             if portable.decode_tuples(some, book.single, book.max_length, book.size, there) != some.size:
                 return -1
-    n_beyond, rare_place, rare_list = 0, 0, data[place : place + lengths[N_STREAMS]]
-    if rare_list.size > 0:
-        limit = largest_bucket(grid)
-        for stream in range(N_STREAMS):
-            there = buckets[borders[stream] : borders[stream + 1]]
-            rare_place, n_beyond = decode_rares(
-                rare_list, rare_place, book.size, book.rare_decoding, book.n_coded, limit, there, work.beyond, n_beyond
-            )
-            if rare_place < 0:
-                return -1
-    elif holds(buckets[:n], np.uint8(RARE_BYTE)):
-        return -1
-    if (rare_place + 7) >> 3 != rare_list.size:
+    rare_list, rare, limit = data[place : place + lengths[N_STREAMS]], book.rare_decoding, largest_bucket(grid)
+    n_read, n_beyond = decode_rares(
+        rare_list, book.size, rare, book.n_coded, limit, fast, borders, buckets, work.beyond, work.places
+    )
+    if n_read != rare_list.size:
         return -1
     place += rare_list.size
     if grid.raw_bits > 0:

@@ -35,7 +35,7 @@ class Book(NamedTuple):
     single: U64
     rare_codes: U32
     rare_lengths: U8
-    rare_decoding: I64
+    rare_decoding: U16
 
 
 class Work(NamedTuple):
@@ -45,6 +45,7 @@ class Work(NamedTuple):
         buckets: Of every entry; a rare tuple's are RARE_BYTEs until the rare list is read.
         raws: Raw bits of every entry, a row for every eight.
         beyond: The buckets that are not coded, in order; one that is listed here is n_coded in `buckets`.
+        places: Decoding tuples: where each of `beyond` stands.
         words: Encoding tuples: the words of a bitstream.
         rare: Encoding tuples: places of its rare words. Decoding runs: places of entries that are not zero.
         ends: Decoding runs: the buckets at these places.
@@ -54,6 +55,7 @@ class Work(NamedTuple):
     buckets: U8
     raws: npt.NDArray[np.uint8]
     beyond: I32
+    places: I32
     words: U16
     rare: I32
     ends: I32
@@ -69,6 +71,7 @@ def work_of(most: int, planes: int) -> Work:
     return Work(
         np.empty(most + SLACK, np.uint8),
         np.empty((planes, most + SLACK if planes else 0), np.uint8),
+        np.empty(most + SLACK, np.int32),
         np.empty(most + SLACK, np.int32),
         np.empty(quarters, np.uint16),
         np.empty(quarters, np.int32),

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.grids import FLOAT32, UNIFORM, Grid
-from gradwire_common.codec.kernels.scanning import next_place
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -64,6 +63,7 @@ def place_levels(
     magnitudes: F32,
     levels: F32,
     beyond: I32,
+    places: I32,
     weight: np.float32,
     adding: bool,
     out: F32,
@@ -85,11 +85,8 @@ def place_levels(
     else:
         for i in range(buckets.size):
             out[i] = levels[np.int32(buckets[i]) << shift | np.int32(raws[i])]
-    i, last = buckets.size, np.uint8(grid.n_coded)
     for used in range(beyond.size):
-        i = next_place(buckets, last, 0 if used == 0 else i + 1)
-        if i == buckets.size:
-            return False
+        i = places[used]
         level = level_of(np.int64(beyond[used]), np.int64(raws[i]) if shift > 0 else 0, grid, magnitudes)
         if np.isnan(level):
             return False
@@ -137,7 +134,14 @@ def scatter(
 
 @njit(cache=True, nogil=True)
 def place_floats(
-    buckets: U8, raws: npt.NDArray[np.uint8], grid: Grid, beyond: I32, weight: np.float32, adding: bool, out: F32
+    buckets: U8,
+    raws: npt.NDArray[np.uint8],
+    grid: Grid,
+    beyond: I32,
+    places: I32,
+    weight: np.float32,
+    adding: bool,
+    out: F32,
 ) -> bool:
     """Store or add float32 or bfloat16 entries from their exponents and raw bits."""
     scratch = np.empty(buckets.size, np.int32)
@@ -153,12 +157,9 @@ def place_floats(
     if grid.kind == FLOAT32:
         for i in range(buckets.size):
             scratch[i] |= np.int32(raws[0, i]) | np.int32(raws[1, i]) << np.int32(8)
-    used = 0
-    for i in range(buckets.size):
-        if buckets[i] == grid.n_coded:
-            exponent = np.int32((np.int64(beyond[used]) + grid.origin) % grid.modulus)
-            used += 1
-            scratch[i] = (scratch[i] & np.int32(-0x7F800001)) | exponent << np.int32(23)
+    for used in range(beyond.size):
+        exponent = np.int32((np.int64(beyond[used]) + grid.origin) % grid.modulus)
+        scratch[places[used]] = (scratch[places[used]] & np.int32(-0x7F800001)) | exponent << np.int32(23)
     values = scratch.view(np.float32)
     if adding:
         for i in range(buckets.size):

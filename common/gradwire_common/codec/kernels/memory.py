@@ -64,3 +64,18 @@ def trailing_zeros(_typing: Any, _value: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return types.uint64(types.uint64), build
+
+
+@intrinsic
+def matches64(_typing: Any, _address: Any, _byte: Any) -> Any:
+    """A bit for each of the 64 bytes at `address` (uint64), the first lowest: whether it is `byte` (uint8)."""
+
+    def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        bytes64 = ir.VectorType(ir.IntType(8), 64)
+        found = builder.load(builder.inttoptr(args[0], bytes64.as_pointer()), align=1)
+        wanted = builder.insert_element(ir.Constant(bytes64, ir.Undefined), args[1], ir.Constant(ir.IntType(32), 0))
+        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+        equal = builder.icmp_unsigned("==", found, builder.shuffle_vector(wanted, wanted, everywhere))
+        return builder.bitcast(equal, I64)
+
+    return types.uint64(types.uint64, types.uint8), build

@@ -6,14 +6,17 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.bits import peek, peek_extra, put, put_extra
-from gradwire_common.codec.kernels.scanning import next_place
+from gradwire_common.codec.kernels.bits import peek_extra, put, put_extra, window_at
+from gradwire_common.codec.kernels.scanning import find_byte
 from gradwire_common.codec.kernels.tables import RARE_BYTE
 
 U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
 U32 = npt.NDArray[np.uint32]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
+
+WINDOW_CODES = 4  # of at most 12 bits, of the 56 that a window has at least
 
 
 @njit(cache=True, nogil=True)
@@ -39,39 +42,46 @@ def encode_rares(
 @njit(cache=True, nogil=True)
 def decode_rares(
     data: U8,
-    place: int,
     size: int,
-    decoding: I64,
+    decoding: U16,
     n_coded: int,
     limit: int,
+    fast: bool,
+    borders: I64,
     buckets: U8,
     beyond: I32,
-    n_beyond: int,
+    places: I32,
 ) -> tuple[int, int]:
-    """Replace the RARE_BYTEs of one stream's `buckets` by what the list holds from bit `place` on.
+    """Replace the RARE_BYTEs of `buckets`, bitstreams between `borders`, by what the list holds.
 
-    A bucket that is not coded becomes `n_coded`, and goes to `beyond` from `n_beyond` on. Returns the place after and
-    the end of `beyond`; place -1 where bits start no code, the list ends, or a bucket exceeds `limit`.
+    A bucket that is not coded becomes `n_coded`; it goes to `beyond`, where it stands to `places`. Returns the bytes
+    read and how many are beyond; -1 bytes where bits start no code, the list ends, or a bucket exceeds `limit`.
     """
-    max_length = 0
-    while 1 << max_length < decoding.size:
-        max_length += 1
-    start = next_place(buckets, np.uint8(RARE_BYTE), 0)
-    while start < buckets.size:
-        for j in range(start, start + size):
-            code = decoding[peek(data, place, max_length)]
-            bucket, length = code >> 4, code & 15
-            place += length
-            if length == 0 or place > 8 * data.size:
-                return -1, n_beyond
-            if bucket == n_coded:
-                extra, place = peek_extra(data, place)
-                if extra < 0 or bucket + extra > limit or j >= buckets.size:
+    mask, window, place, n_beyond = np.uint64(decoding.size - 1), np.uint64(0), 0, 0
+    for stream in range(borders.size - 1):
+        stop = borders[stream + 1]
+        some = buckets[:stop]
+        start = find_byte(some, np.uint8(RARE_BYTE), borders[stream], fast)
+        while start < stop:
+            for i in range(size):
+                if i % WINDOW_CODES == 0:
+                    window = window_at(data, place, fast)
+                code = np.int64(decoding[window & mask])
+                bucket, length, j = code >> 4, code & 15, start + i
+                if length == 0:
                     return -1, n_beyond
-                buckets[j] = np.uint8(n_coded)
-                beyond[n_beyond] = bucket + extra
-                n_beyond += 1
-            elif j < buckets.size:
-                buckets[j] = np.uint8(bucket)
-        start = next_place(buckets, np.uint8(RARE_BYTE), start + size)
-    return place, n_beyond
+                place += length
+                window >>= np.uint64(length)
+                if bucket == n_coded:
+                    extra, place = peek_extra(data, place)
+                    if extra < 0 or bucket + extra > limit or j >= stop:
+                        return -1, n_beyond
+                    beyond[n_beyond], places[n_beyond] = bucket + extra, j
+                    n_beyond += 1
+                    window = window_at(data, place, fast)
+                if j < stop:
+                    buckets[j] = np.uint8(bucket)
+            if place > 8 * data.size:
+                return -1, n_beyond
+            start = find_byte(some, np.uint8(RARE_BYTE), start + size, fast)
+    return (place + 7) >> 3, n_beyond

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
+# mypy: disable-error-code="arg-type, assignment, call-arg, return-value, var-annotated"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
 """Finding the few buckets that need a second look, by vector code over many at a time."""
 
@@ -6,8 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from gradwire_common.codec.kernels.memory import matches64, shift_right, trailing_zeros
+
 U8 = npt.NDArray[np.uint8]
 
+GROUP = 64  # bytes of one comparison
 SCANNED, SEARCHED = 512, 16  # buckets that are looked at together, and one by one; powers of two
 
 
@@ -36,3 +39,27 @@ def next_place(buckets: U8, largest: np.uint8, start: int) -> int:
             start += 1
         return start
     return buckets.size
+
+
+@njit(cache=True, nogil=True)
+def find_byte(buckets: U8, byte: np.uint8, start: int, fast: bool) -> int:
+    """Return the first place from `start` on that holds `byte`; buckets.size if none does.
+
+    The fast path loads 64 buckets at a time, all within `buckets`: the last are those before its end.
+    """
+    if fast and buckets.size >= GROUP:
+        address = np.uint64(buckets.ctypes.data)
+        while start + GROUP <= buckets.size:
+            found = matches64(address + np.uint64(start), byte)
+            if found != np.uint64(0):
+                return start + np.int64(trailing_zeros(found))
+            start += GROUP
+        if start < buckets.size:
+            last = buckets.size - GROUP
+            found = shift_right(matches64(address + np.uint64(last), byte), np.uint64(start - last))
+            if found != np.uint64(0):
+                return start + np.int64(trailing_zeros(found))
+        return buckets.size
+    while start < buckets.size and buckets[start] != byte:
+        start += 1
+    return min(start, buckets.size)
