@@ -22,6 +22,7 @@ from pydantic import (
 from gradwire_common.errors import ConfigError
 from gradwire_common.method import BITS_MAX, BITS_MIN, FLOAT32, Allocation, Method, QuantizerName, TransformName
 from gradwire_common.recipes import RECIPES, with_recipe
+from gradwire_common.together import check_together
 from gradwire_common.units import parse_deadline, parse_quorum, parse_rate, parse_size
 
 ENV_PREFIX = "GRADWIRE_"
@@ -171,6 +172,10 @@ class WorkerSettings(_Section):
     )
     local_schedule: str = Field("none", description="scheduler of the local learning rate, by name")
     local_schedule_options: Options = Field({}, description="that scheduler's parameters, as JSON")
+    overlap: bool = Field(False, description="encode each gradient during the backward pass, once it is there")
+    delay: int = Field(
+        0, ge=0, le=1, description="1: compute the next gradients while a round goes on, on weights one version old"
+    )
     worker_id: str | None = Field(None, description="id of this worker; the same id takes the old place again")
     slot: int | None = Field(None, ge=0, description="shard of this worker; the lowest free one when not given")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
@@ -201,6 +206,17 @@ class Config(TaskSettings, WorkerSettings, ServerSettings, CodingSettings, RunSe
     @classmethod
     def _follow_recipe(cls, given: Any) -> Any:
         return with_recipe(given) if isinstance(given, dict) else given
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        check_together(
+            overlap=self.overlap,
+            delay=self.delay,
+            local_steps=self.local_steps,
+            method=self.uplink,
+            asynchronous=self.mode == "asynchronous",
+        )
+        return self
 
     @classmethod
     def load(cls, file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Self:

@@ -33,5 +33,13 @@ def test_runs_with_local_steps_end_with_the_same_bits_too(tmp_path: Path) -> Non
     assert sum(outcome.disturbances.total() for outcome in outcomes) == len(kinds)
 
 
+def test_delayed_runs_that_encode_during_backward_end_with_the_same_bits_too(tmp_path: Path) -> None:
+    kinds = schedule(random.Random(3), server=1, worker=4, link=1, half=1)
+    outcomes = list(
+        disturbed_runs(tmp_path, kinds, per_run=len(kinds), workers=2, seed=3, overlap=True, delay=1, buffers_every=7)
+    )
+    assert sum(outcome.disturbances.total() for outcome in outcomes) == len(kinds)
+
+
 def test_a_killed_worker_that_the_quorum_can_do_without_costs_its_round_two_heartbeats(tmp_path: Path) -> None:
     assert seconds_lost_to_a_killed_worker(tmp_path / "run") < DEAD_SECONDS

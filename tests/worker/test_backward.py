@@ -117,7 +117,6 @@ def test_a_gradient_that_is_not_finite_is_refused_by_name_and_nothing_is_lost(tm
     [
         ({"transform": "dct"}, "transform dct"),
         ({"local_steps": 2}, "local_steps"),
-        ({"state": "worker-state", "worker_id": "w"}, "state"),
     ],
 )
 def test_what_wants_all_gradients_at_once_does_not_overlap(

@@ -135,3 +135,8 @@ def test_a_delay_and_local_steps_do_not_go_together(tmp_path: Path) -> None:
         pytest.raises(UsageError, match="delay: got it together with local_steps"),
     ):
         RemoteOptimizer(perceptron(), server.address, delay=1, local_steps=2)
+
+
+def test_a_delay_of_two_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="delay: got 2, want 0 or 1"):
+        RemoteOptimizer(perceptron(), delay=2)

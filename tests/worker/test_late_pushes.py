@@ -1,6 +1,7 @@
 """Of a push that comes after its round has closed, the next one carries `late_weight` times, no more and no less."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,14 +25,17 @@ SECOND = np.array([[4, -8, 0, 1], [2, 2, -6, 3], [0, 0, 5, -1]], np.float32)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
-def test_a_late_push_changes_the_next_version_by_its_weight(tmp_path: Path, weight: float) -> None:
+@pytest.mark.parametrize("options", [{}, {"delay": 1}, {"overlap": True}, {"delay": 1, "overlap": True}], ids=str)
+def test_a_late_push_changes_the_next_version_by_its_weight(
+    tmp_path: Path, weight: float, options: dict[str, Any]
+) -> None:
     """The quorum is one and the deadline soon over: round 1 closes with the plain worker, round 2 with the other."""
     model = torch.nn.Linear(4, 3, bias=False)
     torch.nn.init.zeros_(model.weight)
     config = run_config(tmp_path, lr=0.125, quorum=1, deadline="0.05", late_weight=weight, evaluate_every=0)
     with (
         running_server(config) as server,
-        RemoteOptimizer(model, server.address, patience=60) as optimizer,
+        RemoteOptimizer(model, server.address, patience=60, **options) as optimizer,
         plain_workers(server.address, 1, manifest=manifest_of(model)) as (plain,),
     ):
         plain.join(settings={})
@@ -40,7 +44,11 @@ def test_a_late_push_changes_the_next_version_by_its_weight(tmp_path: Path, weig
         plain.push(np.ones(12, np.float32), 1)
         assert plain.receive().version == 1  # without the other, which holds version 0 still
         for gradient in (FIRST, SECOND):
-            model.weight.grad = torch.from_numpy(gradient.copy())
+            optimizer.zero_grad()
+            (model.weight * torch.from_numpy(gradient)).sum().backward()
+            if optimizer._exchange.early is not None:  # what is encoded early has been, before the step looks
+                for begun in optimizer._exchange.early._pass.begun.values():
+                    begun.result()
             optimizer.step(samples=1)
         assert plain.receive().version == 2
     carried = SECOND + np.float32(weight) * FIRST

@@ -1,6 +1,7 @@
 """A worker that was killed and started again under its id goes on as if nothing had happened."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,16 +19,16 @@ SETTINGS = {"quantizer": "uniform", "bits": 1.0, "buffers_every": 4, "optimizer_
 
 
 def train(model: torch.nn.Module, optimizer: RemoteOptimizer, steps: int) -> None:
-    while optimizer.version < steps:
-        images, classes = SAMPLES[optimizer.version]
+    while optimizer.next_round <= steps:
+        images, classes = SAMPLES[optimizer.next_round - 1]
         take_step(model, optimizer, (torch.nn.functional.dropout(images, 0.2), classes), samples=8)
 
 
-def undisturbed(folder: Path) -> dict[str, torch.Tensor]:
+def undisturbed(folder: Path, **options: Any) -> dict[str, torch.Tensor]:
     model = normalized()
     with (
         running_server(server_config(folder, **SETTINGS)) as server,
-        RemoteOptimizer(model, server.address) as optimizer,
+        RemoteOptimizer(model, server.address, **options) as optimizer,
     ):
         torch.manual_seed(3)
         train(model, optimizer, STEPS)
@@ -35,17 +36,21 @@ def undisturbed(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("killed_after", [3, 4, 5])
-def test_a_restarted_worker_goes_on_with_the_same_bits(tmp_path: Path, killed_after: int) -> None:
+@pytest.mark.parametrize("options", [{}, {"overlap": True}, {"delay": 1}, {"overlap": True, "delay": 1}], ids=str)
+def test_a_restarted_worker_goes_on_with_the_same_bits(
+    tmp_path: Path, killed_after: int, options: dict[str, Any]
+) -> None:
     model, again = normalized(), normalized(seed=9)
     with running_server(server_config(tmp_path / "runs", **SETTINGS)) as server:
-        with RemoteOptimizer(model, server.address, worker_id="a", state=tmp_path) as optimizer:
+        with RemoteOptimizer(model, server.address, worker_id="a", state=tmp_path, **options) as optimizer:
             torch.manual_seed(3)
             train(model, optimizer, killed_after)
         torch.manual_seed(99)
-        with RemoteOptimizer(again, server.address, worker_id="a", state=tmp_path) as optimizer:
-            assert (optimizer.resumed, optimizer.version) == (killed_after, killed_after)
+        with RemoteOptimizer(again, server.address, worker_id="a", state=tmp_path, **options) as optimizer:
+            assert (optimizer.resumed, optimizer.next_round) == (killed_after, killed_after + 1)
+            assert optimizer.version == killed_after - options.get("delay", 0)
             train(again, optimizer, STEPS)
-    assert_same_state(state_of(again), undisturbed(tmp_path / "other"))
+    assert_same_state(state_of(again), undisturbed(tmp_path / "other", **options))
 
 
 def test_a_state_of_another_run_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

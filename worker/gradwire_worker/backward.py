@@ -42,21 +42,17 @@ class BackwardEncoder:
 
     Args:
         flat: the model.
-        uplink: what is coded and how. Its residual memory is exchanged for the new one once all frames are made.
-
-    Raises:
-        UsageError: the method has budgets or a transform, which want all gradients at once.
+        uplink: what is coded and how, by fixed bits and no transform. Its residual memory is exchanged for the new one
+            once all frames are made.
     """
 
     def __init__(self, flat: FlatModel, uplink: Uplink):
-        if uplink.method.auto or uplink.method.transform != "none":
-            got = "bits auto" if uplink.method.auto else f"transform {uplink.method.transform}"
-            raise UsageError(f"overlap: got {got}, which wants all gradients at once; want fixed bits and no transform")
         self._flat = flat
         self._uplink = uplink
         self._lost = flat.new_vector(uplink.layout.n_parameters)
         self._pass = _Pass()
-        self._first = True
+        self._first = not uplink.step_size  # one that is resumed has it
+        self._planned: Future[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gradwire-encode")
         units = {spec.name: unit for unit in uplink.layout.parameters for spec in unit.tensors}
         self._hooks = [
@@ -79,8 +75,8 @@ class BackwardEncoder:
             NonFiniteError: an entry is not finite; names its tensor. In both cases the residual is as it was.
         """
         done, self._pass = self._pass, _Pass()
-        for begun in done.begun.values():
-            begun.exception()  # none goes on encoding when something is refused
+        _wait_for(done)  # none goes on encoding when something is refused
+        self.settle()
         self._flat.check_frozen()
         if self._first:
             self._flat.read_gradients(self._uplink.entries)
@@ -97,11 +93,21 @@ class BackwardEncoder:
         frames = [done.begun[unit].result() for unit in parameters]
         memory = self._uplink.memory
         memory.values, self._lost = self._lost, memory.values
-        self._thread.submit(self._uplink.plan, done.report.fits_of(parameters))
+        self._planned = self._thread.submit(self._uplink.plan, done.report.fits_of(parameters))
         report.take(done.report)
         yield from frames
         if with_buffers:
             yield from self._uplink.encode_buffers(report)
+
+    def settle(self) -> None:
+        """Wait until the step size of the next push is known."""
+        if self._planned is not None:
+            self._planned.result()
+
+    def discard(self) -> None:
+        """Make the frames begun since the last push anew in `frames`: the residual that they began with changes."""
+        _wait_for(self._pass)
+        self._pass = _Pass(self._pass.seen)
 
     def close(self) -> None:
         """Take the hooks away and end the thread."""
@@ -149,3 +155,9 @@ class BackwardEncoder:
                     f"{name}: its gradient changed after it was encoded during backward (clipping, unscaling, "
                     "accumulation?); want it left as it is until step(), or overlap=False"
                 )
+
+
+def _wait_for(begun: _Pass) -> None:
+    """Wait until nothing of a pass is being encoded."""
+    for each in begun.begun.values():
+        each.exception()

@@ -1,6 +1,7 @@
 """A round as a worker sees it: read the gradients, push them, wait for the others, load the new weights."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -99,6 +100,16 @@ class Exchange:
         self._receive(flight)
         self._await(flight)
 
+    def resume(self, checkpoint: OwnCheckpoint) -> int:
+        """Go on from `checkpoint`, which is written from now on; return the round whose push it repeats, 0 for none."""
+        self.checkpoint = checkpoint
+        round_, push = checkpoint.resume(delay=self.delay)
+        if push is not None:
+            times = dict.fromkeys(("compute", "copy", "fit", "encode", "step_size"), 0.0)
+            known = {**times, "samples": push.samples, "loss": math.nan, "n_bytes": push.n_bytes}
+            self._flight = _Flight(push, known, self._member.client.push(push))
+        return round_
+
     def close(self) -> None:
         """Wait for the receipt of a push that is under way, so that leaving does not take it back; end the encoding."""
         before, self._flight = self._flight, None
@@ -168,7 +179,9 @@ class Exchange:
                 last=self.last_step,
             )
             if self.checkpoint is not None:
-                self.checkpoint.save(push, loss)
+                if self.early is not None:
+                    self.early.settle()
+                self.checkpoint.save(push, loss, in_hand=self.delay > 0)
             push.close(loss, times, budget)  # from here on it may count
         except BaseException:
             self._give_up(flight)
@@ -196,6 +209,9 @@ class Exchange:
                 weight = 1.0 if receipt.verdict != pb.VERDICT_LATE else self._member.client.reply.late_weight
         finally:
             if not counted:
+                if self.early is not None:  # the next backward pass may have written over u
+                    self.early.discard()
+                    self._uplink.recall(flight.push.frames(), with_buffers=flight.push.with_buffers)
                 self._give_up(flight, weight)
         flight.received = True
         flight.known |= {"counted": counted, "send": time.perf_counter() - asked}

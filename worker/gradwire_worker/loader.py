@@ -2,7 +2,7 @@
 
 from gradwire_common.buffers import BufferSchedule
 from gradwire_common.manifest import Role
-from gradwire_worker.gradients import FlatModel
+from gradwire_worker.gradients import F32, FlatModel
 from gradwire_worker.membership import Membership
 from gradwire_worker.replica import Replica
 
@@ -25,6 +25,12 @@ class Loader:
     def buffers_version(self) -> int:
         """The version up to which the model's buffers are averages; 0 for none."""
         return self._buffers.newest(self.version)
+
+    def hold(self, values: F32, version: int) -> None:
+        """Load parameters and buffers of an earlier `version` from their places in `values`, (size,)."""
+        for role in (Role.PARAMETER, Role.BUFFER):
+            self._flat.load(values, [role])
+            self._loaded[role] = version
 
     def load(self) -> None:
         """Load what is newer than what the model holds."""

@@ -17,6 +17,7 @@ from gradwire_common.buffers import BufferSchedule
 from gradwire_common.errors import NonFiniteError, RunEndedError, UsageError
 from gradwire_common.manifest import Role
 from gradwire_common.method import Allocation, QuantizerName, TransformName
+from gradwire_common.together import check_together
 from gradwire_common.warming import warm_kernels
 from gradwire_common.wire import method_from_message
 from gradwire_worker.backward import BackwardEncoder
@@ -52,6 +53,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
     Attributes:
         version: of the weights that the model holds.
+        next_round: that the next push will be for.
         slot, slots: this worker's shard, and how many there are.
         rounds: the run ends at this version; 0 for a run without end.
         evaluate_every: rounds between evaluations that the server asks for; 0 for none.
@@ -78,7 +80,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         local_steps: int = 0,
         local_optimizer: LocalOptimizer | None = None,
         overlap: bool = False,
-        delay: Literal[0, 1] = 0,
+        delay: int = 0,
         patience: float = 60.0,
         state: str | Path | None = None,
         pace: bool = True,
@@ -134,7 +136,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
         if local_optimizer is not None and not local_steps:
             raise UsageError(f"local_optimizer: got {local_optimizer}, but no local_steps, want at least 1")
-        _check_apart(local_steps=bool(local_steps), state=state is not None, overlap=overlap, delay=bool(delay))
+        check_together(overlap=overlap, delay=delay, local_steps=local_steps)
         own = local_optimizer or LocalOptimizer()
         if local_steps:
             settings = {**(settings or {}), "local_steps": str(local_steps), "local_optimizer": str(own)}
@@ -148,9 +150,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
         self._finalizer = weakref.finalize(self, self._member.leave, "its process ended")
         reply = self._member.enter(self._flat.read_weights)
         try:
-            if reply.asynchronous and delay:
-                raise UsageError(f"delay: got {delay} in a run of the asynchronous mode, want 0: nothing waits there")
             self.method = overridden(method_from_message(reply.method), overrides)
+            check_together(overlap=overlap, delay=delay, method=self.method, asynchronous=reply.asynchronous)
             self._uplink = Uplink(self._flat, self.method)
             self._uplink.check_limits(client.limits, server)
             buffers = BufferSchedule(reply.buffers_every, reply.rounds)
@@ -160,15 +161,15 @@ class RemoteOptimizer(torch.optim.Optimizer):
             self._local = LocalSteps(self._flat, groups, own, local_steps, reply.rounds) if local_steps else None
             if self._local is not None:
                 self._exchange.read = self._local.read_change
+            self._exchange.delay, self._exchange.last_round = delay, reply.rounds
             self.resumed = 0
             if state is not None:
                 file = Path(state) / f"{client.worker_id}{SUFFIX}"
-                checkpoint = OwnCheckpoint(file, self._member, self._flat, self._uplink, self._loader, self._local)
-                self.resumed = checkpoint.resume()
-                self._exchange.checkpoint = checkpoint
+                self.resumed = self._exchange.resume(
+                    OwnCheckpoint(file, self._member, self._flat, self._uplink, self._loader, self._local)
+                )
             if overlap:
                 self._exchange.early = BackwardEncoder(self._flat, self._uplink)
-            self._exchange.delay, self._exchange.last_round = int(delay), reply.rounds
             self._begin_local_steps()
         except BaseException:
             self.leave("could not begin")
@@ -189,6 +190,11 @@ class RemoteOptimizer(torch.optim.Optimizer):
     def version(self) -> int:
         """The version of the weights that the model holds."""
         return self._loader.version
+
+    @property
+    def next_round(self) -> int:
+        """The round that the next push will be for; with a delay there may be one under way."""
+        return self._exchange.next_round
 
     @property
     def local(self) -> torch.optim.Optimizer | None:
@@ -345,14 +351,6 @@ class RemoteOptimizer(torch.optim.Optimizer):
                     f"param_groups[{index}]: options changed from {before} to {now} after joining, want the schedule "
                     "to be the server's"
                 )
-
-
-def _check_apart(*, local_steps: bool, state: bool, overlap: bool, delay: bool) -> None:
-    """Refuse what does not go together."""
-    for name, wanted in (("overlap", overlap), ("delay", delay)):
-        for other, given in (("local_steps", local_steps), ("state", state)):
-            if wanted and given:
-                raise UsageError(f"{name}: got it together with {other}, want one of the two")
 
 
 def _number(loss: float | torch.Tensor | None) -> float:

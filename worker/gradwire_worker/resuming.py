@@ -8,9 +8,8 @@ import torch
 
 from gradwire_common.errors import RunEndedError
 from gradwire_common.manifest import Role
-from gradwire_common.update import add_update
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_worker.gradients import FlatModel
+from gradwire_worker.gradients import F32, FlatModel
 from gradwire_worker.loader import Loader
 from gradwire_worker.local_steps import LocalSteps
 from gradwire_worker.membership import Membership
@@ -34,16 +33,30 @@ class OwnCheckpoint:
         self._loader = loader
         self._local = local
 
-    def save(self, push: PendingPush, loss: float) -> None:
-        """Write all frames of `push`; where that fails, a restarted worker goes on without its residual."""
-        run_id, uplink = self._member.client.reply.run_id, self._uplink
+    def save(self, push: PendingPush, loss: float, *, in_hand: bool = False) -> None:
+        """Write all frames of `push`; where that fails, a restarted worker goes on without its residual.
+
+        Args:
+            push: the newest.
+            loss: mean training loss of its step.
+            in_hand: whether the next gradients are of the weights that the model holds now, rather than of those that
+                the push is a part of.
+        """
+        run_id, uplink, layout = self._member.client.reply.run_id, self._uplink, self._flat.layout
         coding = (uplink.step_size, uplink.overhead)
+        weights = np.empty(layout.n_parameters if in_hand else 0, np.float32)
+        if in_hand:
+            self._flat.read_parameters(weights)
+            self._flat.read_buffers(uplink.entries)
         state = WorkerState(
-            Pushed(run_id, push.round, push.samples, push.with_buffers, push.transform, loss, *coding),
+            Pushed(
+                run_id, push.round, push.samples, push.with_buffers, push.transform, loss, *coding, self._loader.version
+            ),
             push.frames(),
-            self._uplink.memory.values,
-            self._uplink.buffers,
+            uplink.memory.values,
+            uplink.buffers,
             torch.random.get_rng_state().numpy(),
+            weights,
             *(self._local.state() if self._local is not None else ()),
         )
         try:
@@ -51,52 +64,72 @@ class OwnCheckpoint:
         except OSError as error:
             log.warning("%s: not written: %s", self._file, error)
 
-    def resume(self) -> int:
-        """Repeat the newest push byte for byte, and take up the state after it; return its round, 0 for none.
+    def resume(self, *, delay: int = 0) -> tuple[int, PendingPush | None]:
+        """Take up the state after the newest push, which is repeated byte for byte.
 
         A file that is missing, damaged, of another run or of another model is left out.
+
+        Args:
+            delay: 1 where the round of a push need not be waited for.
+
+        Returns:
+            The push's round, 0 for none; and the push, where it is still to be sent, the model holding the weights from
+            before it. Otherwise it has been, and the model holds the newest.
         """
         state = load_or_warn(self._file, self._member.client.reply.run_id)
         if state is None:
-            return 0
+            return 0, None
         told, layout = state.pushed, self._flat.layout
         want = (layout.n_parameters, layout.n_buffers)
         version = self._loader.version
         if (state.residual.size, state.buffers.size) != want or told.round > version + 1:
             log.warning("%s: does not fit version %d of this run and is left out", self._file, version)
-            return 0
+            return 0, None
         self._uplink.memory.values[:] = state.residual
         self._uplink.step_size, self._uplink.overhead = told.step, told.overhead
-        try:
-            self._member.wait_for(self._repeat(state))
-        except RunEndedError as error:
-            log.info("%s", error)
-        self._loader.load()
-        if self._loader.buffers_version < told.round and state.buffers.size:
-            self._load_buffers(state)
+        push = _push_of(state)
+        under_way = delay and state.weights.size and version <= told.round != self._member.client.reply.rounds
+        if under_way:
+            self._uplink.recall(state.frames, with_buffers=told.with_buffers)
+            self._loader.hold(self._all_of(state), told.held)
+        else:
+            self._wait_for(push)
+            if self._loader.buffers_version < told.round and state.buffers.size:
+                self._flat.load(self._all_of(state), [Role.BUFFER])
         if self._local is not None:
             self._local.load_state(state.local, state.local_told)
         torch.random.set_rng_state(torch.from_numpy(state.random.copy()))
         log.info("went on after the push for round %d, at version %d", told.round, self._loader.version)
-        return told.round
+        return told.round, push if under_way else None
 
-    def _repeat(self, state: WorkerState) -> int:
-        """Push the same frames; where they come too late to count, they join the residual. Return what to wait for."""
-        told, client = state.pushed, self._member.client
-        push = PendingPush(
-            pb.PUSH_KIND_GRADIENT, told.round, told.round - 1, told.samples, told.with_buffers, told.transform
-        )
-        push.append(state.frames)
-        push.close(told.loss)
-        receipt = client.push(push).receipt()
-        if not push.counted(receipt):
-            self._uplink.entries[:] = 0
-            add_update(state.frames, self._flat.layout.pushed(told.with_buffers), 1.0, self._uplink.entries)
-            self._uplink.memory.keep(self._uplink.u + state.residual, client.reply.late_weight)
-        return receipt.version
+    def _wait_for(self, push: PendingPush) -> None:
+        """Send a push and load what became of its round; where it comes too late to count, it joins the residual."""
+        client = self._member.client
+        try:
+            receipt = client.push(push).receipt()
+            if not push.counted(receipt):
+                self._uplink.recall(push.frames(), with_buffers=push.with_buffers)
+                self._uplink.memory.keep(self._uplink.u, client.reply.late_weight)
+            self._member.wait_for(receipt.version)
+        except RunEndedError as error:
+            log.info("%s", error)
+        self._loader.load()
 
-    def _load_buffers(self, state: WorkerState) -> None:
-        n = self._flat.layout.n_parameters
+    def _all_of(self, state: WorkerState) -> F32:
+        """Return parameters and buffers of a state at their places in a vector of all weights, (size,)."""
         values = np.zeros(self._flat.layout.size, np.float32)
+        n = self._flat.layout.n_parameters
+        values[: state.weights.size] = state.weights
         values[n : n + state.buffers.size] = state.buffers
-        self._flat.load(values, [Role.BUFFER])
+        return values
+
+
+def _push_of(state: WorkerState) -> PendingPush:
+    """Return the push of a state, complete."""
+    told = state.pushed
+    push = PendingPush(
+        pb.PUSH_KIND_GRADIENT, told.round, told.round - 1, told.samples, told.with_buffers, told.transform
+    )
+    push.append(state.frames)
+    push.close(told.loss)
+    return push

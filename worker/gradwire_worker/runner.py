@@ -46,6 +46,8 @@ def run_worker(config: Config) -> None:
         patience=config.patience,
         local_steps=config.local_steps,
         local_optimizer=local_optimizer(config),
+        overlap=config.overlap,
+        delay=config.delay,
         state=config.state,
         pace=config.pace,
     ) as optimizer:
@@ -74,7 +76,7 @@ def train(
     logged = time.monotonic()
     while not optimizer.ended:
         version = optimizer.version
-        number = version * max(1, config.local_steps) + optimizer.local_steps_taken + 1
+        number = (optimizer.next_round - 1) * max(1, config.local_steps) + optimizer.local_steps_taken + 1
         indices = round_batch(shard, config.batch_size, config.seed, optimizer.slot, number)
         rng = round_rng(config.seed, optimizer.slot, number)
         batch = to_device(task.train_batch(indices, rng), device)
@@ -84,7 +86,7 @@ def train(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step(samples=len(indices), loss=loss)
         if optimizer.version == version:
-            continue  # a local step
+            continue  # a local step, or the first with a delay
         report_if_due(task, model, optimizer, part, device, version)
         if time.monotonic() - logged >= LOG_EVERY:
             logged = time.monotonic()

@@ -34,6 +34,7 @@ class Pushed:
     Attributes:
         run_id: of the run that it is for.
         step, overhead: of the encoder and of the budgets afterwards.
+        held: version of the weights in hand.
     """
 
     run_id: str
@@ -44,6 +45,7 @@ class Pushed:
     loss: float
     step: float
     overhead: float = 1.0
+    held: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,10 @@ class WorkerState:
     Attributes:
         frames: the push.
         residual: (n_parameters,) float32, what quantising it lost.
-        buffers: (n_buffers,) float32, as they were after the backward pass.
+        buffers: (n_buffers,) float32, as they were after the backward pass; with a delay those in hand.
         random: torch's random state.
+        weights: (n_parameters,) float32, with a delay the weights in hand: the next gradients are of them, whatever
+            came of the push meanwhile. Empty without.
         local, local_told: state of the optimizer of local steps, as LocalSteps.state has it.
     """
 
@@ -63,6 +67,7 @@ class WorkerState:
     residual: npt.NDArray[np.float32]
     buffers: npt.NDArray[np.float32]
     random: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    weights: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     local: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     local_told: str = "{}"
 
@@ -73,6 +78,7 @@ class WorkerState:
             "residual": self.residual,
             "buffers": self.buffers,
             "random": self.random,
+            "weights": self.weights,
             **{LOCAL + name: array for name, array in self.local.items()},
         }
         metadata = {
@@ -111,6 +117,7 @@ class WorkerState:
                 arrays["residual"],
                 arrays["buffers"],
                 arrays["random"],
+                arrays["weights"],
                 local,
                 metadata["local"],
             )

@@ -14,7 +14,7 @@ from gradwire_common.errors import UsageError
 from gradwire_common.manifest import Layout, Unit
 from gradwire_common.method import BITS_MAX, Method
 from gradwire_common.transfer import frames_budget, most_useful, transfer_bytes
-from gradwire_common.update import EncodeReport, UpdateEncoder
+from gradwire_common.update import EncodeReport, UpdateEncoder, add_update
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker.budget import push_budget
 from gradwire_worker.gradients import FlatModel
@@ -87,6 +87,12 @@ class Uplink:
             return 0
         most = most_useful(self.layout.n_parameters, self.layout.n_buffers if with_buffers else 0)
         return min(push_budget(limits, idle), transfer_bytes(most, chunk_bytes))
+
+    def recall(self, frames: bytes, *, with_buffers: bool) -> None:
+        """Write u of the newest push to `entries` again: what its `frames` hold, and what they lost."""
+        self.entries[:] = 0
+        add_update(frames, self.layout.pushed(with_buffers), 1.0, self.entries)
+        np.add(self.u, self.memory.values, out=self.u)
 
     def prepare(self) -> None:
         """Turn the gradient in `entries` into u: coefficients, to which the residual is added."""
