@@ -19,7 +19,7 @@ from gradwire_common.codec.huffman import check_lengths, code_lengths
 from gradwire_common.codec.kernels import tables
 from gradwire_common.codec.kernels.lengths import pack_halves, unpack_halves
 from gradwire_common.codec.quantizers import FORMATS, K_MAX
-from gradwire_common.codec.words import TUPLES, WordScheme, rounded_weights, run_words, tuple_words
+from gradwire_common.codec.words import MAX_WORDS, TUPLES, WordScheme, rounded_weights, run_words, tuple_words
 from gradwire_common.errors import BitstreamError
 
 U8 = npt.NDArray[np.uint8]
@@ -118,7 +118,8 @@ class Codebook:
         lengths: Code lengths of the words, 0 where a word has no code.
         rare_lengths: TUPLES: code lengths of the rare list's buckets; empty for RUNS.
         fingerprint: CRC-32 of the lengths.
-        encoding: By tuple or word: code at the top, length (and the rare flag) in the low byte.
+        encoding: By tuple or word: code at the top, length and the rare flag at the bottom.
+        pairs: TUPLES of one bucket, where two have few enough values: by two buckets: both codes as one.
         decoding: By the next bits: as many words as fit. For RUNS one word.
         single: TUPLES: by the next bits: one word.
         rare_codes, rare_decoding: Code of each bucket of the rare list; by the next bits: bucket * 16 + length.
@@ -130,6 +131,7 @@ class Codebook:
     rare_lengths: U8
     fingerprint: int
     encoding: U64
+    pairs: U64
     decoding: U64
     single: U64
     rare_codes: U32
@@ -180,6 +182,7 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
             rare_lengths,
             fingerprint,
             encoding,
+            empty,
             decoding,
             empty,
             codes[:0],
@@ -188,6 +191,9 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
     check_lengths(rare_lengths, scheme.max_length)
     encoding, single = np.empty(scheme.n_tuples, np.uint64), np.empty(size, np.uint64)
     tables.fill_encoding(lengths, codes, tuples, encoding)
+    pairs = np.empty(encoding.size**2 if scheme.size == 1 and encoding.size**2 <= MAX_WORDS else 0, np.uint64)
+    if pairs.size:
+        tables.fill_pairs(encoding, pairs)
     tables.fill_decoding(words, lengths, scheme.max_length, _payloads(scheme, tuples), scheme.size, single, decoding)
     rare_codes, rare_words = np.empty(rare_lengths.size, np.uint32), np.empty(size, np.int64)
     tables.canonical_codes(rare_lengths, rare_codes)
@@ -195,7 +201,17 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
     rare_entries = np.where(rare_words < 0, 0, rare_words * 16 + rare_lengths[np.maximum(rare_words, 0)])
     rare_decoding = rare_entries.astype(np.uint16)
     return Codebook(
-        scheme, tuples, lengths, rare_lengths, fingerprint, encoding, decoding, single, rare_codes, rare_decoding
+        scheme,
+        tuples,
+        lengths,
+        rare_lengths,
+        fingerprint,
+        encoding,
+        pairs,
+        decoding,
+        single,
+        rare_codes,
+        rare_decoding,
     )
 
 

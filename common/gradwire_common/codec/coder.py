@@ -81,6 +81,7 @@ def kernel_book(codebook: Codebook) -> Book:
         scheme.n_buckets,
         scheme.max_length,
         codebook.encoding,
+        codebook.pairs,
         codebook.decoding,
         codebook.single,
         codebook.rare_codes,

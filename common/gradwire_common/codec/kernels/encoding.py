@@ -12,9 +12,10 @@ from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Work, quarter
 from gradwire_common.codec.kernels.quantize import quantize_block
 from gradwire_common.codec.kernels.rares import encode_rares
 from gradwire_common.codec.kernels.raws import pack_raws
-from gradwire_common.codec.kernels.tuple_encoding import encode_tuples, form_tuples
+from gradwire_common.codec.kernels.tuple_encoding import encode_pairs, encode_tuples, form_tuples
 
 F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 
@@ -82,19 +83,12 @@ def encode_buckets(n: int, grid: Grid, book: Book, fast: bool, work: Work, out: 
                 )
             used += n_used
         else:
-            words = work.words[: (stop - start + book.size - 1) // book.size]
-            padded = work.buckets[start : start + words.size * book.size]
+            n_words = (stop - start + book.size - 1) // book.size
+            padded = work.buckets[start : start + n_words * book.size]
             padded[stop - start :] = np.uint8(0)
-            form_tuples(padded, book.size, book.n_coded + 1, words)
-            if fast:
-                n_bytes, n_rare = encode_tuples(words, book.encoding, out[place:], work.rare)
-            else:
-                n_bytes, n_rare = portable.encode_tuples(words, book.encoding, out[place:], work.rare)
+            n_bytes, n_rare = encode_words(padded, book, fast, work, out[place:])
             if n_rare > 0:
-                rare = work.rare[:n_rare]
-                rare_place, n_used = encode_rares(
-                    padded, book.size, rare, beyond, book.rare_codes, book.rare_lengths, work.rare_bits, rare_place
-                )
+                rare_place, n_used = list_rares(padded, n_rare, beyond, book, fast, work, rare_place)
                 used += n_used
         lengths[stream] = n_bytes
         place += n_bytes
@@ -106,3 +100,26 @@ def encode_buckets(n: int, grid: Grid, book: Book, fast: bool, work: Work, out: 
         for plane in range(3 if grid.kind == FLOAT32 else 1):
             place += pack_raws(work.raws[plane, :n], min(grid.raw_bits, 8), fast, out[place:])
     return place
+
+
+@njit(cache=True, nogil=True)
+def encode_words(buckets: U8, book: Book, fast: bool, work: Work, out: U8) -> tuple[int, int]:
+    """Write a bitstream of whole words; list the rare ones in `work`. Returns its bytes and how many are rare."""
+    if fast and book.pairs.size > 0:
+        return encode_pairs(buckets, book.n_coded + 1, book.pairs, book.encoding, work.words, out, work.rare)
+    words = work.words[: buckets.size // book.size]
+    form_tuples(buckets, book.size, book.n_coded + 1, words)
+    if fast:
+        return encode_tuples(words, book.encoding, out, work.rare)
+    return portable.encode_tuples(words, book.encoding, out, work.rare)
+
+
+@njit(cache=True, nogil=True)
+def list_rares(
+    buckets: U8, n_rare: int, beyond: I32, book: Book, fast: bool, work: Work, place: int
+) -> tuple[int, int]:
+    """Write the words that `encode_words` found rare at bit `place` of the rare list; as rares.encode_rares."""
+    rare, codes, lengths = work.rare[:n_rare], book.rare_codes, book.rare_lengths
+    if fast:
+        return encode_rares(buckets, book.size, rare, beyond, codes, lengths, work.rare_bits, place)
+    return portable.encode_rares(buckets, book.size, rare, beyond, codes, lengths, work.rare_bits, place)

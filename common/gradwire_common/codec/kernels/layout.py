@@ -31,6 +31,7 @@ class Book(NamedTuple):
     n_coded: int
     max_length: int
     encoding: U64
+    pairs: U64
     decoding: U64
     single: U64
     rare_codes: U32

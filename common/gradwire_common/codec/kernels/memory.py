@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Unaligned 64-bit loads and stores, and shifts without range checks: what the fast kernels are made of.
+"""Unaligned loads and stores, and shifts without range checks: what the fast kernels are made of.
 
 They check nothing. Every use stands in a kernel that has proven its bounds for a whole batch, and whose module says why
 it is safe. Little-endian only; `dispatch.fast_path` keeps them off other machines and from uncompiled runs.
@@ -11,8 +11,18 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-I64 = ir.IntType(64)
+I16, I64 = ir.IntType(16), ir.IntType(64)
 SHIFT_MASK = 63  # a shift by 64 or more is undefined in LLVM; masked, it is one instruction
+
+
+@intrinsic
+def load16(_typing: Any, _address: Any) -> Any:
+    """The two bytes at `address` (uint64) as a little-endian number, uint64."""
+
+    def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.zext(builder.load(builder.inttoptr(args[0], I16.as_pointer()), align=1), I64)
+
+    return types.uint64(types.uint64), build
 
 
 @intrinsic

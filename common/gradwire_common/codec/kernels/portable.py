@@ -14,6 +14,7 @@ from gradwire_common.codec.kernels.tables import RARE_FLAG
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
+U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 I32 = npt.NDArray[np.int32]
 
@@ -31,6 +32,26 @@ def encode_tuples(tuples: U16, encoding: U64, out: U8, rare: I32) -> tuple[int, 
             n_rare += 1
         place = put(out, place, np.int64(entry >> np.uint64(64 - length)), length)
     return (place + 7) >> 3, n_rare
+
+
+@njit(cache=True, nogil=True)
+def encode_rares(
+    buckets: U8, size: int, rare: I32, beyond: I32, codes: U32, lengths: U8, out: U8, place: int
+) -> tuple[int, int]:
+    """Write the buckets of the tuples that `rare` lists at bit `place` of `out`.
+
+    `beyond` holds the buckets that are not coded, in order. Returns the place after, and how many of `beyond` were
+    used.
+    """
+    last, n_beyond = lengths.size - 1, 0
+    for i in range(rare.size):
+        for j in range(np.int64(rare[i]) * size, (np.int64(rare[i]) + 1) * size):
+            bucket = np.int64(buckets[j])
+            place = put(out, place, np.int64(codes[bucket]), np.int64(lengths[bucket]))
+            if bucket == last:
+                place = put_extra(out, place, np.int64(beyond[n_beyond]) - last)
+                n_beyond += 1
+    return place, n_beyond
 
 
 @njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
+# mypy: disable-error-code="arg-type, assignment, call-arg, return-value"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
 """The rare list of a segment: the buckets of its rare tuples, in order, with a code of their own."""
 
@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.bits import peek_extra, put, put_extra, window_at
+from gradwire_common.codec.kernels.bits import EXTRA_COUNT_BITS, peek_extra, window_at
+from gradwire_common.codec.kernels.memory import shift_left, shift_right, store64
 from gradwire_common.codec.kernels.scanning import find_byte
 from gradwire_common.codec.kernels.tables import RARE_BYTE
 
@@ -23,20 +24,32 @@ WINDOW_CODES = 4  # of at most 12 bits, of the 56 that a window has at least
 def encode_rares(
     buckets: U8, size: int, rare: I32, beyond: I32, codes: U32, lengths: U8, out: U8, place: int
 ) -> tuple[int, int]:
-    """Write the buckets of the tuples that `rare` lists at bit `place` of `out`.
+    """Write the buckets of the tuples that `rare` lists at bit `place` of `out`, a flush for each bucket.
 
     `beyond` holds the buckets that are not coded, in order. Returns the place after, and how many of `beyond` were
-    used.
+    used. Stores write eight bytes at the byte of a place; `out` has room for RARE_BYTES a bucket + 8.
     """
-    last, n_beyond = lengths.size - 1, 0
+    last, n_beyond, start = lengths.size - 1, 0, np.uint64(out.ctypes.data)
+    to, n_bits = start + np.uint64(place >> 3), np.uint64(place & 7)
+    bits = np.uint64(out[place >> 3]) & ((np.uint64(1) << n_bits) - np.uint64(1))
     for i in range(rare.size):
-        for j in range(np.int64(rare[i]) * size, (np.int64(rare[i]) + 1) * size):
+        first = np.int64(rare[i]) * size
+        for j in range(first, first + size):
             bucket = np.int64(buckets[j])
-            place = put(out, place, np.int64(codes[bucket]), np.int64(lengths[bucket]))
+            bits |= shift_left(np.uint64(codes[bucket]), n_bits)
+            n_bits += np.uint64(lengths[bucket])
             if bucket == last:
-                place = put_extra(out, place, np.int64(beyond[n_beyond]) - last)
+                extra, count = np.int64(beyond[n_beyond]) - last, 0
+                while extra >> count:
+                    count += 1
+                bits |= shift_left(np.uint64(count | extra << EXTRA_COUNT_BITS), n_bits)
+                n_bits += np.uint64(count + EXTRA_COUNT_BITS)
                 n_beyond += 1
-    return place, n_beyond
+            store64(to, bits)
+            to += n_bits >> np.uint64(3)
+            bits = shift_right(bits, n_bits & np.uint64(56))
+            n_bits &= np.uint64(7)
+    return np.int64(to - start) * 8 + np.int64(n_bits), n_beyond
 
 
 @njit(cache=True, nogil=True)

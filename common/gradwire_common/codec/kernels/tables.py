@@ -16,7 +16,7 @@ U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
 ENTRY_SYMBOLS = 6  # buckets that one decoding entry can hold, a byte each below its two high bytes
-RARE_FLAG = 0x80  # in the low byte of an encoding entry: the tuple is rare
+RARE_FLAG = 0x80  # in an encoding entry, above its length: the tuple is rare
 RARE_BYTE = 0xFF  # what a rare tuple's places hold until the rare list is read; buckets are below it
 
 
@@ -65,6 +65,22 @@ def fill_encoding(lengths: U8, codes: U32, tuples: I64, table: U64) -> None:
     for i in range(tuples.size):
         if lengths[i] > 0:
             table[tuples[i]] = _entry(lengths, codes, i)
+
+
+@njit(cache=True, nogil=True)
+def fill_pairs(encoding: U64, table: U64) -> None:
+    """Fill table[first * encoding.size + second] with the codes of two words, and their length as one.
+
+    RARE_FLAG is that of the first word, the bit above it that of the second.
+    """
+    for first in range(encoding.size):
+        head = encoding[first] & ~np.uint64(255)
+        for second in range(encoding.size):
+            tail = encoding[second] & ~np.uint64(255)
+            low, flag = encoding[second] & np.uint64(63), encoding[second] & np.uint64(RARE_FLAG)
+            table[first * encoding.size + second] = (
+                (head >> low) | tail | ((encoding[first] & np.uint64(255)) + low + (flag << np.uint64(1)))
+            )
 
 
 @njit(cache=True, nogil=True)

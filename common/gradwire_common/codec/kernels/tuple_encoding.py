@@ -1,17 +1,22 @@
 # mypy: disable-error-code="arg-type, assignment, call-arg, no-any-return, return-value, var-annotated"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
-"""Buckets to words of TUPLES, and words to bits, the fast path: four words a flush.
+"""Buckets to words of TUPLES, and words to bits, the fast path: 48 bits a flush.
 
-Unguarded accesses, and why each is safe: loads take indices below tuples.size - 3 and table indices below
-encoding.size, as the caller promises. Stores write eight bytes at a place at most ceil(bits so far / 8); the caller's
-`out` has room for MAX_CODE_LENGTH bits a tuple + 8.
+An entry of a table has its code at the top, below zeros, and at the bottom the length and, from RARE_FLAG on, flags.
+Shifts by an entry are shifts by its length, for only the low six bits of a shift matter; and the sum of a batch's
+entries tells the sum of the lengths and whether any of them is flagged. What a shift carries from an entry's bottom
+into the bits stays below them.
+
+Unguarded accesses, and why each is safe: loads take words that the batch's count leaves, and table indices below the
+table's size, as the caller promises. Stores write eight bytes at a place at most ceil(bits so far / 8); the caller's
+`out` has room for MAX_CODE_LENGTH bits a word + 8.
 """
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.memory import load64, shift_right, store64
+from gradwire_common.codec.kernels.memory import load16, load64, shift_right, store64
 from gradwire_common.codec.kernels.tables import RARE_FLAG
 
 U8 = npt.NDArray[np.uint8]
@@ -19,9 +24,9 @@ U16 = npt.NDArray[np.uint16]
 U64 = npt.NDArray[np.uint64]
 I32 = npt.NDArray[np.int32]
 
-_3, _7, _8, _16, _32, _48 = (np.uint64(n) for n in (3, 7, 8, 16, 32, 48))
-_BYTE, _HALF = np.uint64(255), np.uint64(65535)
-_FLAG = np.uint64(RARE_FLAG)
+_1, _2, _3, _4, _6, _7, _8, _63 = (np.uint64(n) for n in (1, 2, 3, 4, 6, 7, 8, 63))
+_FLAGS = np.uint64(15 * RARE_FLAG)  # where the flags of four entries, or of two pairs, add up
+_FIRST, _SECOND = np.uint64(RARE_FLAG), np.uint64(2 * RARE_FLAG)
 _ZERO = np.uint64(0)
 
 
@@ -55,42 +60,82 @@ def form_tuples(buckets: U8, size: int, base: int, words: U16) -> None:
 
 
 @njit(cache=True, nogil=True)
-def encode_tuples(tuples: U16, encoding: U64, out: U8, rare: I32) -> tuple[int, int]:
-    """Write the codes of `tuples`; list the places of rare ones. Returns bytes written and rare tuples."""
-    source, table, start = np.uint64(tuples.ctypes.data), np.uint64(encoding.ctypes.data), np.uint64(out.ctypes.data)
-    to = start
-    bits, n_bits, n_rare = _ZERO, _ZERO, 0
-    n_quads = tuples.size // 4
-    for quad in range(n_quads):
-        four = load64(source)
+def encode_tuples(words: U16, encoding: U64, out: U8, rare: I32) -> tuple[int, int]:
+    """Write the codes of `words`, four a flush; list the places of rare ones. Returns bytes written and rare words.
+
+    `rare` has room for one more than there are.
+    """
+    source, table, start = np.uint64(words.ctypes.data), np.uint64(encoding.ctypes.data), np.uint64(out.ctypes.data)
+    to, bits, n_bits, n_rare = start, _ZERO, _ZERO, 0
+    for batch in range(words.size // 4):
+        e0, e1 = load64(table + (load16(source) << _3)), load64(table + (load16(source + _2) << _3))
+        e2, e3 = load64(table + (load16(source + _4) << _3)), load64(table + (load16(source + _6) << _3))
         source += _8
-        e0 = load64(table + ((four & _HALF) << _3))
-        e1 = load64(table + (((four >> _16) & _HALF) << _3))
-        e2 = load64(table + (((four >> _32) & _HALF) << _3))
-        e3 = load64(table + ((four >> _48) << _3))
-        if (e0 | e1 | e2 | e3) & _FLAG:
+        last = e2 + e3
+        total = e0 + e1 + last
+        if total & _FLAGS:
             for i, e in ((0, e0), (1, e1), (2, e2), (3, e3)):
-                if e & _FLAG:
-                    rare[n_rare] = 4 * quad + i
-                    n_rare += 1
-            e0, e1, e2, e3 = e0 & ~_FLAG, e1 & ~_FLAG, e2 & ~_FLAG, e3 & ~_FLAG
-        l01, l23 = e0 + e1, e2 + e3
-        c01, c23 = shift_right(e0, e1) | e1, shift_right(e2, e3) | e3
-        length = (l01 + l23) & _BYTE
-        bits = shift_right(bits, length) | shift_right(c01, l23) | c23
-        n_bits += length
+                rare[n_rare] = 4 * batch + i
+                n_rare += np.int64(e & _FIRST != _ZERO)
+        total &= _63
+        code = shift_right(shift_right(e0, e1) | e1, last) | shift_right(e2, e3) | e3
+        bits = shift_right(bits, total) | code
+        n_bits += total
         store64(to, shift_right(bits, -n_bits))
         to += n_bits >> _3
         n_bits &= _7
-    for i in range(4 * n_quads, tuples.size):
-        e = load64(table + (np.uint64(tuples[i]) << _3))
-        if e & _FLAG:
+    return _encode_rest(words, words.size // 4 * 4, encoding, start, to, bits, n_bits, rare, n_rare)
+
+
+@njit(cache=True, nogil=True)
+def encode_pairs(buckets: U8, base: int, pairs: U64, encoding: U64, words: U16, out: U8, rare: I32) -> tuple[int, int]:
+    """Write the codes of `buckets` that are words themselves, two look-ups of two a flush; else as `encode_tuples`.
+
+    `words` is scratch for half as many.
+    """
+    words = words[: buckets.size // 2]
+    form_tuples(buckets, 2, base, words)
+    source, table, start = np.uint64(words.ctypes.data), np.uint64(pairs.ctypes.data), np.uint64(out.ctypes.data)
+    to, bits, n_bits, n_rare = start, _ZERO, _ZERO, 0
+    for batch in range(buckets.size // 4):
+        e0, e1 = load64(table + (load16(source) << _3)), load64(table + (load16(source + _2) << _3))
+        source += _4
+        total = e0 + e1
+        if total & _FLAGS:
+            for i, e in ((0, e0), (2, e1)):
+                rare[n_rare] = 4 * batch + i
+                n_rare += np.int64(e & _FIRST != _ZERO)
+                rare[n_rare] = 4 * batch + i + 1
+                n_rare += np.int64(e & _SECOND != _ZERO)
+        total &= _63
+        bits = shift_right(bits, total) | shift_right(e0, e1) | e1
+        n_bits += total
+        store64(to, shift_right(bits, -n_bits))
+        to += n_bits >> _3
+        n_bits &= _7
+    return _encode_rest(buckets, buckets.size // 4 * 4, encoding, start, to, bits, n_bits, rare, n_rare)
+
+
+@njit(cache=True, nogil=True)
+def _encode_rest(
+    words: U16,
+    first: int,
+    encoding: U64,
+    start: np.uint64,
+    to: np.uint64,
+    bits: np.uint64,
+    n_bits: np.uint64,
+    rare: I32,
+    n_rare: int,
+) -> tuple[int, int]:
+    """Write the codes of the words from `first` on, at most three, one by one."""
+    for i in range(first, words.size):
+        e = encoding[words[i]]
+        if e & _FIRST:
             rare[n_rare] = i
             n_rare += 1
-            e = e & ~_FLAG
-        length = e & _BYTE
-        bits = shift_right(bits, length) | e
-        n_bits += length
+        bits = shift_right(bits, e) | e
+        n_bits += e & _63
         store64(to, shift_right(bits, -n_bits))
         to += n_bits >> _3
         n_bits &= _7
