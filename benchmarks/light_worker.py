@@ -106,25 +106,35 @@ class Load:
 
     async def _take_part(self, stub: Any, joined: pb.JoinReply, slot: int) -> None:
         """Push for every round that begins, until the run ends."""
-        messages = self._pushes[slot % len(self._pushes)]
         async for part in stub.Watch(pb.WatchRequest(session=joined.session)):
             match part.WhichOneof("part"):
                 case "header":
                     version = part.header.version
-                case "end":
+                case "end" | "whole" as kind:
+                    if kind == "whole":
+                        version = part.whole.header.version
                     if version != joined.rounds:
-                        await self._push(stub, joined.session, version, messages)
-                        if slot % REPEATED == REPEATED - 1:
-                            self.tally.repeated += 1
-                            await self._push(stub, joined.session, version, messages)
+                        await self._push_and_repeat(stub, joined, version, slot)
                 case "run_end":
                     return
 
-    async def _push(self, stub: Any, session: str, version: int, messages: Sequence[pb.PushMessage]) -> None:
+    async def _push_and_repeat(self, stub: Any, joined: pb.JoinReply, version: int, slot: int) -> None:
+        await self._push(stub, joined, version, slot)
+        if slot % REPEATED == REPEATED - 1:
+            self.tally.repeated += 1
+            await self._push(stub, joined, version, slot)
+
+    async def _push(self, stub: Any, joined: pb.JoinReply, version: int, slot: int) -> None:
         header = pb.PushHeader(
-            session=session, kind=pb.PUSH_KIND_GRADIENT, round=version + 1, base_version=version, samples=1
+            session=joined.session, kind=pb.PUSH_KIND_GRADIENT, round=version + 1, base_version=version, samples=1
         )
-        receipt = await stub.Push(iter([pb.PushMessage(header=header), *messages]))
+        frames = b"".join(self._frames[slot % len(self._frames)])
+        if len(frames) <= joined.limits.whole_bytes:
+            end = pb.PushEnd(length=len(frames), loss=0.5)
+            messages = [pb.PushMessage(whole=pb.WholePush(header=header, data=frames, end=end))]
+        else:
+            messages = [pb.PushMessage(header=header), *self._pushes[slot % len(self._pushes)]]
+        receipt = await stub.Push(iter(messages))
         self.tally.counted += receipt.verdict == pb.VERDICT_COUNTED
         self.tally.duplicates += receipt.verdict == pb.VERDICT_DUPLICATE
         self.tally.others += receipt.verdict not in (pb.VERDICT_COUNTED, pb.VERDICT_DUPLICATE)

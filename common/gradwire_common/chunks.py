@@ -6,6 +6,7 @@ from gradwire_common.errors import BitstreamError
 
 MIN_CHUNK = 16 << 10  # bytes; smaller chunks spend more on framing than they gain in smoothness
 MAX_CHUNK = 1 << 20  # bytes; a quarter of gRPC's default limit of 4 MB
+WHOLE_BYTES = 32 << 10  # of frames in one message with its header and end; what a connection's window lets in unread
 SECONDS_PER_CHUNK = 0.1  # what one chunk may hold of a limited link
 
 

@@ -61,12 +61,18 @@ class Update:
         self.abandoned = True
         self._wake()
 
-    async def messages(self, chunk_bytes: Callable[[], int]) -> AsyncIterator[pb.WatchMessage]:
-        """Yield the messages that carry it, made as they are asked for, in chunks of `chunk_bytes()` of data at most.
+    async def messages(self, chunk_bytes: Callable[[], int], whole_bytes: int = 0) -> AsyncIterator[pb.WatchMessage]:
+        """Yield the messages that carry it, made as they are asked for: one, or many and no end where it is abandoned.
 
-        There is no end to one that is abandoned.
+        Args:
+            chunk_bytes: tells the most bytes of data in a chunk.
+            whole_bytes: most bytes of frames that travel as one message.
         """
         header = pb.UpdateHeader(version=self.version, kind=self.kind, with_buffers=self.with_buffers)
+        if await self._fits(whole_bytes):
+            end = pb.UpdateEnd(length=self.length, digest=self.digest)
+            yield pb.WatchMessage(whole=pb.WholeUpdate(header=header, data=b"".join(self.frames), end=end))
+            return
         yield pb.WatchMessage(header=header)
         splitter, offset = Splitter(chunk_bytes), 0
         async for frame in self._all_frames():
@@ -77,6 +83,12 @@ class Update:
             for data in splitter.finish():
                 yield pb.WatchMessage(chunk=pb.Chunk(offset=offset, data=data))
             yield pb.WatchMessage(end=pb.UpdateEnd(length=self.length, digest=self.digest))
+
+    async def _fits(self, n_bytes: int) -> bool:
+        """Say whether it is no longer than `n_bytes`, once that can be said; at once where it can hardly be."""
+        while not (self.complete or self.abandoned or self.length > n_bytes or not n_bytes):
+            await self._changed.wait()
+        return self.complete and self.length <= n_bytes
 
     async def _all_frames(self) -> AsyncIterator[bytes]:
         """Yield every frame, waiting for those that have not been made yet."""

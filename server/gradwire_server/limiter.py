@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 
-from gradwire_common.chunks import MAX_CHUNK
+from gradwire_common.chunks import MAX_CHUNK, WHOLE_BYTES
 from gradwire_common.errors import UsageError
 from gradwire_common.transfer import frames_budget
 from gradwire_common.units import format_size
@@ -12,11 +12,12 @@ from gradwire_server.pacing import Gate, Limits, SharedGate, least_rate
 
 @dataclass(slots=True)
 class Gates:
-    """The two directions of a worker's traffic, and how long its chunks are now; they outlive its sessions."""
+    """The two directions of a worker's traffic, and how long its messages are now; they outlive its sessions."""
 
     up: Gate
     down: Gate
     chunk_bytes: int
+    whole_bytes: int
 
 
 class Limiter:
@@ -47,6 +48,7 @@ class Limiter:
                 Gate(allowed.rate_up, allowed.burst, shared=self._up),
                 Gate(allowed.rate_down, allowed.burst, shared=self._down),
                 min(allowed.chunk_bytes, self._most_chunk),
+                _whole_bytes(allowed),
             )
         return self._gates[worker_id]
 
@@ -117,6 +119,12 @@ class Limiter:
             gates.up.set_rate(allowed.rate_up, allowed.burst)
             gates.down.set_rate(allowed.rate_down, allowed.burst)
             gates.chunk_bytes = min(allowed.chunk_bytes, self._most_chunk)
+            gates.whole_bytes = _whole_bytes(allowed)
+
+
+def _whole_bytes(limits: Limits) -> int:
+    """Return the most bytes of frames in a message of their own: none where they have to pass bit by bit."""
+    return 0 if limits.limited else WHOLE_BYTES
 
 
 def described(limits: Limits) -> str:

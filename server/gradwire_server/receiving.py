@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 
 from gradwire_common.channel import wire_bytes
+from gradwire_common.chunks import WHOLE_BYTES
 from gradwire_common.errors import BitstreamError, UsageError
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.members import Member
@@ -16,18 +17,35 @@ from gradwire_server.run import Run
 MESSAGE_FIELDS = 64  # bytes of a chunk message beside its data, at the most
 
 
-async def read_header(context: Any) -> pb.PushHeader:
-    """Read the first message of a push.
+async def read_first(context: Any) -> pb.PushMessage:
+    """Read the first message of a push: its header, or all of it.
 
     Raises:
-        UsageError: it is no header.
+        UsageError: it is neither.
     """
-    message = await context.read()
+    message: pb.PushMessage = await context.read()
     part = "nothing" if message is grpc.aio.EOF else message.WhichOneof("part")
-    if part != "header":
+    if part not in ("header", "whole"):
         raise UsageError(f"push begins with {part}, want a header")
-    header: pb.PushHeader = message.header
-    return header
+    return message
+
+
+async def take_whole(run: Run, member: Member, whole: pb.WholePush, partial: Partial) -> pb.PushEnd:
+    """Take the frames of a push that is one message into `partial`; return its end.
+
+    The message has been charged. Who was told to send chunks waits here until the bucket has what it owes.
+
+    Raises:
+        UsageError: it is longer than any worker is told.
+        BitstreamError: it cannot be right.
+    """
+    if len(whole.data) > WHOLE_BYTES:
+        raise UsageError(f"got a push of {len(whole.data)} bytes in one message, want at most {WHOLE_BYTES}")
+    await run.gates_of(member).up.take(0)
+    partial.staging.chunk_bytes = WHOLE_BYTES
+    partial.staging.add(0, whole.data)
+    end: pb.PushEnd = whole.end
+    return end
 
 
 async def read_frames(context: Any, run: Run, member: Member, header: pb.PushHeader, partial: Partial) -> pb.PushEnd:

@@ -13,7 +13,7 @@ from gradwire_server.answers import answers_errors
 from gradwire_server.broadcast import Update
 from gradwire_server.members import Member
 from gradwire_server.partial import key_of
-from gradwire_server.receiving import read_frames, read_header
+from gradwire_server.receiving import read_first, read_frames, take_whole
 from gradwire_server.rounds import Verdict
 from gradwire_server.run import Run
 from gradwire_server.status import heartbeat_ms, join_reply, limit_reply, limits, status_reply
@@ -45,14 +45,15 @@ class ParameterServer(rpc.ParameterServerServicer):
     async def Push(self, requests: Any, context: Any) -> pb.Receipt:  # noqa: ARG002, N802
         """Take one update, wholly or not at all."""
         run = self._run
-        header = await read_header(context)
+        first = await read_first(context)
+        header = first.header if first.HasField("header") else first.whole.header
         member = run.hear(header.session)
         _, verdict = run.expected_units(member, header)
-        spent = self._charge_up(member, pb.PushMessage(header=header), header.round)
+        spent = self._charge_up(member, first, header.round)
         length = 0
         if verdict is Verdict.COUNTED:
             try:
-                verdict, length = await self._receive(context, member, header, spent)
+                verdict, length = await self._receive(context, member, first, header, spent)
             except asyncio.CancelledError:
                 run.connection_broke(member)
                 raise
@@ -143,7 +144,9 @@ class ParameterServer(rpc.ParameterServerServicer):
         if call == "Push":
             self._run.tallies.refused(error)
 
-    async def _receive(self, context: Any, member: Member, header: pb.PushHeader, spent: int) -> tuple[Verdict, int]:
+    async def _receive(
+        self, context: Any, member: Member, first: pb.PushMessage, header: pb.PushHeader, spent: int
+    ) -> tuple[Verdict, int]:
         """Take the frames of a push, once there is room for them; return what became of it, and its length."""
         run = self._run
         lease = await run.room_for(member, header)
@@ -154,7 +157,10 @@ class ParameterServer(rpc.ParameterServerServicer):
             partial = run.partials.begin(member.worker_id, header, run.staging_for(member, units))
             partial.spent += spent
             partial.staging.take_room(lease)
-            end = await read_frames(context, run, member, header, partial)
+            if first.HasField("whole"):
+                end = await take_whole(run, member, first.whole, partial)
+            else:
+                end = await read_frames(context, run, member, header, partial)
             data = partial.staging.finish(end.length)
             return await run.take(member, header, data, end, partial.spent, lease), end.length
         finally:
@@ -165,7 +171,7 @@ class ParameterServer(rpc.ParameterServerServicer):
         """Send one update, no faster than the worker's bucket allows."""
         version = 0 if update.kind == pb.UPDATE_KIND_SNAPSHOT else update.version
         gates = self._run.gates_of(member)
-        async for message in update.messages(lambda: gates.chunk_bytes):
+        async for message in update.messages(lambda: gates.chunk_bytes, gates.whole_bytes):
             await self._write(member, message, version, context)
 
     async def _write(self, member: Member, message: pb.WatchMessage, version: int, context: Any) -> None:

@@ -47,6 +47,7 @@ def limits(run: Run, member: Member) -> pb.Limits:
         chunk_bytes=run.limiter.tell_chunk(member.worker_id),
         share_up=allowed.share_up(max(len(run.members.alive), run.settings.workers)),
         transfer_seconds=run.settings.transfer_seconds,
+        whole_bytes=run.gates_of(member).whole_bytes,
     )
 
 

@@ -80,15 +80,20 @@ class PlainWorker:
         first = next(self.stream)
         if first.WhichOneof("part") == "run_end":
             return first.run_end
-        header = first.header
+        whole = first.HasField("whole")
+        header = first.whole.header if whole else first.header
         snapshot = header.kind == pb.UPDATE_KIND_SNAPSHOT
         units = self.layout.units if snapshot else self.layout.pushed(header.with_buffers)
-        joiner = Joiner(largest_update(units))
-        for message in self.stream:
-            if message.WhichOneof("part") == "end":
-                break
-            joiner.add(message.chunk.offset, message.chunk.data)
-        data, n = joiner.join(message.end.length), self.layout.n_parameters
+        joiner, end = Joiner(largest_update(units)), first.whole.end
+        if whole:
+            joiner.add(0, first.whole.data)
+        else:
+            for message in self.stream:
+                if message.WhichOneof("part") == "end":
+                    end = message.end
+                    break
+                joiner.add(message.chunk.offset, message.chunk.data)
+        data, n = joiner.join(end.length), self.layout.n_parameters
         if header.kind == pb.UPDATE_KIND_CHANGE:
             parameters = split_length(data, self.layout.parameters)
             add_update(data[:parameters], self.layout.parameters, 1.0, self.flat)
@@ -96,7 +101,7 @@ class PlainWorker:
         else:
             decode_update(data, units, self.flat)
         self.version = header.version
-        self.digest = message.end.digest
+        self.digest = end.digest
         assert self.digest == digest(self.flat[:n])
         return header
 
@@ -133,6 +138,12 @@ class PlainWorker:
             yield pb.PushMessage(chunk=pb.Chunk(offset=offset, data=data))
             offset += len(data)
         yield pb.PushMessage(end=pb.PushEnd(length=offset, loss=loss))
+
+    def whole(self, messages: Iterable[pb.PushMessage]) -> pb.PushMessage:
+        """Return the one message that does what `messages` do."""
+        first, *chunks, last = messages
+        data = b"".join(message.chunk.data for message in chunks)
+        return pb.PushMessage(whole=pb.WholePush(header=first.header, data=data, end=last.end))
 
     def send(self, messages: Iterable[pb.PushMessage]) -> pb.Receipt:
         return self.stub.Push(iter(messages), timeout=SECONDS)

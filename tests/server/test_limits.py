@@ -1,6 +1,7 @@
 """Token buckets really slow what goes over the wire."""
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from gradwire_common.update import encode_exact
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.pacing import LIMITED_CHUNK, MESSAGE_BYTES, Gate, Limits
 from running import running_server
-from server.plain_worker import PlainWorker, refused, run_config
+from server.plain_worker import PlainWorker, gradient_of, plain_workers, refused, run_config
 
 MODEL = Manifest((TensorSpec("weight", (500, 300)),))  # about 500,000 bytes: well over burst and lead
 VALUES = np.random.default_rng(0).standard_normal(500 * 300).astype(np.float32)
@@ -72,6 +73,25 @@ def test_a_worker_is_told_its_limits_and_chunks_that_fit_them(tmp_path: Path) ->
         worker.channel.close()
     assert (limits.rate_up, limits.rate_down, limits.burst) == (125_000, 2_500_000, BURST)
     assert limits.chunk_bytes == 16 << 10
+
+
+def test_who_has_limits_is_told_of_no_whole_pushes_and_slowed_where_it_sends_them_all_the_same(tmp_path: Path) -> None:
+    config = run_config(tmp_path, workers=1, rounds=0, rate_up="50 KB/s", rate_down="50 KB/s", burst="40 KiB")
+    with running_server(config) as server, plain_workers(server.address, 1) as (a,):
+        assert a.begin().joined.limits.whole_bytes == 0
+        a.stream.cancel()
+        began, sent = time.monotonic(), 0
+        for _ in range(3):  # the first counts, the others repeat it
+            message = a.whole(a.gradient_messages(gradient_of(0), 1))
+            assert message.ByteSize() > 25_000
+            a.send([message])
+            sent += message.ByteSize()
+        again = list(a.gradient_messages(gradient_of(1), 2))
+        a.send([a.whole(again)])
+        sent += sum(each.ByteSize() for each in again)
+        assert time.monotonic() - began > (sent - (40 << 10)) / 50_000
+        (first,) = itertools.islice(a.watch(have_version=0), 1)
+        assert first.WhichOneof("part") == "header"
 
 
 def test_joining_again_does_not_fill_the_bucket(tmp_path: Path) -> None:

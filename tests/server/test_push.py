@@ -5,17 +5,26 @@ import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
 
+from gradwire_common.chunks import WHOLE_BYTES
 from gradwire_common.codec.headers import FrameHeader, build_header
 from gradwire_common.codec.quantizers import Float32
 from gradwire_common.coefficients import to_coefficients
 from gradwire_common.config import Config
-from gradwire_common.errors import BitstreamError, JoinError, NonFiniteError, UsageError
+from gradwire_common.errors import (
+    BitstreamError,
+    GradwireError,
+    JoinError,
+    NonFiniteError,
+    UnavailableError,
+    UsageError,
+)
 from gradwire_common.method import Method
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from running import eventually, running_server
@@ -99,6 +108,46 @@ def test_a_second_push_changes_nothing_and_is_told_so(tmp_path: Path) -> None:
         b.push(gradient_of(1), 1)
         a.receive()
         assert_array_equal(a.flat, stepped(initial_weights(), (gradient_of(0), 1), (gradient_of(1), 1)))
+
+
+def test_a_push_that_is_one_message_counts_as_the_same_in_chunks_does(tmp_path: Path) -> None:
+    with running_server(run_config(tmp_path)) as server, plain_workers(server.address, 2) as (a, b):
+        assert a.begin().joined.limits.whole_bytes == WHOLE_BYTES
+        b.begin()
+        receipts = []
+        for worker, seed in ((a, 0), (b, 1)):
+            messages = list(worker.gradient_messages(gradient_of(seed), 1, 3 + seed))
+            whole = worker.whole(messages)
+            receipts += [worker.send([whole]), worker.send([whole] if worker is a else messages)]
+        assert [receipt.verdict for receipt in receipts] == [pb.VERDICT_COUNTED, pb.VERDICT_DUPLICATE] * 2
+        assert [receipts[0].digest, receipts[2].digest] == [receipts[1].digest, receipts[3].digest]
+        a.receive()
+        assert_array_equal(a.flat, stepped(initial_weights(), (gradient_of(0), 3), (gradient_of(1), 4)))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"data": bytes(WHOLE_BYTES + 1)}, UsageError, "got a push of 32769 bytes in one message, want at most 32768"),
+        ({"data": b"nothing"}, BitstreamError, "push ends after 7 bytes, want"),
+        ({"data": b""}, BitstreamError, "push ends after 0 bytes, want"),
+        ({"header": pb.PushHeader(offset=5)}, UnavailableError, "got one that goes on at byte 5, want 0"),
+    ],
+)
+def test_one_message_that_cannot_be_right_is_refused_and_the_right_one_counts(
+    tmp_path: Path, change: dict[str, Any], error: type[GradwireError], message: str
+) -> None:
+    with running_server(run_config(tmp_path, workers=1)) as server, plain_workers(server.address, 1) as (a,):
+        a.begin()
+        right = a.whole(a.gradient_messages(gradient_of(0), 1))
+        wrong = pb.PushMessage.FromString(right.SerializeToString())
+        if "data" in change:
+            wrong.whole.data = change["data"]
+        else:
+            wrong.whole.header.MergeFrom(change["header"])
+        with refused(error, message):
+            a.send([wrong])
+        assert a.send([right]).verdict == pb.VERDICT_COUNTED
 
 
 def test_two_streams_of_one_push_count_once(tmp_path: Path) -> None:

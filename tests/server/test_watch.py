@@ -137,6 +137,14 @@ def test_updates_larger_than_a_chunk_come_in_chunks_below_grpcs_limit(tmp_path: 
         a.channel.close()
 
 
+def test_a_short_update_comes_as_one_message(tmp_path: Path) -> None:
+    with running_server(run_config(tmp_path, workers=1)) as server, plain_workers(server.address, 1) as (a,):
+        a.begin()
+        a.push(gradient_of(0), 1)
+        whole = next(a.stream).whole
+        assert (whole.header.version, whole.end.length) == (1, len(whole.data))
+
+
 def test_the_run_ends_for_every_watcher_with_a_reason(tmp_path: Path) -> None:
     with running_server(run_config(tmp_path, rounds=1)) as server, plain_workers(server.address, 2) as (a, b):
         for worker in (a, b):

@@ -77,3 +77,27 @@ def test_an_abandoned_push_has_no_end():
     push.append(b"123")
     push.abandon()
     assert [message.WhichOneof("part") for message in push.messages("s", lambda: 4)] == ["header"]
+
+
+def test_a_short_push_is_one_message_once_all_of_it_is_there():
+    push = pending()
+    push.append(b"abcde")
+    got: list[pb.PushMessage] = []
+    sending = threading.Thread(target=lambda: got.extend(push.messages("s", lambda: 4, whole_bytes=8)))
+    sending.start()
+    push.append(b"fgh")
+    push.close(loss=0.5)
+    sending.join(60)
+    (message,) = got
+    assert (message.whole.header.session, message.whole.data, message.whole.end.length) == ("s", b"abcdefgh", 8)
+    parts = [each.WhichOneof("part") for each in push.messages("s", lambda: 4, whole_bytes=7)]
+    assert parts == ["header", "chunk", "chunk", "end"]
+    parts = [each.WhichOneof("part") for each in push.messages("s", lambda: 4, offset=5, whole_bytes=8)]
+    assert parts == ["header", "chunk", "end"]
+
+
+def test_an_abandoned_short_push_has_no_end_either():
+    push = pending()
+    push.append(b"123")
+    push.abandon()
+    assert [message.WhichOneof("part") for message in push.messages("s", lambda: 4, whole_bytes=8)] == ["header"]

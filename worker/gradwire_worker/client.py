@@ -197,7 +197,7 @@ class Client:
 
     def messages(self, push: PendingPush, session: str, offset: int = 0) -> Iterator[pb.PushMessage]:
         """Yield the messages of a push at the pace that the server allows."""
-        messages = push.messages(session, lambda: self.chunk_bytes, offset)
+        messages = push.messages(session, lambda: self.chunk_bytes, offset, self.limits.whole_bytes)
         return messages if self._pacer is None else self._pacer.paced(messages)
 
     def _leave(self, session: str, reason: str) -> None:

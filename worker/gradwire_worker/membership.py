@@ -135,7 +135,7 @@ class Membership:
             try:
                 for message in self.client.watch(None if have == NO_VERSION else have, on_open=self._opened):
                     self._take(message)
-                    wrong = None if message.HasField("end") else wrong
+                    wrong = None if message.WhichOneof("part") in ("end", "whole") else wrong
                     patience.progress()
             except DataError as error:
                 if wrong is not None:
@@ -148,16 +148,26 @@ class Membership:
         """Apply what came; only while an update is being applied is the replica written without holding it."""
         match message.WhichOneof("part"):
             case "header":
-                with self._changed:
-                    self.replica.begin(_heading(message.header))
+                self._begin(message.header)
             case "chunk":
                 self.replica.add(message.chunk.offset, message.chunk.data)
             case "end":
-                with self._changed:
-                    self.replica.finish(message.end.length, message.end.digest)
-                    self._changed.notify_all()
+                self._complete(message.end)
+            case "whole":
+                self._begin(message.whole.header)
+                self.replica.add(0, message.whole.data)
+                self._complete(message.whole.end)
             case "run_end":
                 self._finish(end=message.run_end.reason or "the run is complete")
+
+    def _begin(self, header: pb.UpdateHeader) -> None:
+        with self._changed:
+            self.replica.begin(_heading(header))
+
+    def _complete(self, end: pb.UpdateEnd) -> None:
+        with self._changed:
+            self.replica.finish(end.length, end.digest)
+            self._changed.notify_all()
 
     def _beat(self) -> None:
         """Say that the worker lives, at the interval that the server told."""

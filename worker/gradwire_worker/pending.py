@@ -67,13 +67,16 @@ class PendingPush:
         """Whether the first `n_bytes` of the frames made so far have CRC-32 `digest`."""
         return n_bytes <= self.n_bytes and zlib.crc32(memoryview(self.frames())[:n_bytes]) == digest
 
-    def messages(self, session: str, chunk_bytes: Callable[[], int], offset: int = 0) -> Iterator[pb.PushMessage]:
+    def messages(
+        self, session: str, chunk_bytes: Callable[[], int], offset: int = 0, whole_bytes: int = 0
+    ) -> Iterator[pb.PushMessage]:
         """Yield the messages of the push, each as soon as it can be made.
 
         Args:
             session: of the worker.
             chunk_bytes: tells how long a chunk may be.
             offset: bytes of the frames that the server holds already.
+            whole_bytes: most bytes of frames of a push that travels as one message.
         """
         header = pb.PushHeader(
             session=session,
@@ -86,12 +89,22 @@ class PendingPush:
             offset=offset,
         )
         self.wire_bytes += CALL_BYTES
+        if not offset and self._fits(whole_bytes):
+            yield self._counted(pb.PushMessage(whole=pb.WholePush(header=header, data=self.frames(), end=self._end)))
+            return
         yield self._counted(pb.PushMessage(header=header))
         for piece in split(self._all_frames(offset), chunk_bytes):
             yield self._counted(pb.PushMessage(chunk=pb.Chunk(offset=offset, data=piece)))
             offset += len(piece)
         if self._end is not None:
             yield self._counted(pb.PushMessage(end=self._end))
+
+    def _fits(self, n_bytes: int) -> bool:
+        """Say whether all frames are no longer than `n_bytes`, once that can be said; at once where it is 0."""
+        with self._changed:
+            while not (self._end or self._abandoned or self.n_bytes > n_bytes or not n_bytes):
+                self._changed.wait()
+            return self._end is not None and self.n_bytes <= n_bytes
 
     def _all_frames(self, skipped: int = 0) -> Iterator[bytes]:
         """Yield every frame, the first `skipped` bytes left out, waiting for those that are not made yet."""

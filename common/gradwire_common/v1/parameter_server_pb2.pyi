@@ -160,20 +160,22 @@ class Method(_message.Message):
     def __init__(self, quantizer: _Optional[str] = ..., bits: _Optional[float] = ..., allocation: _Optional[str] = ..., gamma: _Optional[float] = ..., transform: _Optional[str] = ..., auto: bool = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("rate_up", "rate_down", "burst", "chunk_bytes", "share_up", "transfer_seconds")
+    __slots__ = ("rate_up", "rate_down", "burst", "chunk_bytes", "share_up", "transfer_seconds", "whole_bytes")
     RATE_UP_FIELD_NUMBER: _ClassVar[int]
     RATE_DOWN_FIELD_NUMBER: _ClassVar[int]
     BURST_FIELD_NUMBER: _ClassVar[int]
     CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
     SHARE_UP_FIELD_NUMBER: _ClassVar[int]
     TRANSFER_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_BYTES_FIELD_NUMBER: _ClassVar[int]
     rate_up: int
     rate_down: int
     burst: int
     chunk_bytes: int
     share_up: int
     transfer_seconds: float
-    def __init__(self, rate_up: _Optional[int] = ..., rate_down: _Optional[int] = ..., burst: _Optional[int] = ..., chunk_bytes: _Optional[int] = ..., share_up: _Optional[int] = ..., transfer_seconds: _Optional[float] = ...) -> None: ...
+    whole_bytes: int
+    def __init__(self, rate_up: _Optional[int] = ..., rate_down: _Optional[int] = ..., burst: _Optional[int] = ..., chunk_bytes: _Optional[int] = ..., share_up: _Optional[int] = ..., transfer_seconds: _Optional[float] = ..., whole_bytes: _Optional[int] = ...) -> None: ...
 
 class LimitRequest(_message.Message):
     __slots__ = ("worker_id", "changes")
@@ -238,14 +240,26 @@ class LeaveReply(_message.Message):
     def __init__(self) -> None: ...
 
 class PushMessage(_message.Message):
-    __slots__ = ("header", "chunk", "end")
+    __slots__ = ("header", "chunk", "end", "whole")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
     header: PushHeader
     chunk: Chunk
     end: PushEnd
-    def __init__(self, header: _Optional[_Union[PushHeader, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., end: _Optional[_Union[PushEnd, _Mapping]] = ...) -> None: ...
+    whole: WholePush
+    def __init__(self, header: _Optional[_Union[PushHeader, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., end: _Optional[_Union[PushEnd, _Mapping]] = ..., whole: _Optional[_Union[WholePush, _Mapping]] = ...) -> None: ...
+
+class WholePush(_message.Message):
+    __slots__ = ("header", "data", "end")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    header: PushHeader
+    data: bytes
+    end: PushEnd
+    def __init__(self, header: _Optional[_Union[PushHeader, _Mapping]] = ..., data: _Optional[bytes] = ..., end: _Optional[_Union[PushEnd, _Mapping]] = ...) -> None: ...
 
 class PushHeader(_message.Message):
     __slots__ = ("session", "kind", "round", "base_version", "samples", "with_buffers", "transform", "offset")
@@ -346,16 +360,28 @@ class WatchRequest(_message.Message):
     def __init__(self, session: _Optional[str] = ..., have_version: _Optional[int] = ...) -> None: ...
 
 class WatchMessage(_message.Message):
-    __slots__ = ("header", "chunk", "end", "run_end")
+    __slots__ = ("header", "chunk", "end", "run_end", "whole")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     RUN_END_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
     header: UpdateHeader
     chunk: Chunk
     end: UpdateEnd
     run_end: RunEnd
-    def __init__(self, header: _Optional[_Union[UpdateHeader, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., end: _Optional[_Union[UpdateEnd, _Mapping]] = ..., run_end: _Optional[_Union[RunEnd, _Mapping]] = ...) -> None: ...
+    whole: WholeUpdate
+    def __init__(self, header: _Optional[_Union[UpdateHeader, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., end: _Optional[_Union[UpdateEnd, _Mapping]] = ..., run_end: _Optional[_Union[RunEnd, _Mapping]] = ..., whole: _Optional[_Union[WholeUpdate, _Mapping]] = ...) -> None: ...
+
+class WholeUpdate(_message.Message):
+    __slots__ = ("header", "data", "end")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    header: UpdateHeader
+    data: bytes
+    end: UpdateEnd
+    def __init__(self, header: _Optional[_Union[UpdateHeader, _Mapping]] = ..., data: _Optional[bytes] = ..., end: _Optional[_Union[UpdateEnd, _Mapping]] = ...) -> None: ...
 
 class UpdateHeader(_message.Message):
     __slots__ = ("version", "kind", "with_buffers")

@@ -93,7 +93,8 @@ class ParameterServerServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Push(self, request_iterator, context):
-        """Sends one update: a PushHeader, chunks in order, a PushEnd. It counts wholly or not at all.
+        """Sends one update: a PushHeader, chunks in order, a PushEnd; or a WholePush alone, where it is short enough. It counts
+        wholly or not at all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,8 +108,8 @@ class ParameterServerServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Sends every version from now on, oldest first: for each an UpdateHeader, chunks in order, an UpdateEnd.
-        The stream closes after a RunEnd.
+        """Sends every version from now on, oldest first: for each an UpdateHeader, chunks in order, an UpdateEnd; or a
+        WholeUpdate alone, where it is short enough and the worker has no limits. The stream closes after a RunEnd.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
