@@ -44,7 +44,7 @@ class Counted:
     """The newest push of a worker that counted: what a repetition of it is answered with.
 
     Attributes:
-        digest: CRC-32 of its frames.
+        digest: of its frames.
         version: that it is a part of, once that is there.
     """
 

@@ -3,12 +3,12 @@
 offset and bound of the chunk -> header of each frame as soon as it is there -> length -> checksum, codebook, entries
 """
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gradwire_common.chunks import check_chunk
 from gradwire_common.codec.frames import HEADER_MAX, check_frame
+from gradwire_common.digests import digest_of
 from gradwire_common.errors import BitstreamError, UsageError
 from gradwire_common.manifest import Unit
 from gradwire_common.update import largest_update, read_unit_header, split_frames
@@ -23,7 +23,7 @@ class Push:
         data: the frames, one a unit, one after the other; nobody writes to them any more.
         samples: weight in the round's mean.
         with_buffers: whether the frames of the buffers follow those of the parameters.
-        digest: CRC-32 of `data`.
+        digest: of `data`.
     """
 
     data: memoryview
@@ -56,8 +56,8 @@ class Staging:
 
     @property
     def digest(self) -> int:
-        """CRC-32 of them."""
-        return zlib.crc32(self._data)
+        """Their digest."""
+        return digest_of(self._data)
 
     def take_room(self, lease: Lease | None) -> None:
         """Take the room of `lease` from now on, where memory is bounded. Raises UsageError if it is too much."""

@@ -16,6 +16,7 @@ import torch
 from gradwire_common.budget import BudgetEncoder
 from gradwire_common.codec.frames import add_frame
 from gradwire_common.coefficients import from_coefficients
+from gradwire_common.digests import digest_of
 from gradwire_common.errors import CheckpointError, NonFiniteError
 from gradwire_common.manifest import Manifest
 from gradwire_common.method import BITS_MAX, Method
@@ -100,13 +101,13 @@ class Training:
         self._spender.overhead = float(meta.get("downlink_overhead", 1.0))
 
     def check(self, data: memoryview, with_buffers: bool) -> int:
-        """Return CRC-32 of a push's frames; may run beside the other methods.
+        """Return the digest of a push's frames; may run beside the other methods.
 
         Raises:
             BitstreamError: one of them does not decode.
         """
         check_frames(data, self.layout.pushed(with_buffers))
-        return zlib.crc32(data)
+        return digest_of(data)
 
     def add(self, push: Push) -> None:
         """Add a push to the sum of its round."""

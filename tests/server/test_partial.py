@@ -45,14 +45,14 @@ def test_a_push_goes_on_where_it_was_cut_however_often(tmp_path: Path) -> None:
         for n_chunks in (3, 1, 5):
             held = cut(a, rest_of(messages, offset), n_chunks)
             assert held == offset + n_chunks * CHUNK
-            assert a.staged(1) == pb.StagedReply(length=held, digest=zlib.crc32(whole[:held]))
+            assert a.staged(1) == pb.StagedReply(length=held, digest=zlib.adler32(whole[:held]))
             offset = held
         assert a.staged(2).length == 0
         receipt = a.send(rest_of(messages, offset))
         assert (receipt.verdict, receipt.length, receipt.digest) == (
             pb.VERDICT_COUNTED,
             len(whole),
-            zlib.crc32(whole),
+            zlib.adler32(whole),
         )
         a.receive()
         assert_array_equal(a.flat, stepped(initial_weights(), (gradient_of(0), 1)))

@@ -1,12 +1,12 @@
 """A push on its way: frames that are still being made, and that are kept until the receipt has come."""
 
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from gradwire_common.channel import CALL_BYTES, wire_bytes
 from gradwire_common.chunks import split
+from gradwire_common.digests import digest_of
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
 
@@ -55,7 +55,7 @@ class PendingPush:
     def counted(self, receipt: pb.Receipt) -> bool:
         """Whether `receipt` says that these very bytes count, now or since they were sent before."""
         if receipt.verdict == pb.VERDICT_DUPLICATE:
-            return receipt.digest == zlib.crc32(self.frames())
+            return receipt.digest == digest_of(self.frames())
         return receipt.verdict == pb.VERDICT_COUNTED
 
     def frames(self) -> bytes:
@@ -64,8 +64,8 @@ class PendingPush:
             return b"".join(self._frames)
 
     def begins_with(self, n_bytes: int, digest: int) -> bool:
-        """Whether the first `n_bytes` of the frames made so far have CRC-32 `digest`."""
-        return n_bytes <= self.n_bytes and zlib.crc32(memoryview(self.frames())[:n_bytes]) == digest
+        """Whether the first `n_bytes` of the frames made so far have `digest`."""
+        return n_bytes <= self.n_bytes and digest_of(memoryview(self.frames())[:n_bytes]) == digest
 
     def messages(
         self, session: str, chunk_bytes: Callable[[], int], offset: int = 0, whole_bytes: int = 0

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gradwire_common.chunks import check_chunk
 from gradwire_common.codec.frames import HEADER_MAX, add_frame, decode_frame, read_header
+from gradwire_common.digests import EMPTY, digest_of
 from gradwire_common.errors import BitstreamError, DataError
 from gradwire_common.manifest import Layout, Unit
 from gradwire_common.update import largest_update
@@ -169,8 +170,8 @@ class _Arriving:
         self._length = 0
         self._held: list[bytes | memoryview] = []  # pieces of the frame that is not complete
         self._n_held, self._wanted = 0, 0  # their bytes, and those of that frame; 0 where its header is not complete
-        self._skipped_check = 0  # CRC-32 of the bytes that an earlier attempt had applied already
-        self._n_applied, self._n_bytes, self._check = 0, 0, 0  # frames, their bytes, and the CRC-32 of those
+        self._skipped_check = EMPTY  # digest of the bytes that an earlier attempt had applied already
+        self._n_applied, self._n_bytes, self._check = 0, 0, EMPTY  # frames, their bytes, and the digest of those
         self.digest = 0
         if before is not None:
             self._n_applied, self._n_bytes, self._check = before._n_applied, before._n_bytes, before._check
@@ -192,7 +193,7 @@ class _Arriving:
             rest = rest[len(frame) :]
             self._n_applied += 1
             self._n_bytes += len(frame)
-            self._check = zlib.crc32(frame, self._check)
+            self._check = digest_of(frame, self._check)
         self._held, self._n_held = [], 0
         self._hold(rest)
 
@@ -210,7 +211,7 @@ class _Arriving:
 
     def _skip(self, data: memoryview) -> None:
         """Compare what an earlier attempt had applied already."""
-        self._skipped_check = zlib.crc32(data, self._skipped_check)
+        self._skipped_check = digest_of(data, self._skipped_check)
         if self._length >= self._n_bytes and self._skipped_check != self._check:
             raise BitstreamError(f"the first {self._n_bytes} bytes differ from those that were applied already")
 
