@@ -11,6 +11,7 @@ from gradwire_common.codec.kernels.decoding import decode_buckets, decode_run_st
 from gradwire_common.codec.kernels.encoding import BLOCK, encode_buckets
 from gradwire_common.codec.kernels.grids import Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Work, quarter
+from gradwire_common.codec.kernels.raws import unpack_raws
 from gradwire_common.codec.kernels.scanning import next_place
 
 U8 = npt.NDArray[np.uint8]
@@ -116,5 +117,8 @@ def decode_symbols(
         n_beyond = decode_buckets(data, place, lengths, n, grid, book, True, work, buckets, borders)
         if n_beyond < 0:
             return False
-        join(buckets, work.raws[0, :n], grid, work.beyond[:n_beyond], work.places, part)
+        raws = work.raws[0, : n if grid.raw_bits > 0 else 0]
+        if grid.raw_bits > 0:
+            unpack_raws(data[place + lengths.sum() :], grid.raw_bits, True, raws)
+        join(buckets, raws, grid, work.beyond[:n_beyond], work.places, part)
     return True

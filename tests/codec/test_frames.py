@@ -103,6 +103,11 @@ def test_a_level_of_zero_leaves_even_minus_zero_alone():
         accumulator = np.full(1000, -0.0, np.float32)
         add_frame(encode_frame(np.zeros(1000, np.float32), Uniform(step), GenNorm(1.0, 1.0)), 1.0, accumulator)
         assert np.signbit(accumulator).all()
+    values = np.random.default_rng(6).normal(size=5000).astype(np.float32)
+    values[::50] = 0  # so rare a bucket, at such a scale, that it is beyond the coded ones
+    accumulator = np.full(values.size, -0.0, np.float32)
+    add_frame(encode_frame(values, Minifloat(FORMATS["float8-1-5-2"], 1000.0), GenNorm(2.0, 2**0.5)), 1.0, accumulator)
+    assert np.signbit(accumulator[::50]).all()
 
 
 def test_the_residual_is_exact_at_the_ends_of_the_scales():

@@ -119,7 +119,7 @@ def sample_of(values: F32, quantizer: Quantizer, scheme: WordScheme, segment: in
     if largest_bits(some) >= INFINITY_BITS:
         raise NonFiniteError("got a NaN or infinity, want finite numbers")
     symbols = np.empty(some.size, np.int32)
-    symbols_of(some, grid_tables(quantizer, scheme).grid, np.empty(some.size, np.float32), symbols)  # type: ignore[arg-type]
+    symbols_of(some, grid_tables(quantizer, scheme).grid, symbols)  # type: ignore[arg-type]
     if not isinstance(quantizer, Uniform | Minifloat):
         exponents = symbols >> 23 & 255
         return Sample(some.size, some is values, np.bincount(exponents, minlength=255), *2 * [np.empty(0, np.int64)])

@@ -7,11 +7,12 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels import portable, runs, tuples
+from gradwire_common.codec.kernels.floats import place_floats
 from gradwire_common.codec.kernels.grids import BFLOAT16, FLOAT32, Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Work, quarter
-from gradwire_common.codec.kernels.levels import largest_bucket, place_floats, place_levels, scatter
+from gradwire_common.codec.kernels.levels import largest_bucket, place_levels, restore_beyond, scatter
 from gradwire_common.codec.kernels.rares import decode_rares
-from gradwire_common.codec.kernels.raws import unpack_raws
+from gradwire_common.codec.kernels.raws import raw_bytes, unpack_raws
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -63,12 +64,14 @@ def decode_segments(
         if n_beyond < 0:
             return -1 - number
         buckets, beyond = work.buckets[:n], work.beyond[:n_beyond]
+        packed = data[place + lengths.sum() :][: raw_bytes(n, grid.raw_bits)]
         if grid.kind == FLOAT32 or grid.kind == BFLOAT16:
-            planes = work.raws[: (grid.raw_bits + 7) // 8, :n]
-            if not place_floats(buckets, planes, grid, beyond, work.places, weight, adding, part):
-                return -1 - number
+            restore_beyond(buckets, beyond, work.places)
+            place_floats(buckets, packed, grid, weight, adding, part)
         else:
-            raws = work.raws[0, :n] if grid.raw_bits > 0 else buckets[:0]
+            raws = work.raws[0, : n if grid.raw_bits > 0 else 0]
+            if grid.raw_bits > 0:
+                unpack_raws(packed, grid.raw_bits, fast, raws)
             if not place_levels(buckets, raws, grid, magnitudes, levels, beyond, work.places, weight, adding, part):
                 return -1 - number
     return index.shape[0]
@@ -87,7 +90,7 @@ def decode_buckets(
     buckets: U8,
     borders: I64,
 ) -> int:
-    """Read the `n` buckets of tuples that start at byte `place` into `buckets`, and their raw bits into `work`.
+    """Read the `n` buckets of tuples that start at byte `place` into `buckets`.
 
     `borders` is scratch of N_STREAMS + 1. Returns how many buckets lie beyond the coded ones, in `work`; -1 where the
     segment is damaged.
@@ -113,10 +116,6 @@ def decode_buckets(
     )
     if n_read != rare_list.size:
         return -1
-    place += rare_list.size
-    if grid.raw_bits > 0:
-        for plane in range(3 if grid.kind == FLOAT32 else 1):
-            place += unpack_raws(data[place:], min(grid.raw_bits, 8), fast, work.raws[plane, :n])
     return n_beyond
 
 

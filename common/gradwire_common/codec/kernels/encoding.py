@@ -30,7 +30,7 @@ def encode_segments(
 
     Returns the bytes written, or -1 - i where entry i (or a later one in its block) is not finite.
     """
-    held, scaled, symbols = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
+    held, symbols = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
     in_place, place = x.ctypes.data == residual.ctypes.data, 0
     for number in range(index.shape[0]):
         first = number * segment
@@ -51,7 +51,6 @@ def encode_segments(
                 work.raws[:, start:stop],
                 work.beyond,
                 n_beyond,
-                scaled,
                 symbols,
             )
             if n_beyond < 0:

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.grids import FLOAT32, UNIFORM, Grid
+from gradwire_common.codec.kernels.grids import MINIFLOAT, UNIFORM, Grid
+from gradwire_common.codec.kernels.minifloat import join_codes, place_codes
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -69,8 +70,14 @@ def place_levels(
     out: F32,
 ) -> bool:
     """Store or add the levels of UNIFORM or MINIFLOAT symbols; return whether all exist."""
+    if grid.kind == MINIFLOAT:
+        restore_beyond(buckets, beyond, places)
+        if join_codes(buckets, raws, grid) > 2 * grid.largest + 1:
+            return False
+        place_codes(buckets, grid, weight, adding, out)
+        return True
     shift = np.int32(grid.raw_bits)
-    if shift == 0 and grid.kind == UNIFORM and np.int64(grid.n_coded) <= 2 * np.int64(grid.largest) + 1:
+    if shift == 0 and np.int64(grid.n_coded) <= 2 * np.int64(grid.largest) + 1:
         _place_uniform(buckets, grid, weight, adding, out)
     elif shift == 0:
         if adding:
@@ -92,6 +99,13 @@ def place_levels(
             return False
         out[i] = out[i] + weight * level if adding else level
     return not (np.isnan(levels).any() and np.isnan(out).any())
+
+
+@njit(cache=True, nogil=True)
+def restore_beyond(buckets: U8, beyond: I32, places: I32) -> None:
+    """Put what is `beyond`, at most 255, in its `places`."""
+    for used in range(beyond.size):
+        buckets[places[used]] = np.uint8(beyond[used])
 
 
 @njit(cache=True, nogil=True)
@@ -129,42 +143,4 @@ def scatter(
         if np.isnan(change):
             return False
         out[places[i]] = out[places[i]] + change if adding else change
-    return True
-
-
-@njit(cache=True, nogil=True)
-def place_floats(
-    buckets: U8,
-    raws: npt.NDArray[np.uint8],
-    grid: Grid,
-    beyond: I32,
-    places: I32,
-    weight: np.float32,
-    adding: bool,
-    out: F32,
-) -> bool:
-    """Store or add float32 or bfloat16 entries from their exponents and raw bits."""
-    scratch = np.empty(buckets.size, np.int32)
-    origin, modulus = np.int32(grid.origin), np.int32(grid.modulus)
-    top = raws[raws.shape[0] - 1]
-    for i in range(buckets.size):
-        exponent = np.int32(buckets[i]) + origin
-        exponent = exponent - modulus if exponent >= modulus else exponent
-        high = np.int32(top[i])
-        scratch[i] = (
-            exponent << np.int32(23) | (high & np.int32(127)) << np.int32(16) | (high >> np.int32(7)) << np.int32(31)
-        )
-    if grid.kind == FLOAT32:
-        for i in range(buckets.size):
-            scratch[i] |= np.int32(raws[0, i]) | np.int32(raws[1, i]) << np.int32(8)
-    for used in range(beyond.size):
-        exponent = np.int32((np.int64(beyond[used]) + grid.origin) % grid.modulus)
-        scratch[places[used]] = (scratch[places[used]] & np.int32(-0x7F800001)) | exponent << np.int32(23)
-    values = scratch.view(np.float32)
-    if adding:
-        for i in range(buckets.size):
-            out[i] += weight * values[i]
-    else:
-        for i in range(buckets.size):
-            out[i] = values[i]
     return True

@@ -1,48 +1,185 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
+# mypy: disable-error-code="arg-type, assignment, attr-defined, no-any-return, return-value"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
-"""Entries to the symbols of a small floating-point grid, and these to levels."""
+"""Small floating-point grids: entries to codes, codes to buckets and raw bits, and back to levels.
+
+A code is a byte: twice the magnitude, plus 1 where the entry is negative. Magnitude 0 may have the sign set.
+
+Every loop has lanes of one width, of which compilers make full vectors: numba widens integers to 64 bits, so each
+operation is narrowed again, and shifts are by constants, which nothing widens.
+"""
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.grids import Grid
+from gradwire_common.codec.kernels.grids import MAGNITUDE_MASK, Grid
 
 F32 = npt.NDArray[np.float32]
+U8 = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
 
-
-@njit(cache=True, nogil=True, inline="always")
-def minifloat_symbols(x: F32, shift: int, grid: Grid, scaled: F32, symbols: I32) -> None:
-    """Normals are rounded in the bits of a float32; subnormals by adding a number whose last bit is their spacing."""
-    factor, rounder = grid.factor, grid.rounder
-    rebias, largest = np.int32(grid.rebias), np.int32(grid.largest)
-    half, least_normal = np.int32((1 << (shift - 1)) - 1), np.int32(1 << (23 - shift))
-    bits, rounded, levels = scaled.view(np.int32), symbols, symbols.view(np.float32)
-    for i in range(x.size):
-        y = abs(x[i] * factor)
-        scaled[i] = y
-        levels[i] = y + rounder
-    for i in range(x.size):
-        u, subnormal, negative = bits[i], rounded[i] & np.int32(0x7FFFFF), x[i] < np.float32(0)
-        normal = ((u + half + ((u >> shift) & np.int32(1))) >> shift) - rebias
-        magnitude = min(normal if normal > least_normal else subnormal, largest)
-        symbols[i] = -magnitude if negative else magnitude
+BINADE = np.int32(0x7F800000)  # the exponent of a float32
 
 
 @njit(cache=True, nogil=True)
-def minifloat_levels(symbols: I32, grid: Grid, levels: F32) -> None:
-    """Fill `levels` with those of MINIFLOAT `symbols`."""
-    shift, rebias = np.int32(grid.shift), np.int32(grid.rebias)
-    least_normal, spacing, unit = (
-        np.int32(1 << (23 - grid.shift)),
-        grid.subnormal / np.float32(1 << (23 - grid.shift)),
-        grid.unit,
-    )
-    bits = levels.view(np.int32)
-    for i in range(symbols.size):
-        bits[i] = (abs(symbols[i]) + rebias) << shift
-    for i in range(symbols.size):
-        magnitude, normal = abs(symbols[i]), levels[i]
-        level = (np.float32(magnitude) * spacing if magnitude < least_normal else normal) / unit
-        levels[i] = -level if symbols[i] < np.int32(0) else level
+def minifloat_codes(x: F32, grid: Grid, codes: U8) -> None:
+    """Fill `codes` for finite `x`."""
+    if grid.shift == 21:
+        _codes(x, 21, grid, codes)
+    elif grid.shift == 20:
+        _codes(x, 20, grid, codes)
+    else:
+        _codes(x, 22, grid, codes)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _codes(x: F32, shift: int, grid: Grid, codes: U8) -> None:
+    """Round by adding the power of two whose last bit is the grid's spacing there: its mantissa counts the steps."""
+    bits, factor, least, top = x.view(np.int32), grid.factor, _least_normal(grid), _outermost(grid)
+    coarser, origin = np.int32(shift << 23), np.int32(least >> np.int32(shift - 1))
+    for i in range(x.size):
+        y = min(np.int32(bits[i] & MAGNITUDE_MASK).view(np.float32) * factor, top)
+        binade = max(np.int32(np.float32(y).view(np.int32) & BINADE), least)
+        coarse = np.int32(binade + coarser)
+        steps = np.int32(np.float32(y + np.int32(coarse).view(np.float32)).view(np.int32) - coarse)
+        code = np.int32(np.int32(binade >> (shift - 1)) - origin) + np.int32(steps << 1)
+        codes[i] = np.uint8(np.int32(code) + np.int32(bits[i] < np.int32(0)))
+
+
+@njit(cache=True, nogil=True)
+def subtract_minifloat(x: F32, grid: Grid, out: F32) -> None:
+    """Fill `out` with `x` minus its own levels, as `minifloat_codes` chooses them."""
+    bits, factor, unit, least, top = x.view(np.int32), grid.factor, grid.unit, _least_normal(grid), _outermost(grid)
+    coarser = np.int32(grid.shift << 23)
+    for i in range(x.size):
+        y = min(np.int32(bits[i] & MAGNITUDE_MASK).view(np.float32) * factor, top)
+        binade = max(np.int32(np.float32(y).view(np.int32) & BINADE), least)
+        coarse = np.int32(binade + coarser).view(np.float32)
+        level = (y + coarse - coarse) / unit
+        out[i] = x[i] - (-level if x[i] < np.float32(0) else level)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _least_normal(grid: Grid) -> np.int32:
+    """The bits of the least normal level at scale 1."""
+    return np.float32(grid.subnormal).view(np.int32)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _outermost(grid: Grid) -> np.float32:
+    """The outermost level at scale 1."""
+    return np.int32((grid.largest + grid.rebias) << grid.shift).view(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def code_symbols(codes: U8, symbols: I32) -> None:
+    """Fill `symbols` with the magnitudes of `codes`, signed."""
+    for i in range(codes.size):
+        magnitude = np.int32(codes[i] >> np.uint8(1))
+        symbols[i] = -magnitude if codes[i] & np.uint8(1) else magnitude
+
+
+@njit(cache=True, nogil=True)
+def split_codes(codes: U8, grid: Grid, buckets: U8) -> int:
+    """Fill `buckets`, and leave the raw bits in `codes` where there are any; return the largest bucket."""
+    if grid.raw_bits == 0:
+        return _split_signs(codes, buckets)
+    if grid.raw_bits == 2:  # what float8 has mostly
+        return _split(codes, 2, grid, buckets)
+    if grid.raw_bits == 3:
+        return _split(codes, 3, grid, buckets)
+    return _split(codes, grid.raw_bits, grid, buckets)
+
+
+@njit(cache=True, nogil=True)
+def _split_signs(codes: U8, buckets: U8) -> int:
+    """Without raw bits: codes 0 and 1 are bucket 0, any other is one more than its bucket."""
+    largest = np.uint8(0)
+    for i in range(codes.size):
+        bucket = np.uint8(max(codes[i], np.uint8(1)) - np.uint8(1))
+        largest = max(largest, bucket)
+        buckets[i] = bucket
+    return np.int64(largest)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _split(codes: U8, raw_bits: int, grid: Grid, buckets: U8) -> int:
+    """With raw bits, which are the code's lower bits; the sign of zero is dropped."""
+    origin, mask, largest = np.uint8(grid.origin), np.uint8((1 << raw_bits) - 1), np.uint8(0)
+    below, wrapped = np.uint8((256 - grid.origin) & 255), np.uint8(grid.modulus - grid.origin)
+    for i in range(codes.size):
+        code = codes[i]
+        high = np.uint8(code >> raw_bits)
+        bucket = np.uint8((high + (wrapped if high < origin else below)) & 255)
+        largest = max(largest, bucket)
+        buckets[i] = bucket
+        codes[i] = np.uint8(0) if code == np.uint8(1) else np.uint8(code & mask)
+    return np.int64(largest)
+
+
+@njit(cache=True, nogil=True)
+def join_codes(buckets: U8, raws: U8, grid: Grid) -> int:
+    """Undo `split_codes`: leave the codes in `buckets`. Return the largest."""
+    if grid.raw_bits == 0:
+        return _join_signs(buckets)
+    if grid.raw_bits == 2:
+        return _join(buckets, raws, 2, grid)
+    if grid.raw_bits == 3:
+        return _join(buckets, raws, 3, grid)
+    return _join(buckets, raws, grid.raw_bits, grid)
+
+
+@njit(cache=True, nogil=True)
+def _join_signs(buckets: U8) -> int:
+    """Without raw bits; zero gets code 1, since nothing looks at its sign."""
+    largest = np.uint8(0)
+    for i in range(buckets.size):
+        code = np.uint8(buckets[i] + np.uint8(1))
+        largest = max(largest, code)
+        buckets[i] = code
+    return np.int64(largest)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _join(buckets: U8, raws: U8, raw_bits: int, grid: Grid) -> int:
+    """With raw bits."""
+    border, origin, largest = np.uint8(grid.modulus - grid.origin), np.uint8(grid.origin), np.uint8(0)
+    wrapped, factor = np.uint8((256 - grid.modulus + grid.origin) & 255), np.int32(1 << raw_bits)
+    for i in range(buckets.size):
+        high = np.int32(buckets[i]) + np.int32(wrapped if buckets[i] >= border else origin)
+        code = np.uint8(((high * factor) | np.int32(raws[i])) & 255)
+        largest = max(largest, code)
+        buckets[i] = code
+    return np.int64(largest)
+
+
+@njit(cache=True, nogil=True)
+def place_codes(codes: U8, grid: Grid, weight: np.float32, adding: bool, out: F32) -> None:
+    """Store the levels of `codes`, or add `weight` times those that are not zero."""
+    if grid.shift == 21:
+        _place(codes, 21, grid, weight, adding, out)
+    elif grid.shift == 20:
+        _place(codes, 20, grid, weight, adding, out)
+    else:
+        _place(codes, 22, grid, weight, adding, out)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _place(codes: U8, shift: int, grid: Grid, weight: np.float32, adding: bool, out: F32) -> None:
+    """A subnormal is what the least normal level grows by with the same fraction."""
+    border, unit, rebias = np.uint8(2 << (23 - shift)), grid.unit, np.int32(grid.rebias << shift)
+    least, none = _least_normal(grid), np.float32(0)
+    extra = np.int32(least).view(np.float32)
+    if adding:
+        for i in range(codes.size):
+            code = codes[i]
+            bits = np.int32(np.int32(np.int32(code) >> 1) << shift) + (least if code < border else rebias)
+            level = (np.int32(bits).view(np.float32) - (extra if code < border else none)) / unit
+            total = out[i] + weight * (-level if code & np.uint8(1) else level)
+            out[i] = total if code > np.uint8(1) else out[i]
+    else:
+        for i in range(codes.size):
+            code = codes[i]
+            bits = np.int32(np.int32(np.int32(code) >> 1) << shift) + (least if code < border else rebias)
+            level = (np.int32(bits).view(np.float32) - (extra if code < border else none)) / unit
+            out[i] = -level if (code & np.uint8(1)) & (code > np.uint8(1)) else level

@@ -30,6 +30,13 @@ def raw_bytes(n: int, raw_bits: int) -> int:
 def pack_raws(raws: U8, raw_bits: int, fast: bool, out: U8) -> int:
     """Write the low `raw_bits` (1 to 8) of `raws`; return the bytes written."""
     n, place = raws.size, 0
+    if raw_bits == 8:  # columns of whole bytes are the entries themselves
+        size = (n + 7) // 8 * 8
+        for i in range(n):
+            out[i] = raws[i]
+        for i in range(n, size):
+            out[i] = np.uint8(0)
+        return size
     if fast:
         if raw_bits == 2:  # what float8 has; a constant lets the compiler unroll everything
             place = _pack_groups(raws, 2, out)
@@ -54,6 +61,10 @@ def pack_raws(raws: U8, raw_bits: int, fast: bool, out: U8) -> int:
 def unpack_raws(data: U8, raw_bits: int, fast: bool, raws: U8) -> int:
     """Read what `pack_raws` wrote into all of `raws`; return the bytes read."""
     n, place = raws.size, 0
+    if raw_bits == 8:
+        for i in range(n):
+            raws[i] = data[i]
+        return (n + 7) // 8 * 8
     if fast:
         if raw_bits == 2:
             place = _unpack_groups(data, 2, raws)
