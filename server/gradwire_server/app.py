@@ -23,6 +23,7 @@ from gradwire_server.heap import return_large_blocks
 from gradwire_server.keeper import Keeper
 from gradwire_server.metrics import exported
 from gradwire_server.records import Records
+from gradwire_server.resuming import resume
 from gradwire_server.run import Run
 from gradwire_server.servicer import ParameterServer
 from gradwire_server.settings import Settings
@@ -92,7 +93,7 @@ async def serve_run(
         run = Run(settings, records, keeper)
         if config.resume:
             with _writing_to(folder):
-                await run.resume()
+                await resume(run)
         async with _exporting(config, run), _listening(config, run) as port:
             if ready is not None:
                 ready(port)

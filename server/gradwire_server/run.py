@@ -1,56 +1,46 @@
-"""One run: members, rounds, weights and records, held together. Its methods are what the servicer calls."""
+"""One run: members, rounds, weights and records, held together. Its pushes are taken in pushes.py."""
 
 import asyncio
 import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import astuple
-from typing import Any
 
-from google.protobuf.json_format import MessageToDict, ParseDict
-
-from gradwire_common.errors import GradwireError, RunEndedError, UsageError
-from gradwire_common.manifest import Manifest, Unit
-from gradwire_common.update import largest_update
+from gradwire_common.errors import GradwireError, RunEndedError
+from gradwire_common.manifest import Manifest
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_common.wire import manifest_from_message, manifest_to_message
+from gradwire_common.wire import manifest_from_message
 from gradwire_server.admission import (
     check_dtypes,
-    check_gradient,
-    check_resumed,
     check_same_model,
     check_same_settings,
     check_versions,
 )
 from gradwire_server.arrivals import Arrivals
 from gradwire_server.broadcast import Broadcast, Update
-from gradwire_server.checkpoint import Checkpoint
 from gradwire_server.collector import Collector
-from gradwire_server.contribution import Contribution, text_of
 from gradwire_server.evaluations import Evaluations
 from gradwire_server.keeper import Keeper
 from gradwire_server.limiter import Gates, Limiter, described
-from gradwire_server.members import MISSED_HEARTBEATS, Member, Members
-from gradwire_server.memory import Lease
+from gradwire_server.members import Member, Members
 from gradwire_server.pacing import Limits
 from gradwire_server.partial import Partials
 from gradwire_server.records import Records
-from gradwire_server.replay import Replayed
-from gradwire_server.rounds import Phase, Rounds, Verdict
+from gradwire_server.resuming import described_run
+from gradwire_server.rounds import Phase, Rounds
 from gradwire_server.settings import Settings
-from gradwire_server.staging import Push, Staging
 from gradwire_server.tallies import Tallies
 
 log = logging.getLogger("gradwire.server")
-
-RECONNECT_SECONDS = 4.0  # beside three heartbeats, for workers to notice that a restarted server is back
 
 
 class Run:
     """The run that a server serves.
 
     Attributes:
+        manifest: of the model; None before the first worker has joined.
+        shared: settings that all workers have in common.
+        keeper: of what is on the disk; None where nothing is kept.
         over: set when the run has ended.
         everyone_gone: set when it has, or somebody went, and nobody is left.
         failure: what it failed with.
@@ -77,7 +67,7 @@ class Run:
         self.tallies = Tallies()
         self.evaluations = Evaluations(settings.evaluate_every, settings.rounds)
         self.collector = Collector(
-            settings, self.rounds, self._published, self._committed, keeper, self._describe, clock
+            settings, self.rounds, self._published, self._committed, keeper, lambda: described_run(self), clock
         )
         self.collector.update_budget = self._update_budget
         self.partials = Partials()
@@ -85,13 +75,13 @@ class Run:
         self.everyone_gone = asyncio.Event()
         self.failure: GradwireError | None = None
         self.run_id = secrets.token_hex(8)
-        self._keeper = keeper
-        self._manifest: Manifest | None = None
-        self._shared: dict[str, str] = {}  # settings that all workers have in common
+        self.keeper = keeper
+        self.manifest: Manifest | None = None
+        self.shared: dict[str, str] = {}
         self._weights_from = ""  # the worker that was asked for initial weights
         self._joining = asyncio.Lock()
         self._holders = 0  # how often a member came to hold the newest version
-        self._clock = clock
+        self.clock = clock
         self._began = clock()
 
     # ------------------------------------------------------------------------------------------------- membership
@@ -108,7 +98,7 @@ class Run:
         async with self._joining:
             await self._agree(manifest_from_message(request.manifest), dict(request.settings))
             wanted = request.slot if request.HasField("slot") else None
-            member = self.members.join(request.worker_id, wanted, self._clock())
+            member = self.members.join(request.worker_id, wanted, self.clock())
         self.everyone_gone.clear()
         log.info("worker %s joined at slot %d", member.worker_id, member.slot)
         return member
@@ -116,18 +106,18 @@ class Run:
     async def _agree(self, manifest: Manifest, shared: dict[str, str]) -> None:
         """Let the first worker define the run, and the others agree with it."""
         abandoned = self.rounds.version is None and not self.members.alive
-        if self._manifest is not None and not abandoned:
-            check_same_settings(self._shared, shared)  # first: another setting often makes another model
-            check_same_model(self._manifest, manifest)
+        if self.manifest is not None and not abandoned:
+            check_same_settings(self.shared, shared)  # first: another setting often makes another model
+            check_same_model(self.manifest, manifest)
             return
         check_dtypes(manifest)
         await self.collector.define(manifest)
-        self._manifest, self._shared = manifest, shared
+        self.manifest, self.shared = manifest, shared
         self.records.n_parameters = manifest.layout.n_parameters
 
     def hear(self, session: str) -> Member:
         """Return the member that speaks; it is alive by that. Raises as `Members.hear` does."""
-        member = self.members.hear(session, self._clock())
+        member = self.members.hear(session, self.clock())
         self.everyone_gone.clear()
         if member.sent == self.rounds.version:
             self.rounds.admit(member.slot)
@@ -151,11 +141,11 @@ class Run:
     def connection_broke(self, member: Member) -> None:
         """Take note that a stream of `member` broke: it is dead unless heard of soon."""
         if self.members.is_current(member):
-            self.members.suspect(member, self._clock())
+            self.members.suspect(member, self.clock())
 
     def bury_the_dead(self) -> None:
         """Wait no longer for members that have not been heard of."""
-        for member in self.members.bury(self._clock()):
+        for member in self.members.bury(self.clock()):
             log.warning("worker %s is dead: nothing heard of it for too long", member.worker_id)
             self._gone(member, dead=True)
 
@@ -183,138 +173,12 @@ class Run:
             self.everyone_gone.set()
         self.collector.stir()
 
-    # ----------------------------------------------------------------------------------------------------- pushes
-
-    def expected_units(self, member: Member, header: pb.PushHeader) -> tuple[tuple[Unit, ...], Verdict]:
-        """Return the units that a push must hold, and what would become of it now.
-
-        Raises:
-            UsageError: it is not what this run wants.
-            RunEndedError: the run is over.
-        """
-        layout = self.collector.layout
-        if header.kind == pb.PUSH_KIND_WEIGHTS:
-            if header.round != 0:
-                raise UsageError(f"push of initial weights: got round {header.round}, want 0")
-            return layout.units, Verdict.COUNTED if self.rounds.version is None else Verdict.DUPLICATE
-        check_gradient(header, self.settings, layout)
-        return layout.pushed(header.with_buffers), self.rounds.verdict(member.slot, member.worker_id, header.round)
-
-    def staging_for(self, member: Member, units: tuple[Unit, ...]) -> Staging:
-        """Return where the frames of a push of `units` go."""
-        weights = self.rounds.version is None  # then nothing else is held
-        layout = self.collector.layout
-        self.partials.capacity = largest_update(layout.units) if weights else self.settings.memory_for_partials(layout)
-        return Staging(units, self.limiter.longest_chunk(member.worker_id))
-
-    async def room_for(self, member: Member, header: pb.PushHeader) -> Lease | None:
-        """Wait until there is room for a push, and return it; initial weights need none: nothing else is there."""
-        if header.kind == pb.PUSH_KIND_WEIGHTS:
-            return None
-        turn = 0 if self.settings.asynchronous else member.slot  # there the first that comes is the first to be let in
-        return await self.collector.memory.admit(turn)
-
-    async def take(
-        self,
-        member: Member,
-        header: pb.PushHeader,
-        data: memoryview,
-        end: pb.PushEnd,
-        spent: int,
-        lease: Lease | None = None,
-    ) -> Verdict:
-        """Let a whole push count, where it may; `spent` are the bytes that it took on the wire.
-
-        Raises:
-            DataError: it is damaged.
-            JoinError: its session ended meanwhile.
-        """
-        if header.kind == pb.PUSH_KIND_WEIGHTS:
-            return await self._take_weights(member, data)
-        push = Push(data, header.samples, header.with_buffers, await self.collector.check(data, header.with_buffers))
-        self.hear(header.session)
-        told = Contribution(member.worker_id, header.round, push, end.loss, end.times, end.budget, spent)
-        if self.settings.asynchronous:
-            arrival = self.collector.arrive(member.slot, told, lease.hand_over() if lease is not None else None)
-            verdict = await asyncio.shield(asyncio.ensure_future(arrival))
-        else:
-            verdict = await self._keep_and_count(member, header, told, lease)
-        if verdict is Verdict.COUNTED:
-            member.last_round, member.budget, member.spent = header.round, end.budget, spent
-        return verdict
-
-    async def _keep_and_count(
-        self, member: Member, header: pb.PushHeader, told: Contribution, lease: Lease | None
-    ) -> Verdict:
-        if self.rounds.verdict(member.slot, member.worker_id, header.round) is Verdict.COUNTED:
-            await self.collector.keep(member.slot, told)
-            self.hear(header.session)
-        return self.collector.count(member.slot, told, lease)
-
-    async def _take_weights(self, member: Member, data: memoryview) -> Verdict:
-        verdict = await self.collector.take_weights(data)
-        if verdict is Verdict.COUNTED:
-            self._began = self._clock()
-            self.broadcast.begin(0)
-            log.info("worker %s sent the initial weights", member.worker_id)
-        return verdict
-
-    # ----------------------------------------------------------------------------------------------------- the disk
-
-    async def resume(self) -> None:
-        """Go on with the run that is on the disk, if there is one; its workers are expected back soon.
-
-        Raises:
-            CheckpointError: what is there cannot be read.
-            OSError: it cannot be gone on with.
-            ConfigError: it was made with other settings; names them.
-        """
-        checkpoint = await asyncio.to_thread(self._keeper.recover) if self._keeper is not None else None
-        if checkpoint is None:
-            log.info("there is nothing to resume: the run begins")
-            return
-        meta = checkpoint.meta
-        check_resumed(meta["settings"], self.settings.defining())
-        manifest = manifest_from_message(ParseDict(meta["manifest"], pb.Manifest()))
-        await self.collector.define(manifest)
-        self._manifest, self._shared, self.run_id = manifest, dict(meta["shared"]), meta["run_id"]
-        self.records.n_parameters = manifest.layout.n_parameters
-        self._go_on_from(checkpoint, await self.collector.resume(checkpoint))
-
-    def _go_on_from(self, checkpoint: Checkpoint, past: Replayed) -> None:
-        expected = past.last_slots | past.open.keys()
-        patience = MISSED_HEARTBEATS * self.members.interval + RECONNECT_SECONDS
-        self.members.restore(past.slots, expected, self._clock() + patience)
-        self.rounds.resume(past.version, expected, set(past.slots.values()), past.newest)
-        self.records.resume(past.version, past.records)
-        self.broadcast.begin(checkpoint.version)
-        for update in past.updates:
-            self.broadcast.publish(update)
-            self.broadcast.complete(update, update.digest)
-        for slot, contribution in past.open.items():
-            self.collector.count(slot, contribution)
-        self.evaluations.expect(past.version, frozenset(expected))
-        log.info("resumed version %d: checkpoint of version %d and the journal", past.version, checkpoint.version)
-        if self.rounds.phase is Phase.ENDED:
-            self.end(f"all {past.version} rounds are done")
-
-    def _describe(self) -> dict[str, Any]:
-        """Return what a checkpoint holds beside the numbers."""
-        if self._manifest is None:
-            raise UsageError("no worker has joined yet")
-        return {
-            "run": self.settings.name,
-            "run_id": self.run_id,
-            "settings": self.settings.defining(),
-            "shared": self._shared,
-            "manifest": MessageToDict(manifest_to_message(self._manifest), preserving_proto_field_name=True),
-            "slots": self.members.slot_of,
-            "waited_for": sorted(self.rounds.waited_for),
-            "records": [text_of(record) for record in self.records.open],
-            "newest": {worker: list(astuple(push)) for worker, push in self.rounds.newest.items()},
-        }
-
     # --------------------------------------------------------------------------------------------------- versions
+
+    def begin(self) -> None:
+        """Take note that there are initial weights, the version 0."""
+        self._began = self.clock()
+        self.broadcast.begin(0)
 
     def _published(self, update: Update, taken_back: bool) -> None:
         """Let watchers have what there is of a new version."""
@@ -343,7 +207,7 @@ class Run:
             self.has(member, version)
         while await self.broadcast.news(version):
             if not self.members.is_current(member):
-                self.members.hear(member.session, self._clock())
+                self.members.hear(member.session, self.clock())
             update = (self.broadcast.after(version) if version >= 0 else None) or await self.collector.snapshot()
             version = update.version
             yield update
@@ -393,8 +257,8 @@ class Run:
 
     async def stop(self, reason: str) -> None:
         """End the run once the round that is being closed, if any, is committed, or cannot be."""
-        if self._keeper is not None:
-            self._keeper.give_up()
+        if self.keeper is not None:
+            self.keeper.give_up()
         await self.collector.at_rest()
         self.end(reason)
 
@@ -407,4 +271,4 @@ class Run:
     @property
     def seconds(self) -> float:
         """Since there are weights."""
-        return self._clock() - self._began
+        return self.clock() - self._began

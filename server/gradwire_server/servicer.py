@@ -13,6 +13,7 @@ from gradwire_server.answers import answers_errors
 from gradwire_server.broadcast import Update
 from gradwire_server.members import Member
 from gradwire_server.partial import key_of
+from gradwire_server.pushes import expected_units, room_for, staging_for, take
 from gradwire_server.receiving import read_first, read_frames, take_whole
 from gradwire_server.rounds import Verdict
 from gradwire_server.run import Run
@@ -48,7 +49,7 @@ class ParameterServer(rpc.ParameterServerServicer):
         first = await read_first(context)
         header = first.header if first.HasField("header") else first.whole.header
         member = run.hear(header.session)
-        _, verdict = run.expected_units(member, header)
+        _, verdict = expected_units(run, member, header)
         spent = self._charge_up(member, first, header.round)
         length = 0
         if verdict is Verdict.COUNTED:
@@ -149,12 +150,12 @@ class ParameterServer(rpc.ParameterServerServicer):
     ) -> tuple[Verdict, int]:
         """Take the frames of a push, once there is room for them; return what became of it, and its length."""
         run = self._run
-        lease = await run.room_for(member, header)
+        lease = await room_for(run, member, header)
         try:
-            units, verdict = run.expected_units(member, header)  # waiting may have taken a while
+            units, verdict = expected_units(run, member, header)  # waiting may have taken a while
             if verdict is not Verdict.COUNTED:
                 return verdict, 0
-            partial = run.partials.begin(member.worker_id, header, run.staging_for(member, units))
+            partial = run.partials.begin(member.worker_id, header, staging_for(run, member, units))
             partial.spent += spent
             partial.staging.take_room(lease)
             if first.HasField("whole"):
@@ -162,7 +163,7 @@ class ParameterServer(rpc.ParameterServerServicer):
             else:
                 end = await read_frames(context, run, member, header, partial)
             data = partial.staging.finish(end.length)
-            return await run.take(member, header, data, end, partial.spent, lease), end.length
+            return await take(run, member, header, data, end, partial.spent, lease), end.length
         finally:
             if lease is not None:
                 lease.release()

@@ -1,0 +1,80 @@
+"""What a checkpoint tells of a run beside the numbers, and how a run goes on from it."""
+
+import asyncio
+import logging
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.json_format import MessageToDict, ParseDict
+
+from gradwire_common.errors import UsageError
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.wire import manifest_from_message, manifest_to_message
+from gradwire_server.admission import check_resumed
+from gradwire_server.contribution import text_of
+from gradwire_server.members import MISSED_HEARTBEATS
+from gradwire_server.replay import Replayed
+from gradwire_server.rounds import Phase
+
+if TYPE_CHECKING:
+    from gradwire_server.run import Run
+
+log = logging.getLogger("gradwire.server")
+
+RECONNECT_SECONDS = 4.0  # beside three heartbeats, for workers to notice that a restarted server is back
+
+
+def described_run(run: "Run") -> dict[str, Any]:
+    """Return what a checkpoint holds beside the numbers. Raises UsageError before the first worker has joined."""
+    if run.manifest is None:
+        raise UsageError("no worker has joined yet")
+    return {
+        "run": run.settings.name,
+        "run_id": run.run_id,
+        "settings": run.settings.defining(),
+        "shared": run.shared,
+        "manifest": MessageToDict(manifest_to_message(run.manifest), preserving_proto_field_name=True),
+        "slots": run.members.slot_of,
+        "waited_for": sorted(run.rounds.waited_for),
+        "records": [text_of(record) for record in run.records.open],
+        "newest": {worker: list(astuple(push)) for worker, push in run.rounds.newest.items()},
+    }
+
+
+async def resume(run: "Run") -> None:
+    """Go on with the run that is on the disk, if there is one; its workers are expected back soon.
+
+    Raises:
+        CheckpointError: what is there cannot be read.
+        OSError: it cannot be gone on with.
+        ConfigError: it was made with other settings; names them.
+    """
+    checkpoint = await asyncio.to_thread(run.keeper.recover) if run.keeper is not None else None
+    if checkpoint is None:
+        log.info("there is nothing to resume: the run begins")
+        return
+    meta = checkpoint.meta
+    check_resumed(meta["settings"], run.settings.defining())
+    manifest = manifest_from_message(ParseDict(meta["manifest"], pb.Manifest()))
+    await run.collector.define(manifest)
+    run.manifest, run.shared, run.run_id = manifest, dict(meta["shared"]), meta["run_id"]
+    run.records.n_parameters = manifest.layout.n_parameters
+    _go_on(run, checkpoint.version, await run.collector.resume(checkpoint))
+
+
+def _go_on(run: "Run", from_version: int, past: Replayed) -> None:
+    expected = past.last_slots | past.open.keys()
+    patience = MISSED_HEARTBEATS * run.members.interval + RECONNECT_SECONDS
+    run.members.restore(past.slots, expected, run.clock() + patience)
+    run.rounds.resume(past.version, expected, set(past.slots.values()), past.newest)
+    run.records.resume(past.version, past.records)
+    run.broadcast.begin(from_version)
+    for update in past.updates:
+        run.broadcast.publish(update)
+        run.broadcast.complete(update, update.digest)
+    for slot, contribution in past.open.items():
+        run.collector.count(slot, contribution)
+    run.evaluations.expect(past.version, frozenset(expected))
+    log.info("resumed version %d: checkpoint of version %d and the journal", past.version, from_version)
+    if run.rounds.phase is Phase.ENDED:
+        run.end(f"all {past.version} rounds are done")
