@@ -36,7 +36,7 @@ def test_estimated_bits_are_those_of_the_body(step):
     fitted, segment = fitted_code(quantizer, fit_gennorm(values))
     own = own_codebook(values, quantizer, fitted, segment, wanted=True)
     for codebook in (fitted, own):
-        sample = sample_of(values, quantizer, codebook.scheme, segment)
+        sample = sample_of(values, quantizer, codebook.scheme, segment, runs=True)
         got = bits_with(codebook, quantizer, sample)
         want = 8 * body_length(values, quantizer, codebook, segment)
         assert sample.whole

@@ -33,7 +33,7 @@ MOST_BITS = 12 + 12 + 26 + 24  # an entry: its word, rare code, what lies beyond
 NOTHING = np.empty(0, np.float32)
 
 KEPT_ENTRIES = 1 << 17  # segments of more get buffers of their own: these are the least and the most a thread keeps
-KEPT_BYTES = 4 << 20  # a task's encoding
+KEPT_BYTES = 4 << 20  # the encodings of as many tasks as are sure to fit
 
 T = TypeVar("T")
 
@@ -111,10 +111,10 @@ def thread_work(most: int, planes: int) -> Work:
 
 
 def _room(n_bytes: int) -> U8:
-    """This thread's buffer for `n_bytes` that are copied before the next call."""
+    """This thread's buffer for `n_bytes` or more that are copied before its next call."""
     have: U8 | None = getattr(_kept, "room", None)
     if have is None or have.size < n_bytes:
-        have = np.empty(n_bytes, np.uint8)
+        have = np.empty(max(n_bytes, KEPT_BYTES), np.uint8)
         if n_bytes <= KEPT_BYTES:
             _kept.room = have
     return have
@@ -128,28 +128,49 @@ def encode_body(
     residual: F32 | None,
     threads: int,
 ) -> list[bytes | memoryview]:
-    """Quantise and encode `values`; return the index and the segments.
+    """Quantise and encode `values`; return the index and the segments, views that hold until this thread's next call.
 
     Raises:
         NonFiniteError: a NaN or infinity among `values`; `residual` may be filled in part.
     """
     tables, book, fast = grid_tables(quantizer, codebook.scheme), kernel_book(codebook), fast_path()  # type: ignore[arg-type]
 
-    def encode(first: int, stop: int) -> tuple[I64, bytes]:
+    def encode(first: int, stop: int, room: U8) -> tuple[I64, int]:
         some = values[first:stop]
         index = np.empty((-(-some.size // segment), INDEX_FIELDS), np.int64)
-        out = _room(room_for(some.size, index.shape[0]))
         left = NOTHING if residual is None else residual[first:stop]
         work = thread_work(min(segment, some.size), raw_planes(tables.grid))
-        n = encode_segments(some, left, tables.grid, book, segment, fast, work, out, index)
+        n = encode_segments(some, left, tables.grid, book, segment, fast, work, room, index)
         if n < 0:
             raise NonFiniteError(f"got a NaN or infinity at or after entry {first - 1 - n}, want finite numbers")
-        return index, out[:n].tobytes()
+        return index, n
 
-    parts = list(_over_tasks(encode, values.size, segment, threads))
-    index = np.concatenate([part[0].ravel() for part in parts])
-    packed = np.empty(5 * index.size, np.uint8)
-    return [packed[: put_varints(index, packed)].data, *(part[1] for part in parts)]
+    def encode_alone(first: int, stop: int) -> tuple[I64, bytes]:
+        room = _room(most)
+        index, n = encode(first, stop, room)
+        return index, room[:n].tobytes()
+
+    task = min(_task_entries(segment), values.size)
+    most = room_for(task, -(-task // segment))
+    indices: list[I64] = []
+    body: list[bytes | memoryview] = []
+    if threads > 1 and task < values.size:
+        for index, piece in _over_tasks(encode_alone, values.size, segment, threads):
+            indices.append(index)
+            body.append(piece)
+    else:  # into one buffer, while the most that a task may need is left there
+        room, place = _room(most), 0
+        for first in range(0, values.size, task):
+            if room.size - place < most:
+                body.append(room[:place].tobytes())
+                place = 0
+            index, n = encode(first, min(first + task, values.size), room[place:])
+            indices.append(index)
+            place += n
+        body.append(room[:place].data)
+    lengths = np.concatenate(indices).ravel()
+    packed = np.empty(5 * lengths.size, np.uint8)
+    return [packed[: put_varints(lengths, packed)].data, *body]
 
 
 def decode_body(

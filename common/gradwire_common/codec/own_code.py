@@ -17,11 +17,9 @@ from gradwire_common.codec.codebooks import Codebook, build_codebook, n_magnitud
 from gradwire_common.codec.coder import grid_tables
 from gradwire_common.codec.huffman import code_lengths
 from gradwire_common.codec.kernels.bits import EXTRA_COUNT_BITS
-from gradwire_common.codec.kernels.grids import INFINITY_BITS
 from gradwire_common.codec.kernels.layout import N_STREAMS, quarter
 from gradwire_common.codec.kernels.lengths import pack_halves
-from gradwire_common.codec.kernels.moments import largest_bits
-from gradwire_common.codec.kernels.quantize import symbols_of
+from gradwire_common.codec.kernels.sampling import count_chunks
 from gradwire_common.codec.quantizers import Minifloat, Quantizer, Uniform
 from gradwire_common.codec.schemes import CLASSES_AND_REACH, DETAILS, MAX_LENGTH, run_schemes, tuple_schemes
 from gradwire_common.codec.words import MAX_BUCKETS, ONE, RUNS, TUPLES, WordScheme, rounded_weights, tuple_words
@@ -52,7 +50,7 @@ class Sample:
     Attributes:
         n: Entries looked at; `whole` if these are all.
         signed: Counts of the buckets of the layout without raw bits: 0, +1, -1, +2, ... (floats: by exponent field).
-        gaps, ends: Zeros before each entry that is not zero, and its bucket.
+        gaps, ends: Zeros before each entry that is not zero, and its bucket; empty where runs were not asked for.
     """
 
     n: int
@@ -83,10 +81,12 @@ def own_codebook(values: F32, quantizer: Quantizer, fitted: Codebook, segment: i
     if values.size < LEAST_ENTRIES and not wanted:
         return None
     scheme = fitted.scheme
-    sample = sample_of(values, quantizer, scheme, segment)
+    sample = sample_of(values, quantizer, scheme, segment, runs=scheme.coding == RUNS)
     fitted_bits = bits_with(fitted, quantizer, sample)
     if not wanted and fitted_bits < SUSPICIOUS * _least_bits(quantizer, scheme, sample):
         return None
+    if scheme.coding != RUNS:
+        sample = sample_of(values, quantizer, scheme, segment, runs=True)
     scale = values.size / sample.n
     best, least = None, (1 - LEAST_GAIN) * fitted_bits * scale
     for candidate in _candidates(quantizer, scheme, sample):
@@ -106,35 +106,38 @@ def own_codebook(values: F32, quantizer: Quantizer, fitted: Codebook, segment: i
     return None if best is None else build_codebook(best.scheme, best.tuples, best.words, best.rare)
 
 
-def sample_of(values: F32, quantizer: Quantizer, scheme: WordScheme, segment: int) -> Sample:
-    """Quantise `values` in evenly spaced chunks, or all of them where they are few; count.
+def sample_of(values: F32, quantizer: Quantizer, scheme: WordScheme, segment: int, *, runs: bool) -> Sample:
+    """Quantise `values` in evenly spaced chunks, or all of them where they are few; count, and list what `runs` need.
 
     Raises:
         NonFiniteError: a NaN or infinity among them.
     """
-    some, n = values, min(max(segment // 4, LEAST_SAMPLE), MOST_SAMPLE)
+    n, whole = min(max(segment // 4, LEAST_SAMPLE), MOST_SAMPLE), True
+    chunk, starts = values.size, np.zeros(1, np.int64)
     if values.size > n:
+        whole, chunk = False, CHUNK
         starts = np.linspace(0, values.size - CHUNK, n // CHUNK).astype(np.int64)
-        some = np.concatenate([values[start : start + CHUNK] for start in starts])
-    if largest_bits(some) >= INFINITY_BITS:
+    signed = np.zeros(MOST_COUNTED + 1, np.int64)
+    symbols = np.empty(starts.size * chunk, np.int32)
+    grid = grid_tables(quantizer, scheme).grid  # type: ignore[arg-type]
+    if not count_chunks(values, starts, chunk, grid, symbols, signed):
         raise NonFiniteError("got a NaN or infinity, want finite numbers")
-    symbols = np.empty(some.size, np.int32)
-    symbols_of(some, grid_tables(quantizer, scheme).grid, symbols)  # type: ignore[arg-type]
+    nothing = np.empty(0, np.int64)
     if not isinstance(quantizer, Uniform | Minifloat):
-        exponents = symbols >> 23 & 255
-        return Sample(some.size, some is values, np.bincount(exponents, minlength=255), *2 * [np.empty(0, np.int64)])
+        return Sample(symbols.size, whole, signed[:255], nothing, nothing)
+    signed = signed[: max(int(np.flatnonzero(signed)[-1]) + 1, 3)]
+    if not runs:
+        return Sample(symbols.size, whole, signed, nothing, nothing)
     places = np.flatnonzero(symbols != 0)  # five times faster than of integers
     used = symbols[places].astype(np.int64)
     ends = np.minimum(2 * np.abs(used) - (used > 0), MOST_COUNTED)
-    signed = np.bincount(ends, minlength=3)
-    signed[0] = some.size - places.size
     before = np.append(-1, places[:-1]) if places.size else places
-    if some is values:  # where each bitstream starts, runs start anew
+    if whole:  # where each bitstream starts, runs start anew
         firsts = np.arange(0, values.size, segment)
         quarters = [quarter(segment, 1)] * (firsts.size - 1) + [quarter(values.size - int(firsts[-1]), 1)]
         starts = (firsts[:, None] + np.arange(N_STREAMS) * np.array(quarters)[:, None]).ravel()
         before = np.maximum(before, starts[np.searchsorted(starts, places, "right") - 1] - 1)
-    return Sample(some.size, some is values, signed, places - before - 1, ends)
+    return Sample(symbols.size, whole, signed, places - before - 1, ends)
 
 
 def bits_with(codebook: Codebook, quantizer: Quantizer, sample: Sample) -> float:
