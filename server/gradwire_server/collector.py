@@ -5,7 +5,6 @@ The state is changed on the event loop; the arithmetic goes to threads, one piec
 
 import asyncio
 import logging
-import math
 import os
 import time
 import weakref
@@ -20,10 +19,11 @@ from gradwire_common.transfer import most_useful
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.broadcast import Update
 from gradwire_server.checkpoint import Checkpoint
-from gradwire_server.contribution import Contribution, commit_record, push_record, text_of
+from gradwire_server.contribution import Contribution, push_record, text_of
 from gradwire_server.deadlines import Deadlines
 from gradwire_server.journal import Record
 from gradwire_server.keeper import Keeper
+from gradwire_server.making import Maker
 from gradwire_server.memory import Lease, Memory, usual_push
 from gradwire_server.replay import Replayed, replay
 from gradwire_server.rounds import Phase, Rounds, Verdict
@@ -67,7 +67,6 @@ class Collector:
     ):
         self._settings = settings
         self._rounds = rounds
-        self._published = published
         self._committed = committed
         self._keeper = keeper
         self._describe = describe
@@ -81,7 +80,8 @@ class Collector:
         self._arriving = asyncio.Lock()  # held while a push is kept and counted, where the order of both matters
         self._stirred = asyncio.Event()  # something happened that may let the round go on
         self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="gradwire-numbers")
-        self._last_commit = self._opened = clock()
+        self._maker = Maker(self._in_thread, published, keeper, clock)
+        self._opened = clock()
         self._opened_round = 0  # the round that began at `_opened`
         limits, n = settings.limits, settings.workers
         self.deadlines = Deadlines(settings.deadline, limits.share_up(n), limits.share_down(n))
@@ -135,7 +135,7 @@ class Collector:
             if self._keeper is not None:
                 await self._keeper.begin(await self._state(0))
             self._rounds.begin()
-        self._last_commit = self._clock()
+        self._maker.begin()
         return Verdict.COUNTED
 
     async def check(self, data: memoryview, with_buffers: bool) -> int:
@@ -216,7 +216,7 @@ class Collector:
         training.load_state(checkpoint.tensors, checkpoint.meta["training"])
         play = partial(replay, asynchronous=self._settings.asynchronous)
         replayed = await self._in_thread(play, training, checkpoint, keeper.records_after)
-        self._last_commit = self._clock()
+        self._maker.begin()
         return replayed
 
     async def finish(self, *, failed: bool = False) -> None:
@@ -282,49 +282,15 @@ class Collector:
     async def _close(self, training: Training) -> None:
         closing = self._rounds.close()
         pushes = [(slot, self._contributions.pop(slot)) for slot in closing.slots]
-        record = _record(closing.round, [contribution for _, contribution in pushes])
-        if self._keeper is not None:
-            await self._keeper.unused()
-        record.learning_rate = training.optimizer.learning_rate
-        record.budget_down = self._allowed_down(training.layout)
-        update = await self._in_thread(training.step, closing.round, record.loss)
-        if self._keeper is not None:
-            self._tell_times(training, record)
-            await self._keeper.commit(commit_record(record, pushes))
-        await self._make(training, update, record.budget_down)
-        self._tell_times(training, record)
-        record.payload_down = update.length
+        budget = self._allowed_down(training.layout)
+        update, record = await self._maker.make(training, closing.round, pushes, budget)
         self.deadlines.sent(update.length)
-        self._last_commit = self._clock()
         if self._keeper is not None and self._keeper.wants_checkpoint(update.version):
             async with self._arriving:
                 await self._keeper.checkpoint(await self._state(update.version, record), self._waiting())
         self._rounds.commit()
         self._committed(update, record, training.digest)
         self.stir()
-
-    async def _make(self, training: Training, update: Update, budget: int) -> None:
-        """Make the frames of an update in a thread, while those that there are are sent."""
-        loop = asyncio.get_running_loop()
-
-        def encode() -> None:
-            for frame in training.encode(update, budget):
-                loop.call_soon_threadsafe(update.append, frame)
-
-        self._published(update, False)
-        try:
-            await self._in_thread(encode)
-        except BaseException:
-            self._published(update, True)
-            raise
-
-    def _tell_times(self, training: Training, record: pb.RoundRecord) -> None:
-        times = training.take_times()
-        told = record.server_times
-        told.decode += times.decode
-        told.step += times.step
-        told.encode += times.encode
-        record.seconds = self._clock() - self._last_commit
 
     def _allowed_down(self, layout: Layout) -> int:
         """Return the bytes of frames that the next update may take; 0 where it has no budget."""
@@ -334,23 +300,3 @@ class Collector:
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
-
-
-def _record(round_: int, contributions: list[Contribution]) -> pb.RoundRecord:
-    """Return the record of a round as far as its pushes tell; the loss is a mean over samples, times over workers."""
-    known = [(each.push.samples, each.loss) for each in contributions if math.isfinite(each.loss)]
-    samples = sum(n for n, _ in known)
-    times = {
-        field.name: sum(getattr(each.times, field.name) for each in contributions) / len(contributions)
-        for field in pb.StepTimes.DESCRIPTOR.fields
-    }
-    return pb.RoundRecord(
-        round=round_,
-        contributors=len(contributions),
-        samples=sum(each.push.samples for each in contributions),
-        loss=sum(n * loss for n, loss in known) / samples if known else math.nan,
-        worker_times=pb.StepTimes(**times),
-        budget=sum(each.budget for each in contributions),
-        spent=sum(each.spent for each in contributions if each.budget),
-        payload_up=sum(len(each.push.data) for each in contributions),
-    )
