@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.decoding import decode_buckets, decode_run_stream
+from gradwire_common.codec.kernels.decoding import decode_rare_words, decode_run_stream, decode_words
 from gradwire_common.codec.kernels.encoding import BLOCK, encode_buckets
 from gradwire_common.codec.kernels.grids import Grid
-from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Work, quarter
+from gradwire_common.codec.kernels.layout import N_STREAMS, SIDE_BY_SIDE, Book, Work, quarter
 from gradwire_common.codec.kernels.raws import unpack_raws
 from gradwire_common.codec.kernels.scanning import next_place
 
@@ -98,27 +98,43 @@ def decode_symbols(
     data: U8, places: I64, grid: Grid, book: Book, segment: int, work: Work, index: I64, symbols: U8
 ) -> bool:
     """Undo `encode_symbols`, segment i of which starts at places[i]; return whether all went well."""
-    borders = np.empty(N_STREAMS + 1, np.int64)
-    for number in range(index.shape[0]):
-        part = symbols[number * segment : (number + 1) * segment]
-        n, place, lengths = part.size, places[number], index[number]
-        if book.is_runs:
-            part[:] = np.uint8(0)
-            for stream in range(N_STREAMS):
-                start, stop = min(stream * quarter(n, 1), n), min((stream + 1) * quarter(n, 1), n)
-                n_listed = decode_run_stream(data, place, lengths[stream], book, grid, True, stop - start, work)
-                for i in range(n_listed):
-                    part[start + work.rare[i]] = np.uint8(work.ends[i])
-                place += lengths[stream]
-                if n_listed < 0:
-                    return False
-            continue
-        buckets = work.buckets[:n] if grid.raw_bits > 0 else part
-        n_beyond = decode_buckets(data, place, lengths, n, grid, book, True, work, buckets, borders)
-        if n_beyond < 0:
+    if book.is_runs:
+        return decode_run_symbols(data, places, grid, book, segment, work, index, symbols)
+    for first in range(0, index.shape[0], SIDE_BY_SIDE):
+        stop = min(first + SIDE_BY_SIDE, index.shape[0])
+        some = symbols[first * segment : stop * segment]
+        buckets = work.buckets[: some.size] if grid.raw_bits > 0 else some
+        if decode_words(data, places[first:stop], index[first:stop], segment, book, True, work, buckets) < stop - first:
             return False
-        raws = work.raws[0, : n if grid.raw_bits > 0 else 0]
-        if grid.raw_bits > 0:
-            unpack_raws(data[place + lengths.sum() :], grid.raw_bits, True, raws)
-        join(buckets, raws, grid, work.beyond[:n_beyond], work.places, part)
+        for number in range(first, stop):
+            start = (number - first) * segment
+            part, there = some[start : start + segment], buckets[start : start + segment]
+            place, lengths = places[number], index[number]
+            n_beyond = decode_rare_words(data, place, lengths, grid, book, True, work, there)
+            if n_beyond < 0:
+                return False
+            raws = work.raws[0, : part.size if grid.raw_bits > 0 else 0]
+            if grid.raw_bits > 0:
+                unpack_raws(data[place + lengths.sum() :], grid.raw_bits, True, raws)
+            join(there, raws, grid, work.beyond[:n_beyond], work.places, part)
+    return True
+
+
+@njit(nogil=True)
+def decode_run_symbols(
+    data: U8, places: I64, grid: Grid, book: Book, segment: int, work: Work, index: I64, symbols: U8
+) -> bool:
+    """Do the same with runs."""
+    for number in range(index.shape[0]):
+        part, place, lengths = symbols[number * segment : (number + 1) * segment], places[number], index[number]
+        n = part.size
+        part[:] = np.uint8(0)
+        for stream in range(N_STREAMS):
+            start, stop = min(stream * quarter(n, 1), n), min((stream + 1) * quarter(n, 1), n)
+            n_listed = decode_run_stream(data, place, lengths[stream], book, grid, True, stop - start, work)
+            for i in range(n_listed):
+                part[start + work.rare[i]] = np.uint8(work.ends[i])
+            place += lengths[stream]
+            if n_listed < 0:
+                return False
     return True

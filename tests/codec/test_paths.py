@@ -7,6 +7,7 @@ from numpy.testing import assert_array_equal
 
 from gradwire_common.codec.fit import fit_gennorm
 from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame
+from gradwire_common.codec.kernels import vector_lookups
 from gradwire_common.codec.kernels.dispatch import fast_path
 from gradwire_common.codec.kernels.lookups import (
     HAS_BMI2,
@@ -20,7 +21,9 @@ from gradwire_common.codec.kernels.lookups import (
 )
 from gradwire_common.codec.kernels.raws import pack_raws, raw_bytes, unpack_raws
 from gradwire_common.codec.kernels.scanning import find_byte
+from gradwire_common.codec.kernels.side_by_side import fill_constants, whole_entries
 from gradwire_common.codec.kernels.tuples import look_up_batches_anywhere
+from gradwire_common.codec.kernels.vector_lookups import look_up_eight, look_up_four, spread
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
 
 
@@ -86,6 +89,67 @@ def test_a_byte_is_found_wherever_it_is():
             want = start + int(after[0]) if after.size else size
             for fast in {False, fast_path()}:
                 assert find_byte(buckets, np.uint8(7), start, fast) == want
+
+
+@njit
+def _packed_look_ups(n_streams, state):
+    if n_streams == 8:
+        look_up_eight(np.uint64(state.ctypes.data))
+    else:
+        look_up_four(np.uint64(state.ctypes.data))
+
+
+@njit
+def _spread(width, slots, out):
+    state = np.zeros(vector_lookups.STATE_SIZE, np.uint64)
+    fill_constants(width, state)
+    start = np.uint64(out.ctypes.data)
+    n = np.uint64(slots.size // vector_lookups.SPREAD)
+    return spread(np.uint64(slots.ctypes.data), n, start, np.uint64(state.ctypes.data)) - start
+
+
+@pytest.mark.skipif(not (vector_lookups.HAS_VBMI2 and fast_path()), reason="no machine code here, or forbidden")
+@pytest.mark.parametrize("n_streams", [4, 8])
+def test_packed_look_ups_find_what_the_bits_say(n_streams):
+    rng, n_batches = np.random.default_rng(15), 50
+    data = rng.integers(0, 256, 4096).astype(np.uint8)
+    table = rng.integers(0, 1 << 26, 1 << 12).astype(np.uint32) << 6 | rng.integers(1, 13, 1 << 12).astype(np.uint32)
+    slots, state = np.zeros(vector_lookups.SLOTS_SIZE, np.uint32), np.zeros(vector_lookups.STATE_SIZE, np.uint64)
+    starts = np.arange(n_streams) * 430
+    state[vector_lookups.PLACE : vector_lookups.PLACE + n_streams] = data.ctypes.data + starts
+    state[vector_lookups.WINDOW : vector_lookups.WINDOW + n_streams] = 1 << 63
+    state[vector_lookups.TABLE], state[vector_lookups.SLOTS] = table.ctypes.data, slots.ctypes.data
+    state[vector_lookups.N_BATCHES] = n_batches
+    _packed_look_ups(n_streams, state)
+    bits = int.from_bytes(data.tobytes(), "little")
+    for i, start in enumerate(starts):
+        place = 8 * int(start)
+        for slot in slots[i * vector_lookups.ROW :][: n_batches * vector_lookups.LOOKUPS]:
+            assert int(slot) == int(table[bits >> place & 4095])
+            place += int(slot) & 63
+        window = int(state[vector_lookups.WINDOW + i])
+        assert 8 * (int(state[vector_lookups.PLACE + i]) - data.ctypes.data) + 64 - window.bit_length() == place
+
+
+@pytest.mark.skipif(not (vector_lookups.HAS_VBMI2 and fast_path()), reason="no machine code here, or forbidden")
+@pytest.mark.parametrize(("width", "most"), [(6, 4), (8, 3)])
+def test_spreading_squeezes_out_what_is_no_bucket(width, most):
+    rng = np.random.default_rng(16)
+    slots, want = np.zeros(10 * vector_lookups.SPREAD, np.uint32), []
+    for i, count in enumerate(rng.integers(0, most + 1, slots.size)):
+        buckets = [int(bucket) for bucket in rng.integers(0, (1 << width) - 1, count)]
+        fill = [(1 << width) - 1] * (most - count)
+        slots[i] = sum(b << 6 + width * j for j, b in enumerate(buckets + fill)) | rng.integers(0, 13) | 3 << 30
+        want += buckets
+    out = np.zeros(4 * slots.size + 64, np.uint8)
+    assert _spread(width, slots, out) == len(want)
+    assert list(out[: len(want)]) == want
+    assert whole_entries(slots, width, len(want)) == (len(want), int((slots & 63).sum()))
+    counted = np.cumsum(
+        [sum((int(s) >> 6 + width * j & (1 << width) - 1) < (1 << width) - 1 for j in range(most)) for s in slots]
+    )
+    n = int(np.searchsorted(counted, 100, "right"))
+    assert whole_entries(slots, width, 100) == (counted[n - 1], int((slots[:n] & 63).sum()))
 
 
 @njit

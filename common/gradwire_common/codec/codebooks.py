@@ -35,7 +35,7 @@ BETA_LAST = 255
 RATIO_PER_OCTAVE = 32  # a ratio that is off by half of it costs less than 0.03 % of the bits
 RATIO_LIMIT = 32767
 UNPACK_FAULTS = ("ends before all code lengths", "has a code length of 15 bits", "has more zeros than code lengths")
-CACHED_CODEBOOKS = 256  # of at most 100 KB
+CACHED_CODEBOOKS = 256  # of at most 130 KB
 
 
 def grid_indices(model: GenNorm, unit: float) -> tuple[int, int]:
@@ -123,6 +123,7 @@ class Codebook:
         decoding: By the next bits: as many words as fit. For RUNS one word.
         single: TUPLES: by the next bits: one word.
         rare_codes, rare_decoding: Code of each bucket of the rare list; by the next bits: bucket * 16 + length.
+        packed, width: TUPLES: as many words as fit in 32 bits; the bits of a bucket. Empty and 0 where none fits.
     """
 
     scheme: WordScheme
@@ -136,6 +137,13 @@ class Codebook:
     single: U64
     rare_codes: U32
     rare_decoding: U16
+    packed: U32
+    width: int
+
+    @property
+    def rare_byte(self) -> int:
+        """What the decoder's first pass leaves where a tuple is rare: no coded bucket, nor the first beyond."""
+        return (1 << self.width) - 2 if self.width else tables.NO_BYTE
 
 
 @lru_cache(maxsize=CACHED_CODEBOOKS)
@@ -187,6 +195,8 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
             empty,
             codes[:0],
             empty.astype(np.uint16),
+            codes[:0],
+            0,
         )
     check_lengths(rare_lengths, scheme.max_length)
     encoding, single = np.empty(scheme.n_tuples, np.uint64), np.empty(size, np.uint64)
@@ -194,7 +204,11 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
     pairs = np.empty(encoding.size**2 if scheme.size == 1 and encoding.size**2 <= MAX_WORDS else 0, np.uint64)
     if pairs.size:
         tables.fill_pairs(encoding, pairs)
-    tables.fill_decoding(words, lengths, scheme.max_length, _payloads(scheme, tuples), scheme.size, single, decoding)
+    width = _packed_width(scheme, words)
+    payloads = _payloads(scheme, tuples, (1 << width) - 2 if width else tables.NO_BYTE)
+    tables.fill_decoding(words, lengths, scheme.max_length, payloads, scheme.size, single, decoding)
+    packed = np.empty((1 << tables.PACKED_INDEX_BITS) if width else 0, np.uint32)
+    tables.fill_packed(words, lengths, scheme.max_length, payloads, scheme.size, width, packed)
     rare_codes, rare_words = np.empty(rare_lengths.size, np.uint32), np.empty(size, np.int64)
     tables.canonical_codes(rare_lengths, rare_codes)
     tables.word_of_bits(rare_lengths, rare_codes, scheme.max_length, rare_words)
@@ -212,16 +226,27 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
         single,
         rare_codes,
         rare_decoding,
+        packed,
+        width,
     )
 
 
-def _payloads(scheme: WordScheme, tuples: I64) -> U64:
-    """The buckets of every word as bytes, the first lowest; the rare word's are RARE_BYTE."""
+def _packed_width(scheme: WordScheme, words: I64) -> int:
+    """The bits of a bucket in the packed table; 0 where a word has no room, or some bits start none."""
+    for width in tables.PACKED_WIDTHS:
+        most = min(tables.PACKED_SYMBOLS, (32 - tables.LENGTH_BITS) // width)
+        if scheme.n_buckets + 3 <= 1 << width and scheme.size <= most and (words >= 0).all():
+            return int(width)
+    return 0
+
+
+def _payloads(scheme: WordScheme, tuples: I64, rare_byte: int) -> U64:
+    """The buckets of every word as bytes, the first lowest; the rare word's are `rare_byte`."""
     rest, out = tuples.copy(), np.zeros(tuples.size, np.uint64)
     for place in range(scheme.size - 1, -1, -1):
         out |= (rest % (scheme.n_buckets + 1)).astype(np.uint64) << np.uint64(8 * place)
         rest //= scheme.n_buckets + 1
-    rare = sum(tables.RARE_BYTE << 8 * place for place in range(scheme.size))
+    rare = sum(rare_byte << 8 * place for place in range(scheme.size))
     return np.append(out, np.uint64(rare))
 
 

@@ -87,6 +87,9 @@ def kernel_book(codebook: Codebook) -> Book:
         codebook.rare_codes,
         codebook.rare_lengths,
         codebook.rare_decoding,
+        codebook.packed,
+        codebook.width,
+        codebook.rare_byte,
     )
 
 
@@ -103,7 +106,7 @@ def raw_planes(grid: Grid) -> int:
 def thread_work(most: int, planes: int) -> Work:
     """Return this thread's buffers for segments of at most `most` entries; they are used again by the next call."""
     have: Work | None = getattr(_kept, "work", None)
-    if have is None or have.buckets.size < most + SLACK or have.raws.shape[0] < planes:
+    if have is None or have.beyond.size < most + SLACK or have.raws.shape[0] < planes:
         have = work_of(max(most, KEPT_ENTRIES), max(planes, 1))
         if most <= KEPT_ENTRIES:
             _kept.work = have

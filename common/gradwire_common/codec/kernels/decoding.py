@@ -6,13 +6,16 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels import portable, runs, tuples
+from gradwire_common.codec.kernels import portable, runs
 from gradwire_common.codec.kernels.floats import place_floats
 from gradwire_common.codec.kernels.grids import BFLOAT16, FLOAT32, Grid
-from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Work, quarter
+from gradwire_common.codec.kernels.layout import N_STREAMS, SIDE_BY_SIDE, Book, Work, fill_borders, quarter
 from gradwire_common.codec.kernels.levels import largest_bucket, place_levels, restore_beyond, scatter
 from gradwire_common.codec.kernels.rares import decode_rares
 from gradwire_common.codec.kernels.raws import raw_bytes, unpack_raws
+from gradwire_common.codec.kernels.side_by_side import decode_side_by_side
+from gradwire_common.codec.kernels.tuples import decode_tuples
+from gradwire_common.codec.kernels.vector_lookups import HAS_VBMI2
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -42,81 +45,125 @@ def decode_segments(
 
     Returns the number of segments; -1 - i where segment i is damaged.
     """
-    borders = np.empty(N_STREAMS + 1, np.int64)
-    for number in range(index.shape[0]):
-        first = number * segment
-        n = min(segment, out.size - first)
-        part, place, lengths = out[first : first + n], places[number], index[number]
-        if book.is_runs:
-            if not adding:
-                part[:] = np.float32(0)
-            for stream in range(N_STREAMS):
-                start, stop = min(stream * quarter(n, 1), n), min((stream + 1) * quarter(n, 1), n)
-                n_listed = decode_run_stream(data, place, lengths[stream], book, grid, fast, stop - start, work)
-                listed, ends = work.rare[: max(n_listed, 0)], work.ends
-                if n_listed < 0 or not scatter(
-                    listed, ends, grid, magnitudes, levels, weight, adding, part[start:stop]
-                ):
-                    return -1 - number
-                place += lengths[stream]
-            continue
-        n_beyond = decode_buckets(data, place, lengths, n, grid, book, fast, work, work.buckets, borders)
-        if n_beyond < 0:
-            return -1 - number
-        buckets, beyond = work.buckets[:n], work.beyond[:n_beyond]
-        packed = data[place + lengths.sum() :][: raw_bytes(n, grid.raw_bits)]
-        if grid.kind == FLOAT32 or grid.kind == BFLOAT16:
-            restore_beyond(buckets, beyond, work.places)
-            place_floats(buckets, packed, grid, weight, adding, part)
-        else:
-            raws = work.raws[0, : n if grid.raw_bits > 0 else 0]
-            if grid.raw_bits > 0:
-                unpack_raws(packed, grid.raw_bits, fast, raws)
-            if not place_levels(buckets, raws, grid, magnitudes, levels, beyond, work.places, weight, adding, part):
+    if book.is_runs:
+        return _decode_run_segments(
+            data, places, index, segment, book, grid, magnitudes, levels, weight, fast, adding, work, out
+        )
+    for first in range(0, index.shape[0], SIDE_BY_SIDE):
+        stop = min(first + SIDE_BY_SIDE, index.shape[0])
+        n = min(stop * segment, out.size) - first * segment
+        n_right = decode_words(data, places[first:stop], index[first:stop], segment, book, fast, work, work.buckets[:n])
+        if n_right < stop - first:
+            return -1 - first - n_right
+        for number in range(first, stop):
+            part = out[number * segment : (number + 1) * segment]
+            n, start = part.size, (number - first) * segment
+            buckets = work.buckets[start : start + n]
+            place, lengths = places[number], index[number]
+            n_beyond = decode_rare_words(data, place, lengths, grid, book, fast, work, buckets)
+            if n_beyond < 0:
                 return -1 - number
+            beyond, packed = work.beyond[:n_beyond], data[place + lengths.sum() :][: raw_bytes(n, grid.raw_bits)]
+            if grid.kind == FLOAT32 or grid.kind == BFLOAT16:
+                restore_beyond(buckets, beyond, work.places)
+                place_floats(buckets, packed, grid, weight, adding, part)
+            else:
+                raws = work.raws[0, : n if grid.raw_bits > 0 else 0]
+                if grid.raw_bits > 0:
+                    unpack_raws(packed, grid.raw_bits, fast, raws)
+                if not place_levels(buckets, raws, grid, magnitudes, levels, beyond, work.places, weight, adding, part):
+                    return -1 - number
     return index.shape[0]
 
 
 @njit(cache=True, nogil=True)
-def decode_buckets(
-    data: U8,
-    place: int,
-    lengths: I64,
-    n: int,
-    grid: Grid,
-    book: Book,
-    fast: bool,
-    work: Work,
-    buckets: U8,
-    borders: I64,
+def decode_words(
+    data: U8, places: I64, index: I64, segment: int, book: Book, fast: bool, work: Work, buckets: U8
 ) -> int:
-    """Read the `n` buckets of tuples that start at byte `place` into `buckets`.
+    """Read the words of one or two segments into `buckets`, those of rare ones as the book's `rare_byte`.
 
-    `borders` is scratch of N_STREAMS + 1. Returns how many buckets lie beyond the coded ones, in `work`; -1 where the
-    segment is damaged.
+    Segment i starts at byte places[i] and has the lengths index[i]; all but the last have `segment` entries. Returns
+    how many segments' bitstreams end where they should, before the first that does not.
     """
-    starts, ends = np.empty(N_STREAMS, np.int64), np.empty(N_STREAMS, np.int64)
-    for stream in range(N_STREAMS):
-        starts[stream] = place
-        place += lengths[stream]
-        ends[stream] = place
-        borders[stream] = min(stream * quarter(n, book.size), n)
-    borders[N_STREAMS] = n
-    if fast:
-        if not tuples.decode_tuples(data, starts, ends, book.decoding, book.single, book.size, buckets, borders):
-            return -1
-    else:
-        for stream in range(N_STREAMS):
+    n_segments = index.shape[0]
+    starts, ends = np.empty(n_segments * N_STREAMS, np.int64), np.empty(n_segments * N_STREAMS, np.int64)
+    borders = np.empty(n_segments * N_STREAMS + 1, np.int64)
+    for number in range(n_segments):
+        place, first = places[number], number * N_STREAMS
+        fill_borders(min(segment, buckets.size - number * segment), book.size, borders[first:])
+        for stream in range(first, first + N_STREAMS):
+            starts[stream] = place
+            place += index[number, stream - first]
+            ends[stream] = place
+        borders[first : first + N_STREAMS + 1] += number * segment
+    if fast and HAS_VBMI2 and book.width > 0:
+        return decode_side_by_side(data, starts, ends, book, work.slots, buckets, borders) // N_STREAMS
+    for number in range(n_segments):
+        first, last = number * N_STREAMS, (number + 1) * N_STREAMS
+        if fast:
+            between = borders[first : last + 1]
+            if not decode_tuples(
+                data, starts[first:last], ends[first:last], book.decoding, book.single, book.size, buckets, between
+            ):
+                return number
+            continue
+        for stream in range(first, last):
             some, there = data[starts[stream] : ends[stream]], buckets[borders[stream] : borders[stream + 1]]
             if portable.decode_tuples(some, book.single, book.max_length, book.size, there) != some.size:
-                return -1
-    rare_list, rare, limit = data[place : place + lengths[N_STREAMS]], book.rare_decoding, largest_bucket(grid)
+                return number
+    return n_segments
+
+
+@njit(cache=True, nogil=True)
+def decode_rare_words(
+    data: U8, place: int, lengths: I64, grid: Grid, book: Book, fast: bool, work: Work, buckets: U8
+) -> int:
+    """Read the rare list of the segment at byte `place`, and put its buckets where their words are.
+
+    Returns how many buckets lie beyond the coded ones, in `work`; -1 where the list is damaged.
+    """
+    borders, limit = np.empty(N_STREAMS + 1, np.int64), largest_bucket(grid)
+    fill_borders(buckets.size, book.size, borders)
+    place += lengths[:N_STREAMS].sum()
+    rare_list, rare, marker = data[place : place + lengths[N_STREAMS]], book.rare_decoding, np.uint8(book.rare_byte)
     n_read, n_beyond = decode_rares(
-        rare_list, book.size, rare, book.n_coded, limit, fast, borders, buckets, work.beyond, work.places
+        rare_list, book.size, rare, book.n_coded, limit, marker, fast, borders, buckets, work.beyond, work.places
     )
     if n_read != rare_list.size:
         return -1
     return n_beyond
+
+
+@njit(cache=True, nogil=True)
+def _decode_run_segments(
+    data: U8,
+    places: I64,
+    index: I64,
+    segment: int,
+    book: Book,
+    grid: Grid,
+    magnitudes: F32,
+    levels: F32,
+    weight: np.float32,
+    fast: bool,
+    adding: bool,
+    work: Work,
+    out: F32,
+) -> int:
+    for number in range(index.shape[0]):
+        part, place = out[number * segment : (number + 1) * segment], places[number]
+        n = part.size
+        if not adding:
+            part[:] = np.float32(0)
+        for stream in range(N_STREAMS):
+            start, stop = min(stream * quarter(n, 1), n), min((stream + 1) * quarter(n, 1), n)
+            length = index[number, stream]
+            n_listed = decode_run_stream(data, place, length, book, grid, fast, stop - start, work)
+            listed, ends = work.rare[: max(n_listed, 0)], work.ends
+            if n_listed < 0 or not scatter(listed, ends, grid, magnitudes, levels, weight, adding, part[start:stop]):
+                return -1 - number
+            place += length
+    return index.shape[0]
 
 
 @njit(cache=True, nogil=True)

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from gradwire_common.codec.kernels.vector_lookups import SLOTS_SIZE
+
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
 U32 = npt.NDArray[np.uint32]
@@ -16,6 +18,7 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
 N_STREAMS = 4
+SIDE_BY_SIDE = 2  # segments whose words are decoded at once
 INDEX_FIELDS = 5  # bytes of each bitstream, bytes of the rare list
 SLACK = 64  # bytes after every buffer that the fast path writes eight bytes at a time
 RARE_BYTES = 5  # most that a bucket takes in the rare list: 12 bits of code, 26 of what lies beyond
@@ -37,13 +40,17 @@ class Book(NamedTuple):
     rare_codes: U32
     rare_lengths: U8
     rare_decoding: U16
+    packed: U32
+    width: int
+    rare_byte: int
 
 
 class Work(NamedTuple):
     """The buffers of one segment, for one thread; `work_of` makes them.
 
     Attributes:
-        buckets: Of every entry; a rare tuple's are RARE_BYTEs until the rare list is read.
+        buckets: Of every entry; a rare tuple's are the book's `rare_byte` until the rare list is read. Decoding has
+            room for SIDE_BY_SIDE segments.
         raws: Raw bits of every entry, a row for every eight.
         beyond: The buckets that are not coded, in order; one that is listed here is n_coded in `buckets`.
         places: Decoding tuples: where each of `beyond` stands.
@@ -51,6 +58,7 @@ class Work(NamedTuple):
         rare: Encoding tuples: places of its rare words. Decoding runs: places of entries that are not zero.
         ends: Decoding runs: the buckets at these places.
         rare_bits: Encoding: the rare list.
+        slots: Decoding tuples: what look-ups found.
     """
 
     buckets: U8
@@ -61,6 +69,7 @@ class Work(NamedTuple):
     rare: I32
     ends: I32
     rare_bits: U8
+    slots: U32
 
 
 def work_of(most: int, planes: int) -> Work:
@@ -70,7 +79,7 @@ def work_of(most: int, planes: int) -> Work:
     """
     quarters = quarter(most, 1) + SLACK  # a quarter of a longer word has up to its size more
     return Work(
-        np.empty(most + SLACK, np.uint8),
+        np.empty(SIDE_BY_SIDE * most + SLACK, np.uint8),
         np.empty((planes, most + SLACK if planes else 0), np.uint8),
         np.empty(most + SLACK, np.int32),
         np.empty(most + SLACK, np.int32),
@@ -78,7 +87,16 @@ def work_of(most: int, planes: int) -> Work:
         np.empty(quarters, np.int32),
         np.empty(quarters, np.int32),
         np.empty(RARE_BYTES * (most + SLACK), np.uint8),
+        np.empty(SLOTS_SIZE, np.uint32),
     )
+
+
+@njit(cache=True, nogil=True)
+def fill_borders(n: int, size: int, borders: I64) -> None:
+    """Fill `borders`, (N_STREAMS + 1,), with where the bitstreams of a segment of `n` entries begin and end."""
+    for stream in range(N_STREAMS):
+        borders[stream] = min(stream * quarter(n, size), n)
+    borders[N_STREAMS] = n
 
 
 @njit(cache=True, nogil=True)

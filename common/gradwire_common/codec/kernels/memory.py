@@ -77,6 +77,16 @@ def trailing_zeros(_typing: Any, _value: Any) -> Any:
 
 
 @intrinsic
+def leading_zeros(_typing: Any, _value: Any) -> Any:
+    """Zero bits above the highest one bit of `value` (uint64, not 0)."""
+
+    def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), build
+
+
+@intrinsic
 def matches64(_typing: Any, _address: Any, _byte: Any) -> Any:
     """A bit for each of the 64 bytes at `address` (uint64), the first lowest: whether it is `byte` (uint8)."""
 

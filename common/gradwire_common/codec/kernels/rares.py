@@ -9,7 +9,6 @@ from numba import njit
 from gradwire_common.codec.kernels.bits import EXTRA_COUNT_BITS, peek_extra, window_at
 from gradwire_common.codec.kernels.memory import shift_left, shift_right, store64
 from gradwire_common.codec.kernels.scanning import find_byte
-from gradwire_common.codec.kernels.tables import RARE_BYTE
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
@@ -59,13 +58,14 @@ def decode_rares(
     decoding: U16,
     n_coded: int,
     limit: int,
+    rare_byte: np.uint8,
     fast: bool,
     borders: I64,
     buckets: U8,
     beyond: I32,
     places: I32,
 ) -> tuple[int, int]:
-    """Replace the RARE_BYTEs of `buckets`, bitstreams between `borders`, by what the list holds.
+    """Replace every `rare_byte` of `buckets`, bitstreams between `borders`, by what the list holds.
 
     A bucket that is not coded becomes `n_coded`; it goes to `beyond`, where it stands to `places`. Returns the bytes
     read and how many are beyond; -1 bytes where bits start no code, the list ends, or a bucket exceeds `limit`.
@@ -74,7 +74,7 @@ def decode_rares(
     for stream in range(borders.size - 1):
         stop = borders[stream + 1]
         some = buckets[:stop]
-        start = find_byte(some, np.uint8(RARE_BYTE), borders[stream], fast)
+        start = find_byte(some, rare_byte, borders[stream], fast)
         while start < stop:
             for i in range(size):
                 if i % WINDOW_CODES == 0:
@@ -96,5 +96,5 @@ def decode_rares(
                     buckets[j] = np.uint8(bucket)
             if place > 8 * data.size:
                 return -1, n_beyond
-            start = find_byte(some, np.uint8(RARE_BYTE), start + size, fast)
+            start = find_byte(some, rare_byte, start + size, fast)
     return (place + 7) >> 3, n_beyond

@@ -15,9 +15,11 @@ U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
+LENGTH_BITS, PACKED_SYMBOLS = 6, 4  # of a packed entry of 32 bits; and buckets, as many of their width as fit
+PACKED_INDEX_BITS, PACKED_WIDTHS = 12, (6, 8)
 ENTRY_SYMBOLS = 6  # buckets that one decoding entry can hold, a byte each below its two high bytes
 RARE_FLAG = 0x80  # in an encoding entry, above its length: the tuple is rare
-RARE_BYTE = 0xFF  # what a rare tuple's places hold until the rare list is read; buckets are below it
+NO_BYTE = 0xFF  # no bucket; what a rare tuple's places hold where there is no packed table
 
 
 @njit(cache=True, nogil=True)
@@ -123,6 +125,32 @@ def fill_decoding(
             n_symbols += size
             rest >>= np.int64(lengths[word])
         multiple[v] = buckets | np.uint64(n_bits) << np.uint64(48) | np.uint64(n_symbols) << np.uint64(56)
+
+
+@njit(cache=True, nogil=True)
+def fill_packed(words: I64, lengths: U8, max_length: int, payloads: U64, size: int, width: int, table: U32) -> None:
+    """Fill the packed decoding table of tuples, indexed by the next PACKED_INDEX_BITS bits, all of which start a word.
+
+    An entry holds the bits it takes in the lowest LENGTH_BITS, then the buckets of as many whole words as fit, `width`
+    bits each, then ones.
+    """
+    known = (1 << max_length) - 1
+    for v in range(table.size):
+        most = min(PACKED_SYMBOLS, (32 - LENGTH_BITS) // width)
+        rest, n_bits, n_symbols, entry = v, 0, 0, 0
+        while n_symbols + size <= most:
+            word = words[rest & known]
+            length = np.int64(lengths[word])
+            if n_bits + length > PACKED_INDEX_BITS:
+                break
+            for i in range(size):
+                bucket = np.int64(payloads[word] >> np.uint64(8 * i) & np.uint64(255))
+                entry |= bucket << (LENGTH_BITS + width * (n_symbols + i))
+            n_bits += length
+            n_symbols += size
+            rest >>= length
+        unused = -1 << (LENGTH_BITS + width * n_symbols)
+        table[v] = np.uint32((entry | unused | n_bits) & 0xFFFFFFFF)
 
 
 @njit(cache=True, nogil=True)

@@ -7,7 +7,7 @@ Unguarded accesses, and why each is safe:
     A batch reads eight bytes at each place and moves it by at most 7; so `n` batches are safe while the furthest place
     is 8 + 7 n bytes before the end of the data. It writes eight bytes at each of LOOKUPS places at most ENTRY_SYMBOLS
     apart; so `n` batches are safe while (ENTRY_SYMBOLS * LOOKUPS) * n + 8 buckets are missing in each stream. The
-    look-ups of `_finish` are guarded one by one. Table indices are masked to the table's size. What is decoded beyond a
+    look-ups of `finish` are guarded one by one. Table indices are masked to the table's size. What is decoded beyond a
     stream's end is harmless, and noticed: the bytes that a stream took are compared with the index in the end. A batch
     that moves nothing (bits that start no word) ends it all.
 """
@@ -80,7 +80,7 @@ def decode_tuples(
     for i in range(4):
         read = 8 * np.int64(state[PLACE + i] - base) - np.int64(state[VALID + i] & _63)
         rest = buckets[np.int64(state[TO + i] - to) : borders[i + 1]]
-        if _finish(data, read, decoding, single, size, rest) != ends[i]:
+        if finish(data, read, decoding, single, size, rest) != ends[i]:
             return False
     return True
 
@@ -106,7 +106,7 @@ def look_up_batches_anywhere(state: U64) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _finish(data: U8, place: int, decoding: U64, single: U64, size: int, rest: U8) -> int:
+def finish(data: U8, place: int, decoding: U64, single: U64, size: int, rest: U8) -> int:
     """Read the last buckets of a stream from bit `place` on; return the byte where it ended, -1 where it failed."""
     mask, n = np.uint64(decoding.size - 1), 0
     base, to = np.uint64(data.ctypes.data), np.uint64(rest.ctypes.data)
