@@ -25,7 +25,7 @@ REPEATS = 5
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Seconds of a round's work, the link's excepted.
+    """Seconds of a round's work, the link's excepted. All but `check` follow each other.
 
     Attributes:
         compute: of a worker: forward and backward pass, gradients to one vector, residual added.
@@ -34,6 +34,7 @@ class Parts:
         step: mean, optimizer, check of the weights.
         encode_down: of the change of the replica, which takes it in.
         decode_down: of a worker: applying it, digest, new weights into the model.
+        check: of one push, once all of it is there; a part of `decode`.
     """
 
     compute: float
@@ -42,11 +43,12 @@ class Parts:
     step: float
     encode_down: float
     decode_down: float
+    check: float
 
     @property
     def total(self) -> float:
-        """Sum of all."""
-        return sum(getattr(self, field.name) for field in fields(self))
+        """Sum of all that follow each other."""
+        return sum(getattr(self, field.name) for field in fields(self) if field.name != "check")
 
 
 def time_parts(method: Method, n_workers: int, parameters: int) -> Parts:
@@ -92,9 +94,14 @@ class _Round:
         timed(lambda: frames.extend(self._encoder.encode(self._u, self._memory.values, report=EncodeReport())))
         data = memoryview(b"".join(frames))
 
+        checks: list[float] = []
+
         def decode() -> None:
             for _ in range(self._n_workers):
-                training.add(Push(data, 1, False, training.check(data, False)))
+                began = time.perf_counter()
+                digest = training.check(data, False)
+                checks.append(time.perf_counter() - began)
+                training.add(Push(data, 1, False, digest))
 
         timed(decode)
         updates = []
@@ -112,7 +119,7 @@ class _Round:
             self._flat.load(self._replica.values)
 
         timed(apply)
-        return Parts(*times)
+        return Parts(*times, check=median(checks))
 
     def _compute(self) -> None:
         self._model.zero_grad()
