@@ -5,7 +5,8 @@
 Every run is a `gradwire train` of its own. A finished run with the same settings, of this study or of one beside it, is
 not run again, so a study can be interrupted. Accuracy is the mean of a run's last five evaluations, or of its
 curve as far through the run as the one that it is set against was evaluated; differences are paired by seed, with the
-baseline or with the arm that `against` names.
+baseline or with the arm that `against` names. Beside it stands the training loss, the mean of a run's last quarter,
+which moves less by chance.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import math
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -72,13 +74,25 @@ def accuracy(run: Run, other: Run) -> float:
     return float(np.mean(np.interp(places, samples, percent)))
 
 
+def training_loss(run: Run) -> float:
+    """Return the mean training loss of the last quarter of a run's rounds."""
+    losses = [record["loss"] for record in run.records if record["kind"] == "round"]
+    return fmean(losses[-(len(losses) // 4) :])
+
+
+def standard_error(differences: Sequence[float]) -> float | None:
+    return stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else None
+
+
 def row(arm: str, arms: dict[str, dict[int, Run]], other: str, compute: float) -> dict[str, Any]:
-    """Return the figures of one arm: accuracy, the paired difference with its standard error, costs."""
+    """Return the figures of one arm: accuracy, loss, their paired differences with standard errors, costs."""
     runs, others = arms[arm], arms.get(other, {})
     accuracies = {seed: accuracy(run, others.get(seed, run)) for seed, run in runs.items()}
     paired = [
         accuracies[seed] - accuracy(others[seed], others[seed]) for seed in runs if seed in others and arm != other
     ]
+    losses = {seed: training_loss(run) for seed, run in runs.items()}
+    losses_paired = [losses[seed] - training_loss(others[seed]) for seed in runs if seed in others and arm != other]
 
     def mean(name: str, of: dict[int, Run] = runs) -> float:
         return fmean(run.figures[name] for run in of.values())
@@ -90,7 +104,11 @@ def row(arm: str, arms: dict[str, dict[int, Run]], other: str, compute: float) -
         "last_accuracy_percent": 100 * mean("accuracy"),
         "against": other,
         "difference_points": fmean(paired) if paired else None,
-        "standard_error_points": stdev(paired) / math.sqrt(len(paired)) if len(paired) > 1 else None,
+        "differences_points": paired,
+        "standard_error_points": standard_error(paired),
+        "training_loss": fmean(losses.values()),
+        "training_loss_difference": fmean(losses_paired) if losses_paired else None,
+        "training_loss_standard_error": standard_error(losses_paired),
         "bits_up": mean("bits_up"),
         "bits_down": mean("bits_down"),
         "bytes_up": mean("bytes_up"),
@@ -104,20 +122,40 @@ def row(arm: str, arms: dict[str, dict[int, Run]], other: str, compute: float) -
 
 
 def print_table(rows: list[dict[str, Any]], compute: float) -> None:
-    columns = ["seeds", "accuracy", "difference", "bits up", "down", "up", "down", "bytes", "20 Mbit/s"]
-    widths = [5, 9, 16, 8, 6, 10, 10, 7, 9]
+    columns = [
+        "seeds",
+        "accuracy",
+        "difference",
+        "loss",
+        "difference",
+        "bits up",
+        "down",
+        "up",
+        "down",
+        "bytes",
+        "20 Mbit/s",
+    ]
+    widths = [5, 9, 14, 6, 15, 8, 6, 10, 10, 7, 9]
     print(f"{'arm':33}", *(f"{column:>{width}}" for column, width in zip(columns, widths, strict=True)))
     for each in rows:
-        error, difference, share = each["standard_error_points"], each["difference_points"], each["bytes_of_other"]
-        told = "" if difference is None else f"{difference:+.2f}" + ("" if error is None else f" ± {error:.2f}")
+        share = each["bytes_of_other"]
+        points = with_error(each["difference_points"], each["standard_error_points"], 2)
+        loss = with_error(each["training_loss_difference"], each["training_loss_standard_error"], 3)
         print(
-            f"{each['arm']:33} {each['seeds']:5} {each['accuracy_percent']:7.2f} % {told:>16} "
+            f"{each['arm']:33} {each['seeds']:5} {each['accuracy_percent']:7.2f} % {points:>14} "
+            f"{each['training_loss']:6.3f} {loss:>15} "
             f"{each['bits_up']:8.3f} {each['bits_down']:6.3f} {format_size(each['bytes_up']):>10} "
             f"{format_size(each['bytes_down']):>10} {'' if share is None else format(1 / share, '.1f') + 'x':>7} "
             f"{each['seconds_at_20_mbit']:7.0f} s"
         )
     print(f"differences and bytes against {', '.join(sorted({each['against'] for each in rows}))}; 20 Mbit/s: each")
     print(f"worker's bytes over a link of its own, and {compute:.2f} s a step, as on this machine at its quietest")
+
+
+def with_error(difference: float | None, error: float | None, digits: int) -> str:
+    if difference is None:
+        return ""
+    return f"{difference:+.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
 
 
 if __name__ == "__main__":
