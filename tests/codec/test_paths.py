@@ -19,9 +19,12 @@ from gradwire_common.codec.kernels.lookups import (
     TO,
     look_up_batches,
 )
+from gradwire_common.codec.kernels.portable import encode_tuples as portable_tuples
 from gradwire_common.codec.kernels.raws import pack_raws, raw_bytes, unpack_raws
 from gradwire_common.codec.kernels.scanning import find_byte
 from gradwire_common.codec.kernels.side_by_side import fill_constants, whole_entries
+from gradwire_common.codec.kernels.tables import RARE_FLAG, fill_pairs
+from gradwire_common.codec.kernels.tuple_encoding import encode_pairs, encode_tuples
 from gradwire_common.codec.kernels.tuples import look_up_batches_anywhere
 from gradwire_common.codec.kernels.vector_lookups import look_up_eight, look_up_four, spread
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
@@ -150,6 +153,32 @@ def test_spreading_squeezes_out_what_is_no_bucket(width, most):
     )
     n = int(np.searchsorted(counted, 100, "right"))
     assert whole_entries(slots, width, 100) == (counted[n - 1], int((slots[:n] & 63).sum()))
+
+
+@pytest.mark.skipif(not fast_path(), reason="unchecked access forbidden")
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
+def test_words_and_their_rare_ones_are_written_alike(share):
+    rng, base = np.random.default_rng(14), 21
+    lengths = rng.integers(0, 13, base).astype(np.uint64)
+    codes = rng.integers(0, 1 << 12, base).astype(np.uint64) & ((np.uint64(1) << lengths) - np.uint64(1))
+    table = np.where(lengths > 0, codes << (64 - lengths) % 64, 0).astype(np.uint64) | lengths
+    table |= np.where(rng.random(base) < share, np.uint64(RARE_FLAG), np.uint64(0))
+    pairs = np.empty(base * base, np.uint64)
+    fill_pairs(table, pairs)
+    for n in (*range(12), 500, 501, 502, 503):
+        words = rng.integers(0, base, n)
+        got = []
+        for run in (portable_tuples, encode_tuples, encode_pairs):
+            out, rare = np.zeros(2 * n + 8, np.uint8), np.zeros(n + 2, np.int32)
+            if run is encode_pairs:
+                scratch = np.empty(n // 2, np.uint16)
+                n_bytes, n_rare = run(words.astype(np.uint8), base, pairs, table, scratch, out, rare)
+            else:
+                n_bytes, n_rare = run(words.astype(np.uint16), table, out, rare)
+            got.append((out[:n_bytes].tolist(), rare[:n_rare].tolist()))
+        assert got[1] == got[0]
+        assert got[2] == got[0]
+        assert got[0][1] == np.flatnonzero(table[words] & np.uint64(RARE_FLAG)).tolist()
 
 
 @njit

@@ -71,18 +71,14 @@ def fill_encoding(lengths: U8, codes: U32, tuples: I64, table: U64) -> None:
 
 @njit(cache=True, nogil=True)
 def fill_pairs(encoding: U64, table: U64) -> None:
-    """Fill table[first * encoding.size + second] with the codes of two words, and their length as one.
-
-    RARE_FLAG is that of the first word, the bit above it that of the second.
-    """
+    """Fill table[first * encoding.size + second] with the codes and the length of two words, flagged where one is."""
+    bottom, flag = np.uint64(255), np.uint64(RARE_FLAG)
     for first in range(encoding.size):
-        head = encoding[first] & ~np.uint64(255)
         for second in range(encoding.size):
-            tail = encoding[second] & ~np.uint64(255)
-            low, flag = encoding[second] & np.uint64(63), encoding[second] & np.uint64(RARE_FLAG)
-            table[first * encoding.size + second] = (
-                (head >> low) | tail | ((encoding[first] & np.uint64(255)) + low + (flag << np.uint64(1)))
-            )
+            one, two = encoding[first], encoding[second]
+            length = ((one | two) & flag) | ((one & ~flag & bottom) + (two & ~flag & bottom))
+            code = ((one & ~bottom) >> (two & ~flag & bottom)) | (two & ~bottom)
+            table[first * encoding.size + second] = code | length
 
 
 @njit(cache=True, nogil=True)

@@ -5,11 +5,13 @@
 An entry of a table has its code at the top, below zeros, and at the bottom the length and, from RARE_FLAG on, flags.
 Shifts by an entry are shifts by its length, for only the low six bits of a shift matter; and the sum of a batch's
 entries tells the sum of the lengths and whether any of them is flagged. What a shift carries from an entry's bottom
-into the bits stays below them.
+into the bits stays below them. A flagged batch is only noted, for compilers run out of registers on anything more.
 
 Unguarded accesses, and why each is safe: loads take words that the batch's count leaves, and table indices below the
 table's size, as the caller promises. Stores write eight bytes at a place at most ceil(bits so far / 8); the caller's
-`out` has room for MAX_CODE_LENGTH bits a word + 8.
+`out` has room for MAX_CODE_LENGTH bits a word + 8. Of W words at most W / 4 batches are noted, eight bytes each, in the
+upper half of the 4 W bytes that `rare` has at least; what is listed from them grows from its start, at most four places
+of four bytes a batch, and does not reach those not yet read.
 """
 
 import numpy as np
@@ -24,9 +26,8 @@ U16 = npt.NDArray[np.uint16]
 U64 = npt.NDArray[np.uint64]
 I32 = npt.NDArray[np.int32]
 
-_1, _2, _3, _4, _6, _7, _8, _63 = (np.uint64(n) for n in (1, 2, 3, 4, 6, 7, 8, 63))
-_FLAGS = np.uint64(15 * RARE_FLAG)  # where the flags of four entries, or of two pairs, add up
-_FIRST, _SECOND = np.uint64(RARE_FLAG), np.uint64(2 * RARE_FLAG)
+_2, _3, _4, _6, _7, _8, _63 = (np.uint64(n) for n in (2, 3, 4, 6, 7, 8, 63))
+_FLAG, _FLAGS = np.uint64(RARE_FLAG), np.uint64(7 * RARE_FLAG)  # of an entry, and where those of four add up
 _ZERO = np.uint64(0)
 
 
@@ -61,22 +62,22 @@ def form_tuples(buckets: U8, size: int, base: int, words: U16) -> None:
 
 @njit(cache=True, nogil=True)
 def encode_tuples(words: U16, encoding: U64, out: U8, rare: I32) -> tuple[int, int]:
-    """Write the codes of `words`, four a flush; list the places of rare ones. Returns bytes written and rare words.
+    """Write the codes of `words`, four a flush; list the places of rare ones in `rare`, at least as long as `words`.
 
-    `rare` has room for one more than there are.
+    Returns bytes written and rare words.
     """
     source, table, start = np.uint64(words.ctypes.data), np.uint64(encoding.ctypes.data), np.uint64(out.ctypes.data)
-    to, bits, n_bits, n_rare = start, _ZERO, _ZERO, 0
-    for batch in range(words.size // 4):
+    to, bits, n_bits = start, _ZERO, _ZERO
+    listed = _flagged(rare, words.size)
+    for _ in range(words.size // 4):
         e0, e1 = load64(table + (load16(source) << _3)), load64(table + (load16(source + _2) << _3))
         e2, e3 = load64(table + (load16(source + _4) << _3)), load64(table + (load16(source + _6) << _3))
         source += _8
         last = e2 + e3
         total = e0 + e1 + last
         if total & _FLAGS:
-            for i, e in ((0, e0), (1, e1), (2, e2), (3, e3)):
-                rare[n_rare] = 4 * batch + i
-                n_rare += np.int64(e & _FIRST != _ZERO)
+            store64(listed, source)
+            listed += _8
         total &= _63
         code = shift_right(shift_right(e0, e1) | e1, last) | shift_right(e2, e3) | e3
         bits = shift_right(bits, total) | code
@@ -84,6 +85,7 @@ def encode_tuples(words: U16, encoding: U64, out: U8, rare: I32) -> tuple[int, i
         store64(to, shift_right(bits, -n_bits))
         to += n_bits >> _3
         n_bits &= _7
+    n_rare = _list_rare(words, encoding, np.uint64(words.ctypes.data), _3, listed, rare)
     return _encode_rest(words, words.size // 4 * 4, encoding, start, to, bits, n_bits, rare, n_rare)
 
 
@@ -96,24 +98,46 @@ def encode_pairs(buckets: U8, base: int, pairs: U64, encoding: U64, words: U16, 
     words = words[: buckets.size // 2]
     form_tuples(buckets, 2, base, words)
     source, table, start = np.uint64(words.ctypes.data), np.uint64(pairs.ctypes.data), np.uint64(out.ctypes.data)
-    to, bits, n_bits, n_rare = start, _ZERO, _ZERO, 0
-    for batch in range(buckets.size // 4):
+    to, bits, n_bits = start, _ZERO, _ZERO
+    listed = _flagged(rare, buckets.size)
+    for _ in range(buckets.size // 4):
         e0, e1 = load64(table + (load16(source) << _3)), load64(table + (load16(source + _2) << _3))
         source += _4
         total = e0 + e1
         if total & _FLAGS:
-            for i, e in ((0, e0), (2, e1)):
-                rare[n_rare] = 4 * batch + i
-                n_rare += np.int64(e & _FIRST != _ZERO)
-                rare[n_rare] = 4 * batch + i + 1
-                n_rare += np.int64(e & _SECOND != _ZERO)
+            store64(listed, source)
+            listed += _8
         total &= _63
         bits = shift_right(bits, total) | shift_right(e0, e1) | e1
         n_bits += total
         store64(to, shift_right(bits, -n_bits))
         to += n_bits >> _3
         n_bits &= _7
+    n_rare = _list_rare(buckets, encoding, np.uint64(words.ctypes.data), _2, listed, rare)
     return _encode_rest(buckets, buckets.size // 4 * 4, encoding, start, to, bits, n_bits, rare, n_rare)
+
+
+@njit(cache=True, nogil=True)
+def _flagged(rare: I32, n: int) -> np.uint64:
+    """Return the address in `rare` from which on flagged batches of `n` words are noted."""
+    return np.uint64(rare.ctypes.data) + np.uint64(2 * n)
+
+
+@njit(cache=True, nogil=True)
+def _list_rare(words: U16, encoding: U64, first: np.uint64, shift: np.uint64, end: np.uint64, rare: I32) -> int:
+    """Turn the notes up to `end` into a list of rare words; return how many.
+
+    A note is where the batch after it begins, `first` that of the whole, a batch 2**shift bytes.
+    """
+    n_rare, note = 0, _flagged(rare, words.size)
+    while note < end:
+        batch = np.int64((load64(note) - first) >> shift) - 1
+        note += _8
+        for i in range(4 * batch, 4 * batch + 4):
+            if encoding[words[i]] & _FLAG:
+                rare[n_rare] = i
+                n_rare += 1
+    return n_rare
 
 
 @njit(cache=True, nogil=True)
@@ -131,7 +155,7 @@ def _encode_rest(
     """Write the codes of the words from `first` on, at most three, one by one."""
     for i in range(first, words.size):
         e = encoding[words[i]]
-        if e & _FIRST:
+        if e & _FLAG:
             rare[n_rare] = i
             n_rare += 1
         bits = shift_right(bits, e) | e
