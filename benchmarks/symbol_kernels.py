@@ -28,6 +28,8 @@ def split(symbols: U8, grid: Grid, buckets: U8, raws: U8, beyond: I32, n_beyond:
             buckets[i] = min(symbols[i], last)
     elif grid.raw_bits == 2:  # a constant shift stays within bytes
         split_raws(symbols, 2, origin, modulus, last, buckets, raws)
+    elif grid.raw_bits == 3:
+        split_raws(symbols, 3, origin, modulus, last, buckets, raws)
     else:
         split_raws(symbols, grid.raw_bits, origin, modulus, last, buckets, raws)
     i = next_place(buckets, last, 0)
@@ -59,6 +61,8 @@ def join(buckets: U8, raws: U8, grid: Grid, beyond: I32, places: I32, symbols: U
     origin, modulus = np.uint8(grid.origin), np.uint8(min(grid.modulus, 255))
     if grid.raw_bits == 2:  # a constant shift stays within bytes
         join_raws(buckets, raws, 2, origin, modulus, symbols)
+    elif grid.raw_bits == 3:
+        join_raws(buckets, raws, 3, origin, modulus, symbols)
     elif grid.raw_bits > 0:
         join_raws(buckets, raws, grid.raw_bits, origin, modulus, symbols)
     for used in range(beyond.size):

@@ -13,6 +13,7 @@ import numpy as np
 
 from gradwire_common.codec.codebooks import BETA_LAST, grid_model, magnitude_weights, n_magnitude_buckets
 from gradwire_common.codec.costs import ExpectedBits
+from gradwire_common.codec.kernels.tables import PACKED_SYMBOLS, PACKED_WIDTHS
 from gradwire_common.codec.quantizers import FORMATS
 from gradwire_common.codec.words import MAX_RUN, MAX_WORDS, ONE, RUNS, TUPLES, WordScheme
 from gradwire_common.errors import UsageError
@@ -21,12 +22,15 @@ RARE_BUCKET = ONE >> 15  # a bucket of less weight is not coded
 MOST_BUCKETS = 250
 MOST_BUCKETS_OF_SIZE = (MOST_BUCKETS, 63, 15, 7, 3, 3)  # (n + 1)**size <= MAX_WORDS; odd, for both signs
 FEW_MAGNITUDES = 64
+FEW_MORE = 6  # buckets
 COARSE_BETA, COARSE_RATIO = 4, 2  # steps of the grid
-BITS_FOR_TIME = 0.005  # share of the bits that a cycle of decoding is worth ...
+BITS_FOR_TIME = 0.0035  # share of the bits that a cycle of decoding is worth ...
 MOST_EXCESS = 0.0088  # ... up to this share above the entropy; what is beyond it weighs EXCESS_WEIGHT times
 EXCESS_WEIGHT = 5.0
+LOOK_UP, SLOW_LOOK_UP, RARE_WORD, RARE_BUCKET_TIME, RAW_TIME = 2.0, 3.0, 40, 15, 0.35  # cycles; docs/performance.md
+CUT_WORDS = 0.4  # of a word: what the end of a look-up's bits mostly holds
+MOST_PACKED = (1 << min(PACKED_WIDTHS)) - 3  # buckets of which PACKED_SYMBOLS fit in a look-up, else one less
 MAX_LENGTH = 12  # bits
-LENGTHS = (MAX_LENGTH, 11)  # bits, of tuples' codes; the smaller table decodes a tenth faster
 DETAILS = (14, 13, 12)  # of tuples; with more words, the limit to their codes' length costs more than it gains
 CLASSES_AND_REACH = ((8, 0.75), (8, 1.5), (8, 3.0), (16, 1.5), (32, 1.5), (4, 1.5))  # of runs; reach in mean runs
 SEGMENT_BITS = 3 << 16  # predicted bits of a segment: its index costs 0.04 % of that
@@ -52,24 +56,22 @@ def chosen(kind: str, beta_index: int, ratio_index: int) -> tuple[WordScheme, in
     enough = (1 + MOST_EXCESS) * _entropy(kind, beta_index, ratio_index)
     zero = int(magnitude_weights(kind, 0, beta_index, ratio_index, 1)[0]) / ONE
 
-    def cost(scheme: WordScheme, max_length: int, bits: float) -> float:
-        time = _decoding_time(scheme, max_length, bits, zero)
+    def cost(scheme: WordScheme, bits: float, rare: float) -> float:
+        time = _decoding_time(scheme, bits, rare, zero)
         return bits * (1 + BITS_FOR_TIME * time) + EXCESS_WEIGHT * max(bits - enough, 0)
 
     trials = []
     for scheme in _candidates(kind, beta_index, ratio_index):
         expected = ExpectedBits(kind, scheme)
-        for max_length in LENGTHS if scheme.coding == TUPLES else LENGTHS[:1]:
-            trials.append((cost(scheme, max_length, expected.least), max_length, scheme, expected))
-    for bound, max_length, scheme, expected in sorted(trials, key=itemgetter(0)):
+        trials.append((cost(scheme, expected.least, expected.rare), scheme, expected))
+    for bound, scheme, expected in sorted(trials, key=itemgetter(0)):
         if bound >= least:
             break
-        if cost(scheme, max_length, expected.unlimited) >= least:
+        if cost(scheme, expected.unlimited, expected.rare) >= least:
             continue
-        bits = expected.bits(max_length)
-        if cost(scheme, max_length, bits) < least:
-            best, best_bits = replace(scheme, max_length=max_length), bits
-            least = cost(scheme, max_length, bits)
+        bits = expected.bits(scheme.max_length)
+        if cost(scheme, bits, expected.rare) < least:
+            best, best_bits, least = scheme, bits, cost(scheme, bits, expected.rare)
     if best is None:
         raise UsageError(f"no words for {kind}, beta index {beta_index}, ratio index {ratio_index}")
     entries = int(SEGMENT_BITS / max(best_bits, SEGMENT_BITS / MAX_SEGMENT_ENTRIES))
@@ -80,20 +82,23 @@ def _entropy(kind: str, beta_index: int, ratio_index: int) -> float:
     """Bits an entry of the symbols, where few magnitudes have nearly all weight; 0 elsewhere."""
     if kind in ("float32", "bfloat16"):
         return 0.0
-    shares = magnitude_weights(kind, 0, beta_index, ratio_index, FEW_MAGNITUDES) / ONE
+    n = n_magnitude_buckets(kind, 0) if kind in FORMATS else FEW_MAGNITUDES
+    shares = magnitude_weights(kind, 0, beta_index, ratio_index, n) / ONE
     weights, beyond = shares[:-1], shares[-1]
     if beyond > 1e-4:
         return 0.0
     return float(-(weights * np.log2(weights)).sum() + weights[1:].sum())
 
 
-def _decoding_time(scheme: WordScheme, max_length: int, bits: float, zero: float) -> float:
-    """Rough cycles an entry, of which a share `zero` is zero."""
-    if scheme.coding == TUPLES:
-        return (0.28 if max_length < MAX_LENGTH else 0.33) * (bits - scheme.raw_bits) + (
-            0.25 if scheme.raw_bits else 0.0
-        )
-    return 12 * (1 - zero)
+def _decoding_time(scheme: WordScheme, bits: float, rare: float, zero: float) -> float:
+    """Rough cycles an entry, of which a share `zero` is zero, and a share `rare` of the words rare."""
+    if scheme.coding != TUPLES:
+        return 12 * (1 - zero)
+    room = (PACKED_SYMBOLS if scheme.n_buckets <= MOST_PACKED else PACKED_SYMBOLS - 1) // scheme.size
+    word_bits = scheme.size * max(bits - scheme.raw_bits, 0.1)
+    n_words = min(max(MAX_LENGTH / word_bits - CUT_WORDS, 1), max(room, 1))
+    look_ups = (LOOK_UP if room else SLOW_LOOK_UP) / n_words + rare * (RARE_WORD + RARE_BUCKET_TIME * scheme.size)
+    return look_ups / scheme.size + (RAW_TIME if scheme.raw_bits else 0.0)
 
 
 def _candidates(kind: str, beta_index: int, ratio_index: int) -> list[WordScheme]:
@@ -126,6 +131,8 @@ def _candidates(kind: str, beta_index: int, ratio_index: int) -> list[WordScheme
     for raw_bits in range(9):
         width = 1 << max(raw_bits - 1, 0)
         n = int(reach / width) + 1 if raw_bits else 2 * int(reach + 0.5) + 1
+        if MOST_PACKED < n < MOST_PACKED + FEW_MORE:
+            n = MOST_PACKED
         if n <= MOST_BUCKETS << 2 * (raw_bits == 0) or raw_bits == 8:
             found += tuple_schemes(indices, raw_bits, min(max(n, 2), MOST_BUCKETS), 0)
         if n <= MOST_BUCKETS >> (raw_bits > 0):
