@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from end_to_end.processes import preload
+from end_to_end.unordered import disturbed
 from end_to_end.world import LEFT_ALONE, Outcome, World
 
 KINDS = {  # kind -> how many of it `make chaos` makes
@@ -31,6 +32,8 @@ KINDS = {  # kind -> how many of it `make chaos` makes
     "disk": 25,
 }
 ROUNDS_PER_DISTURBANCE = 5
+UNORDERED = 60  # disturbances of the asynchronous mode
+UNORDERED_KINDS = ("server", "worker", "link", "half", "answer")
 SILENT_ROUNDS = 20  # before the kill whose cost is measured
 
 
@@ -108,12 +111,20 @@ def figures_of(outcomes: Iterable[Outcome]) -> dict[str, float]:
     }
 
 
+def unordered_kinds(n: int, seed: int) -> list[str]:
+    """Return `n` disturbances for the asynchronous mode, in random order."""
+    kinds = list(itertools.islice(itertools.cycle(UNORDERED_KINDS), n))
+    random.Random(seed).shuffle(kinds)
+    return kinds
+
+
 def main() -> None:
     """Do as many disturbances as asked, and say what came of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for kind, count in KINDS.items():
         what = str(getattr(World, f"disturb_{kind}").__doc__).rstrip(".").lower()
         parser.add_argument(f"--{kind}", type=int, default=count, metavar="N", help=f"{what} ({count} times)")
+    parser.add_argument("--asynchronous", type=int, default=UNORDERED, metavar="N", help=f"in that mode ({UNORDERED})")
     parser.add_argument("--per-run", type=int, default=40, metavar="N", help="disturbances in one run (40)")
     parser.add_argument("--workers", type=int, default=3, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
@@ -130,9 +141,16 @@ def main() -> None:
             done = sum(outcome.disturbances.total() for outcome in outcomes)
             took = time.monotonic() - began
             print(f"run {len(outcomes)}: {done} of {len(kinds)} after {took:.0f} s, the same bits", flush=True)
+        kinds = unordered_kinds(arguments.asynchronous, arguments.seed)
+        unordered: list[Outcome] = []
+        for got in disturbed(Path(folder), kinds, arguments.per_run, arguments.workers, arguments.seed):
+            unordered.append(got)
+            print(f"asynchronous run {len(unordered)}: {got.disturbances.total()}, all promises kept", flush=True)
     figures = {
         **figures_of(outcomes),
         "killed_worker_s": round(lost, 2),
+        "asynchronous_disturbances": sum(got.disturbances.total() for got in unordered),
+        "asynchronous_versions": sum(len(got.rounds) for got in unordered),
         "seconds": round(time.monotonic() - began, 1),
     }
     for name, value in figures.items():

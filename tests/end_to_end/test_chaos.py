@@ -7,6 +7,7 @@ import pytest
 
 from end_to_end.chaos import disturbed_runs, schedule, seconds_lost_to_a_killed_worker
 from end_to_end.processes import preload
+from end_to_end.unordered import disturbed
 
 RESTART_SECONDS = 3.0  # of the server's process, until it serves again
 DEAD_SECONDS = 7.0  # that a killed worker may cost its round
@@ -38,6 +39,12 @@ def test_delayed_runs_that_encode_during_backward_end_with_the_same_bits_too(tmp
     outcomes = list(
         disturbed_runs(tmp_path, kinds, per_run=len(kinds), workers=2, seed=3, overlap=True, delay=1, buffers_every=7)
     )
+    assert sum(outcome.disturbances.total() for outcome in outcomes) == len(kinds)
+
+
+def test_the_asynchronous_mode_keeps_its_promises_whatever_is_killed_or_cut(tmp_path: Path) -> None:
+    kinds = schedule(random.Random(4), server=2, worker=1, half=1, answer=1)
+    outcomes = list(disturbed(tmp_path, kinds, per_run=len(kinds), workers=2, seed=4))
     assert sum(outcome.disturbances.total() for outcome in outcomes) == len(kinds)
 
 

@@ -22,7 +22,7 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 
 LONGEST_PAUSE = 0.4  # seconds between a run's going on and the next disturbance
-LEFT_ALONE = 10  # last rounds, in which nothing is disturbed: who comes back then finds the run over
+LEFT_ALONE = 10  # rounds
 STALL_SECONDS = 180.0  # a run that makes no version for as long has hung
 HEARTBEAT = 0.5  # seconds; a worker is dead after three
 LONGEST_STOP = 4 * HEARTBEAT  # seconds that a process or the link stands still
@@ -59,18 +59,28 @@ class World:
     Args:
         folder: of everything that the run writes.
         rng: of moments and victims.
+        started: how many of the run's workers are processes of its own; all where nothing is said.
+        left_alone: last rounds, in which nothing is disturbed: who comes back then finds the run over.
         changes: of the settings of `run_config`.
     """
 
-    def __init__(self, folder: Path, rng: random.Random, **changes: Any):
+    def __init__(
+        self,
+        folder: Path,
+        rng: random.Random,
+        started: int | None = None,
+        left_alone: int = LEFT_ALONE,
+        **changes: Any,
+    ):
         folder.mkdir(parents=True)
         self.folder = folder
         self.outcome = Outcome()
         self._rng = rng
+        self._left_alone = left_alone
         self.config = run_config(folder, **changes)
         self._serve(resume=False)
         self.link = Forwarder(self.address)
-        self.workers = [self._work(slot) for slot in range(self.config.workers)]
+        self.workers = [self._work(slot) for slot in range(self.config.workers if started is None else started)]
 
     def __enter__(self) -> "World":
         return self
@@ -85,10 +95,10 @@ class World:
         """Disturb the run as told, as far as its rounds last, and wait for its end."""
         version = self.wait_for(1)
         for kind in disturbances:
-            if version > self.config.rounds - LEFT_ALONE:
-                break
             time.sleep(self._rng.uniform(0, LONGEST_PAUSE) ** 2)
             version = self.version() or version
+            if version > self.config.rounds - self._left_alone:
+                break
             began = time.monotonic()
             getattr(self, f"disturb_{kind}")()
             self.outcome.disturbances[kind] += 1
