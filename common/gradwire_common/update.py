@@ -215,7 +215,7 @@ def decode_update(data: bytes | memoryview, units: Sequence[Unit], out: F32) -> 
         BitstreamError: if a frame is damaged or not of its unit; `out` may hold a part then.
     """
     for unit, frame in zip(units, split_frames(data, units), strict=True):
-        out[unit.place] = decode_frame(frame)
+        decode_frame(frame, out=out[unit.place])
 
 
 def add_update(data: bytes | memoryview, units: Sequence[Unit], weight: float, accumulator: F32) -> None:

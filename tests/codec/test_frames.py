@@ -98,6 +98,20 @@ def test_long_frames_are_decoded_added_and_checked_piece_by_piece(raw):
         check_frame(frame)
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_frame_is_decoded_to_an_array_of_its_size_and_no_other(raw):
+    values = np.random.default_rng(7).laplace(size=TASK_ENTRIES + 10).astype(np.float32)
+    frame = encode_frame(values, Uniform(0.5), raw=raw)
+    out = np.full_like(values, np.nan)
+    assert decode_frame(frame, out=out) is out
+    assert_array_equal(out, decode_frame(frame))
+    with pytest.raises(BitstreamError, match=f"holds {values.size} entries, want 3"):
+        decode_frame(frame, out=out[:3])
+    for wrong in (out.astype(np.float64), out[::2], out[None]):
+        with pytest.raises(UsageError, match="out is"):
+            decode_frame(frame, out=wrong)
+
+
 def test_a_level_of_zero_leaves_even_minus_zero_alone():
     for step in (1.0, 30.0):
         accumulator = np.full(1000, -0.0, np.float32)

@@ -142,7 +142,7 @@ class Replica:
         if kind is UpdateKind.CHANGE and is_parameter:
             add_frame(frame, 1.0, place)
         else:
-            place[:] = decode_frame(frame)
+            decode_frame(frame, out=place)
         if is_parameter:
             self._coming.digest = zlib.crc32(place.astype("<f4", copy=False).data, self._coming.digest)
 

@@ -108,28 +108,36 @@ def encode_frame(
     return _store(quantizer, quantizer.quantize(decode_frame(frame)))
 
 
-def decode_frame(frame: BytesLike, *, threads: int = 1) -> F32:
+def decode_frame(frame: BytesLike, *, out: F32 | None = None, threads: int = 1) -> F32:
     """Decode the frame at the start of `frame`, whatever bytes these are.
 
     Args:
         frame: Any bytes.
+        out: (n_entries,) float32, C-contiguous, that receives the entries, as fresh memory takes longer; a new array
+            where None. Where the checksum is wrong it is untouched; where the frame is wrong although its checksum is
+            right, it may hold a part.
         threads: How many threads may decode segments.
 
     Returns:
-        (n_entries,) float32.
+        (n_entries,) float32: `out`, if given.
 
     Raises:
-        BitstreamError: the bytes are no undamaged frame of this version.
+        BitstreamError: the bytes are no undamaged frame of this version, or it holds another number of entries.
         CodebookMismatchError: this machine derives another codebook than the encoder did.
+        UsageError: `out` has the wrong shape or dtype.
     """
     header, body = _open(frame)
+    if out is None:
+        out = np.empty(header.n_entries, np.float32)
+    else:
+        _check_room("out", out, header)
     if header.scheme is None:
-        pieces = [levels for _, levels in _raw_levels(header, body)]
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        for place, levels in _raw_levels(header, body):
+            out[place] = levels
+        return out
     codebook, body = _codebook_of(header, body)
-    decoded = np.empty(header.n_entries, np.float32)
-    decode_body(header, codebook, body, decoded, None, threads)
-    return decoded
+    decode_body(header, codebook, body, out, None, threads)
+    return out
 
 
 def add_frame(frame: BytesLike, weight: float, accumulator: F32, *, threads: int = 1) -> None:
@@ -148,9 +156,7 @@ def add_frame(frame: BytesLike, weight: float, accumulator: F32, *, threads: int
         UsageError: `accumulator` has the wrong shape or dtype.
     """
     header, body = _open(frame)
-    _check_entries("accumulator", accumulator)
-    if header.n_entries != accumulator.size:
-        raise BitstreamError(f"frame holds {header.n_entries} entries, want {accumulator.size}")
+    _check_room("accumulator", accumulator, header)
     if header.scheme is None:
         for place, levels in _raw_levels(header, body):
             levels *= np.float32(weight)
@@ -271,6 +277,12 @@ def _open(frame: BytesLike) -> tuple[FrameHeader, memoryview]:
     if got != want:
         raise BitstreamError(f"frame checksum is {got:08x}, want {want:08x}")
     return header, data[header.header_length : end]
+
+
+def _check_room(name: str, entries: F32, header: FrameHeader) -> None:
+    _check_entries(name, entries)
+    if header.n_entries != entries.size:
+        raise BitstreamError(f"frame holds {header.n_entries} entries, want {entries.size}")
 
 
 def _check_entries(name: str, entries: F32, size: int | None = None) -> None:

@@ -82,11 +82,13 @@ def subtract_floats(x: F32, grid: Grid, out: F32) -> None:
 
 @njit(cache=True, nogil=True)
 def _wrap(exponents: U8, grid: Grid) -> int:
-    """Turn exponents into buckets, in place; return the largest."""
+    """Turn exponents into buckets, in place; return the largest. There are 255, one less than bytes.
+
+    Bytes stay bytes, as in `minifloat.py`.
+    """
     origin, largest = np.uint8(grid.origin), np.uint8(0)
-    below, wrapped = np.uint8((256 - grid.origin) & 255), np.uint8(grid.modulus - grid.origin)
     for i in range(exponents.size):
-        bucket = np.uint8((exponents[i] + (wrapped if exponents[i] < origin else below)) & 255)
+        bucket = np.uint8((exponents[i] - origin - np.uint8(exponents[i] < origin)) & 255)
         largest = max(largest, bucket)
         exponents[i] = bucket
     return np.int64(largest)
@@ -95,10 +97,9 @@ def _wrap(exponents: U8, grid: Grid) -> int:
 @njit(cache=True, nogil=True)
 def _unwrap(buckets: U8, grid: Grid) -> None:
     """Turn buckets into exponents, in place."""
-    border, origin = np.uint8(grid.modulus - grid.origin), np.uint8(grid.origin)
-    wrapped = np.uint8((256 - grid.modulus + grid.origin) & 255)
+    origin, border = np.uint8(grid.origin), np.uint8(grid.modulus - grid.origin)
     for i in range(buckets.size):
-        buckets[i] = np.uint8((buckets[i] + (wrapped if buckets[i] >= border else origin)) & 255)
+        buckets[i] = np.uint8((buckets[i] + origin + np.uint8(buckets[i] >= border)) & 255)
 
 
 @njit(cache=True, nogil=True)

@@ -79,6 +79,8 @@ def place_levels(
     shift = np.int32(grid.raw_bits)
     if shift == 0 and np.int64(grid.n_coded) <= 2 * np.int64(grid.largest) + 1:
         _place_uniform(buckets, grid, weight, adding, out)
+    elif shift > 0 and np.int64(grid.n_coded) << np.int64(shift - 1) <= np.int64(grid.largest) + 1:
+        _place_uniform_raw(buckets, raws, grid, weight, adding, out)
     elif shift == 0:
         if adding:
             for i in range(buckets.size):
@@ -110,22 +112,38 @@ def restore_beyond(buckets: U8, beyond: I32, places: I32) -> None:
 
 @njit(cache=True, nogil=True)
 def _place_uniform(buckets: U8, grid: Grid, weight: np.float32, adding: bool, out: F32) -> None:
-    """Store or add UNIFORM levels, all of which exist, without a table: vector code. Buckets that are not coded count
-    as zero.
+    """Store or add UNIFORM levels without raw bits, all of which exist. Buckets that are not coded count as zero.
+
+    Leaves whole steps in `buckets`, in two's complement: with at most 254 buckets they are within 127.
     """
-    step, last = grid.unit, np.int32(grid.n_coded)
+    step, last, steps = grid.unit, np.uint8(grid.n_coded), buckets.view(np.int8)
+    for i in range(buckets.size):
+        bucket = buckets[i]
+        half = np.uint8(bucket >> 1)
+        signed = np.uint8(half + 1) if bucket & np.uint8(1) else np.uint8((256 - np.int64(half)) & 255)
+        buckets[i] = np.uint8(0) if bucket == last else signed
     if adding:
-        for i in range(buckets.size):
-            bucket = np.int32(buckets[i])
-            magnitude = np.int32(0) if bucket == last else (bucket + np.int32(1)) >> np.int32(1)
-            level = np.float32(magnitude if bucket & np.int32(1) else -magnitude) * step
-            total = out[i] + weight * level
-            out[i] = total if magnitude > np.int32(0) else out[i]
+        for i in range(steps.size):
+            total = out[i] + weight * (np.float32(steps[i]) * step)
+            out[i] = total if steps[i] != np.int8(0) else out[i]
     else:
-        for i in range(buckets.size):
-            bucket = np.int32(buckets[i])
-            magnitude = np.int32(0) if bucket == last else (bucket + np.int32(1)) >> np.int32(1)
-            out[i] = np.float32(magnitude if bucket & np.int32(1) else -magnitude) * step
+        for i in range(steps.size):
+            out[i] = np.float32(steps[i]) * step
+
+
+@njit(cache=True, nogil=True)
+def _place_uniform_raw(buckets: U8, raws: U8, grid: Grid, weight: np.float32, adding: bool, out: F32) -> None:
+    """Store or add UNIFORM levels with raw bits, all of which exist. Buckets that are not coded count as zero."""
+    step, last, width, none = grid.unit, np.uint8(grid.n_coded), np.float32(1 << (grid.raw_bits - 1)), np.float32(0)
+    for i in range(buckets.size):
+        count = np.float32(buckets[i]) * width + np.float32(np.uint8(raws[i] >> 1))  # exact: below 2**16
+        level = (none if buckets[i] == last else count) * step
+        level = -level if (raws[i] & np.uint8(1)) & (level > none) else level
+        if adding:
+            total = out[i] + weight * level
+            out[i] = total if level != none else out[i]
+        else:
+            out[i] = level
 
 
 @njit(cache=True, nogil=True)

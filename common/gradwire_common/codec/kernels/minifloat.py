@@ -104,13 +104,17 @@ def _split_signs(codes: U8, buckets: U8) -> int:
 
 @njit(cache=True, nogil=True, inline="always")
 def _split(codes: U8, raw_bits: int, grid: Grid, buckets: U8) -> int:
-    """With raw bits, which are the code's lower bits; the sign of zero is dropped."""
-    origin, mask, largest = np.uint8(grid.origin), np.uint8((1 << raw_bits) - 1), np.uint8(0)
-    below, wrapped = np.uint8((256 - grid.origin) & 255), np.uint8(grid.modulus - grid.origin)
+    """With raw bits, which are the code's lower bits; the sign of zero is dropped.
+
+    There are at most 124 magnitude buckets, so what is below zero is, as a byte, larger than what it wraps to. Bytes
+    stay bytes: compilers see through no wider ones here. Uncompiled, NumPy may warn that they overflow.
+    """
+    origin, modulus, mask = np.uint8(grid.origin), np.uint8(grid.modulus), np.uint8((1 << raw_bits) - 1)
+    largest = np.uint8(0)
     for i in range(codes.size):
         code = codes[i]
-        high = np.uint8(code >> raw_bits)
-        bucket = np.uint8((high + (wrapped if high < origin else below)) & 255)
+        bucket = np.uint8((np.uint8(code >> raw_bits) - origin) & 255)
+        bucket = min(bucket, np.uint8((bucket + modulus) & 255))
         largest = max(largest, bucket)
         buckets[i] = bucket
         codes[i] = np.uint8(0) if code == np.uint8(1) else np.uint8(code & mask)
@@ -143,11 +147,11 @@ def _join_signs(buckets: U8) -> int:
 @njit(cache=True, nogil=True, inline="always")
 def _join(buckets: U8, raws: U8, raw_bits: int, grid: Grid) -> int:
     """With raw bits."""
-    border, origin, largest = np.uint8(grid.modulus - grid.origin), np.uint8(grid.origin), np.uint8(0)
-    wrapped, factor = np.uint8((256 - grid.modulus + grid.origin) & 255), np.int32(1 << raw_bits)
+    origin, modulus, factor, largest = np.int64(grid.origin), np.int64(grid.modulus), 1 << raw_bits, np.uint8(0)
     for i in range(buckets.size):
-        high = np.int32(buckets[i]) + np.int32(wrapped if buckets[i] >= border else origin)
-        code = np.uint8(((high * factor) | np.int32(raws[i])) & 255)
+        high = np.uint8((np.int64(buckets[i]) + origin) & 255)
+        high = min(high, np.uint8((np.int64(high) - modulus) & 255))
+        code = np.uint8(np.uint8((np.int64(high) * factor) & 255) | raws[i])
         largest = max(largest, code)
         buckets[i] = code
     return np.int64(largest)

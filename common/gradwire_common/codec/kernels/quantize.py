@@ -16,6 +16,7 @@ from gradwire_common.codec.kernels.floats import float_symbols, split_floats, su
 from gradwire_common.codec.kernels.grids import INFINITY_BITS, MINIFLOAT, UNIFORM, Grid
 from gradwire_common.codec.kernels.minifloat import code_symbols, minifloat_codes, split_codes, subtract_minifloat
 from gradwire_common.codec.kernels.moments import largest_bits
+from gradwire_common.codec.kernels.scanning import next_place
 from gradwire_common.codec.kernels.uniform import all_coded, quantize_uniform, uniform_beyond
 from gradwire_common.codec.kernels.uniform_raw import split_beyond, split_uniform, subtract_symbols, uniform_symbols
 
@@ -24,7 +25,6 @@ U8 = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
 
 FLOAT4_LEVELS = 5  # above zero
-SEARCHED = 64  # buckets that are looked at together
 
 
 @njit(cache=True, nogil=True)
@@ -76,17 +76,12 @@ def quantize_block(
 def list_beyond(buckets: U8, n_coded: int, beyond: I32, n: int) -> int:
     """Append the buckets that are not coded to `beyond`, of which `n` are in use; make each of them `n_coded`."""
     last = np.uint8(n_coded)
-    for start in range(0, buckets.size, SEARCHED):
-        some = buckets[start : start + SEARCHED]
-        largest = np.uint8(0)
-        for i in range(some.size):
-            largest = max(largest, some[i])
-        if largest >= last:
-            for i in range(some.size):
-                if some[i] >= last:
-                    beyond[n] = np.int32(some[i])
-                    n += 1
-                    some[i] = last
+    i = next_place(buckets, last, 0)
+    while i < buckets.size:
+        beyond[n] = np.int32(buckets[i])
+        buckets[i] = last
+        n += 1
+        i = next_place(buckets, last, i + 1)
     return n
 
 

@@ -15,27 +15,27 @@ SCANNED, SEARCHED = 512, 16  # buckets that are looked at together, and one by o
 
 
 @njit(cache=True, nogil=True)
-def holds(buckets: U8, largest: np.uint8) -> bool:
-    """Return whether `largest`, which none exceeds, is among `buckets`."""
+def holds(buckets: U8, least: np.uint8) -> bool:
+    """Return whether one of `buckets` is `least` or more."""
     found = np.uint8(0)
     for i in range(buckets.size):
         found = max(found, buckets[i])
-    return bool(found == largest)
+    return bool(found >= least)
 
 
 @njit(cache=True, nogil=True)
-def next_place(buckets: U8, largest: np.uint8, start: int) -> int:
-    """Return the first place from `start` on that holds `largest`, which none exceeds; buckets.size if none does."""
+def next_place(buckets: U8, least: np.uint8, start: int) -> int:
+    """Return the first place from `start` on that holds `least` or more; buckets.size if none does."""
     while start < buckets.size:
         stop = min(start + SCANNED, buckets.size)
-        if not holds(buckets[start:stop], largest):
+        if not holds(buckets[start:stop], least):
             start = stop
             continue
         width = SCANNED
         while width > SEARCHED:  # halves, without a branch that could be foreseen wrong
             width >>= 1
-            start += width * np.int64(not holds(buckets[start : start + width], largest))
-        while buckets[start] != largest:
+            start += width * np.int64(not holds(buckets[start : start + width], least))
+        while buckets[start] < least:
             start += 1
         return start
     return buckets.size
