@@ -13,12 +13,13 @@ import json
 import logging
 import os
 import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
+
+from isal.isal_zlib import crc32
 
 from gradwire_common.errors import CheckpointError
 from gradwire_server.files import sync_folder
@@ -162,5 +163,5 @@ def _read(file: Any, room: int) -> tuple[Record | None, int]:
 def _crc(*pieces: bytes | memoryview) -> int:
     crc = 0
     for piece in pieces:
-        crc = zlib.crc32(piece, crc)
+        crc = crc32(piece, crc)
     return crc

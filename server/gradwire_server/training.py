@@ -4,7 +4,6 @@ Everything here is plain, blocking arithmetic for a thread beside the event loop
 """
 
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from isal.isal_zlib import crc32
 
 from gradwire_common.budget import BudgetEncoder
 from gradwire_common.codec.frames import add_frame
@@ -161,7 +161,7 @@ class Training:
             for unit, frame in zip(self.layout.pushed(update.with_buffers), frames, strict=True):
                 if unit.stop <= self.layout.n_parameters:
                     held = self.weights.replica[unit.place].astype("<f4", copy=False)
-                    self.digest = zlib.crc32(held.data, self.digest)
+                    self.digest = crc32(held.data, self.digest)
                 yield frame
             self.accumulator.reset()
 

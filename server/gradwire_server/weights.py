@@ -1,11 +1,11 @@
 """The weights that the server trains, and the replica of them that all workers hold."""
 
-import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from isal.isal_zlib import crc32
 
 from gradwire_common.manifest import Layout, Manifest, Role
 from gradwire_common.update import check_finite, decode_update, encode_exact
@@ -45,7 +45,7 @@ class Weights:
 
     def digest(self) -> int:
         """Return the CRC-32 of the replica, as little-endian float32 in layout order."""
-        return zlib.crc32(self.replica.astype("<f4", copy=False).data)
+        return crc32(self.replica.astype("<f4", copy=False).data)
 
     def snapshot(self) -> list[bytes]:
         """Return the frames of all that a worker is to hold: the replica, the buffers, the frozen tensors."""

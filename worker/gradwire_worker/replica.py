@@ -1,12 +1,12 @@
 """The replica: the copy of the weights that every worker holds, the same bits on each of them."""
 
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
+from isal.isal_zlib import crc32
 
 from gradwire_common.chunks import check_chunk
 from gradwire_common.codec.frames import HEADER_MAX, add_frame, decode_frame, read_header
@@ -144,7 +144,7 @@ class Replica:
         else:
             decode_frame(frame, out=place)
         if is_parameter:
-            self._coming.digest = zlib.crc32(place.astype("<f4", copy=False).data, self._coming.digest)
+            self._coming.digest = crc32(place.astype("<f4", copy=False).data, self._coming.digest)
 
     def _hold(self, version: int) -> None:
         self.version = self.base = version

@@ -7,7 +7,6 @@ not forced to the disk: a machine that loses power may lose it, which its checks
 
 import json
 import logging
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from isal.isal_zlib import crc32
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -141,5 +141,5 @@ def load_or_warn(path: Path, run_id: str) -> WorkerState | None:
 def _crc(arrays: Arrays) -> int:
     crc = 0
     for name in sorted(arrays):
-        crc = zlib.crc32(np.ascontiguousarray(arrays[name]).data, crc)
+        crc = crc32(np.ascontiguousarray(arrays[name]).data, crc)
     return crc
