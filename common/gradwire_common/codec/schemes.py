@@ -28,6 +28,7 @@ BITS_FOR_TIME = 0.0035  # share of the bits that a cycle of decoding is worth ..
 MOST_EXCESS = 0.0088  # ... up to this share above the entropy; what is beyond it weighs EXCESS_WEIGHT times
 EXCESS_WEIGHT = 5.0
 LOOK_UP, SLOW_LOOK_UP, RARE_WORD, RARE_BUCKET_TIME, RAW_TIME = 2.0, 3.0, 40, 15, 0.35  # cycles; docs/performance.md
+RUN_TIME = 14  # cycles of an entry that is not zero
 CUT_WORDS = 0.4  # of a word: what the end of a look-up's bits mostly holds
 MOST_PACKED = (1 << min(PACKED_WIDTHS)) - 3  # buckets of which PACKED_SYMBOLS fit in a look-up, else one less
 MAX_LENGTH = 12  # bits
@@ -93,7 +94,7 @@ def _entropy(kind: str, beta_index: int, ratio_index: int) -> float:
 def _decoding_time(scheme: WordScheme, bits: float, rare: float, zero: float) -> float:
     """Rough cycles an entry, of which a share `zero` is zero, and a share `rare` of the words rare."""
     if scheme.coding != TUPLES:
-        return 12 * (1 - zero)
+        return RUN_TIME * (1 - zero)
     room = (PACKED_SYMBOLS if scheme.n_buckets <= MOST_PACKED else PACKED_SYMBOLS - 1) // scheme.size
     word_bits = scheme.size * max(bits - scheme.raw_bits, 0.1)
     n_words = min(max(MAX_LENGTH / word_bits - CUT_WORDS, 1), max(room, 1))
