@@ -18,7 +18,7 @@ def draw(path: Path, arms: Mapping[str, Sequence[Run]], compute: float) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, panels = plt.subplots(1, 3, figsize=(13, 4.2), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, 3, figsize=(13, 4.8), sharey=True, layout="constrained")
     for arm, runs in arms.items():
         curves = [curve(run, compute) for run in runs]
         samples, moved, seconds, middle = ([fmean(at) for at in zip(*each, strict=True)] for each in columns(curves))
@@ -32,7 +32,9 @@ def draw(path: Path, arms: Mapping[str, Sequence[Run]], compute: float) -> None:
     for axes in panels:
         axes.grid(alpha=0.3, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(frameon=False, loc="lower right", fontsize=8)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=3, fontsize=8
+    )
     figure.savefig(path, dpi=150)
 
 
