@@ -105,13 +105,10 @@ class Arrivals(Rounds):
 
     def commit(self) -> int:
         """Take note that the version has been made; return it."""
-        if not self._closing or self.version is None:
-            raise UsageError(f"round {self.open_round} is not closing")
-        self.version += 1
-        del self._pushers[self._order[0]]
-        self._closing, self._order = False, []
-        self._ended = self._ended or self._is_last(self.version)
-        return self.version
+        added = self._order
+        version = self._advance()
+        del self._pushers[added[0]]
+        return version
 
     @property
     def _refuses_all(self) -> bool:

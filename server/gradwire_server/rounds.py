@@ -235,12 +235,17 @@ class Rounds:
 
     def commit(self) -> int:
         """Open the next round, or end the run at its last version; return the new version."""
+        version = self._advance()
+        self._overdue, self._pushers = False, {}
+        self.missing = set(self.waited_for)
+        return version
+
+    def _advance(self) -> int:
+        """Count the version that has been made of the closing round; return it."""
         if not self._closing or self.version is None:
             raise UsageError(f"round {self.open_round} is not closing")
         self.version += 1
-        self._closing = self._overdue = False
-        self._pushers, self._order = {}, []
-        self.missing = set(self.waited_for)
+        self._closing, self._order = False, []
         self._ended = self._ended or self._is_last(self.version)
         return self.version
 

@@ -8,7 +8,7 @@ arrived at the same place.
 
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -119,8 +119,8 @@ class Codebook:
         rare_lengths: TUPLES: code lengths of the rare list's buckets; empty for RUNS.
         fingerprint: CRC-32 of the lengths.
         encoding: By tuple or word: code at the top, length and the rare flag at the bottom.
-        pairs: TUPLES of one bucket, where two have few enough values: by two buckets: both codes as one.
         decoding: By the next bits: as many words as fit. For RUNS one word.
+        pairs: TUPLES of one bucket, where two have few enough values: by two buckets: both codes as one.
         single: TUPLES: by the next bits: one word.
         rare_codes, rare_decoding: Code of each bucket of the rare list; by the next bits: bucket * 16 + length.
         packed, width: TUPLES: as many words as fit in 32 bits; the bits of a bucket. Empty and 0 where none fits.
@@ -132,18 +132,18 @@ class Codebook:
     rare_lengths: U8
     fingerprint: int
     encoding: U64
-    pairs: U64
     decoding: U64
-    single: U64
-    rare_codes: U32
-    rare_decoding: U16
-    packed: U32
-    width: int
+    pairs: U64 = field(default_factory=lambda: np.empty(0, np.uint64))
+    single: U64 = field(default_factory=lambda: np.empty(0, np.uint64))
+    rare_codes: U32 = field(default_factory=lambda: np.empty(0, np.uint32))
+    rare_decoding: U16 = field(default_factory=lambda: np.empty(0, np.uint16))
+    packed: U32 = field(default_factory=lambda: np.empty(0, np.uint32))
+    width: int = 0
 
     @property
     def rare_byte(self) -> int:
-        """What the decoder's first pass leaves where a tuple is rare: no coded bucket, nor the first beyond."""
-        return (1 << self.width) - 2 if self.width else tables.NO_BYTE
+        """What the decoder's first pass leaves where a tuple is rare."""
+        return _rare_byte(self.width)
 
 
 @lru_cache(maxsize=CACHED_CODEBOOKS)
@@ -182,22 +182,7 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
         encoding = np.empty(lengths.size, np.uint64)
         tables.fill_words(lengths, codes, encoding)
         tables.fill_run_decoding(words, lengths, scheme.n_buckets, scheme.size, scheme.detail, decoding)
-        empty = np.empty(0, np.uint64)
-        return Codebook(
-            scheme,
-            tuples,
-            lengths,
-            rare_lengths,
-            fingerprint,
-            encoding,
-            empty,
-            decoding,
-            empty,
-            codes[:0],
-            empty.astype(np.uint16),
-            codes[:0],
-            0,
-        )
+        return Codebook(scheme, tuples, lengths, rare_lengths, fingerprint, encoding, decoding)
     check_lengths(rare_lengths, scheme.max_length)
     encoding, single = np.empty(scheme.n_tuples, np.uint64), np.empty(size, np.uint64)
     tables.fill_encoding(lengths, codes, tuples, encoding)
@@ -205,7 +190,7 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
     if pairs.size:
         tables.fill_pairs(encoding, pairs)
     width = _packed_width(scheme, words)
-    payloads = _payloads(scheme, tuples, (1 << width) - 2 if width else tables.NO_BYTE)
+    payloads = _payloads(scheme, tuples, _rare_byte(width))
     tables.fill_decoding(words, lengths, scheme.max_length, payloads, scheme.size, single, decoding)
     packed = np.empty((1 << tables.PACKED_INDEX_BITS) if width else 0, np.uint32)
     tables.fill_packed(words, lengths, scheme.max_length, payloads, scheme.size, width, packed)
@@ -214,21 +199,13 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
     tables.word_of_bits(rare_lengths, rare_codes, scheme.max_length, rare_words)
     rare_entries = np.where(rare_words < 0, 0, rare_words * 16 + rare_lengths[np.maximum(rare_words, 0)])
     rare_decoding = rare_entries.astype(np.uint16)
-    return Codebook(
-        scheme,
-        tuples,
-        lengths,
-        rare_lengths,
-        fingerprint,
-        encoding,
-        pairs,
-        decoding,
-        single,
-        rare_codes,
-        rare_decoding,
-        packed,
-        width,
-    )
+    told = scheme, tuples, lengths, rare_lengths, fingerprint
+    return Codebook(*told, encoding, decoding, pairs, single, rare_codes, rare_decoding, packed, width)
+
+
+def _rare_byte(width: int) -> int:
+    """No coded bucket, nor the first beyond, nor what fills an entry of a packed table of `width`."""
+    return (1 << width) - 2 if width else tables.NO_BYTE
 
 
 def _packed_width(scheme: WordScheme, words: I64) -> int:
