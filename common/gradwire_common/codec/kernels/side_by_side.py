@@ -2,9 +2,10 @@
 # numba's integers are NumPy's: np.int64 stands where Python has int.
 """Bits to words of TUPLES, the fast path of processors with AVX-512 VBMI2: two segments' bitstreams side by side.
 
-Rounds of at most MOST_BATCHES batches: first all look-ups of all streams, then each stream's slots to buckets. In a
-stream's last round as many entries count as it has room for; what is left, less than an entry, is read word by word.
-From then on it follows another stream.
+Rounds of at most MOST_BATCHES batches: first all look-ups of all streams, then each stream's slots to buckets. A round
+is as long as the bits that the shortest stream has left seem to last. A stream that finds more buckets in it than it
+has room for gives them back. What a stream has left in the end is read word by word; until the others have ended too,
+it follows one of them.
 
 Unguarded accesses, and why each is safe:
 
@@ -23,7 +24,7 @@ from numba import njit
 
 from gradwire_common.codec.kernels.layout import Book
 from gradwire_common.codec.kernels.memory import leading_zeros
-from gradwire_common.codec.kernels.tables import LENGTH_BITS, PACKED_SYMBOLS
+from gradwire_common.codec.kernels.tables import LENGTH_BITS, PACKED_INDEX_BITS, PACKED_SYMBOLS
 from gradwire_common.codec.kernels.tuples import finish
 from gradwire_common.codec.kernels.vector_lookups import (
     BATCH_BUCKETS,
@@ -54,8 +55,9 @@ I64 = npt.NDArray[np.int64]
 
 BATCH_BYTES = 7
 BATCHES_SPREAD = SPREAD // LOOKUPS
-BATCH_BUCKETS_EXPECTED = 8  # few, for what is left in the end is then found in one round or two
-LENGTH_MASK = (1 << LENGTH_BITS) - 1
+BATCH_BITS = LOOKUPS * PACKED_INDEX_BITS  # at most
+CAUTION = 0.94  # share of what seems to be left that a round takes
+LEAST_BATCHES = 4  # fewer are found sooner one by one
 EMPTY = np.uint32(0xFFFFFFFF)  # a slot without buckets
 TOP = np.uint64(1 << 63)  # a window whose bits are all used up, none of the byte at its place
 
@@ -68,12 +70,8 @@ def decode_side_by_side(data: U8, starts: I64, ends: I64, book: Book, slots: U32
     before the first that did not.
     """
     n_streams = starts.size
-    state, to, read, going = (
-        np.zeros(STATE_SIZE, np.uint64),
-        borders[:-1].copy(),
-        8 * starts,
-        np.ones(n_streams, np.bool_),
-    )
+    state, to, read = np.zeros(STATE_SIZE, np.uint64), borders[:-1].copy(), 8 * starts
+    going = np.ones(n_streams, np.bool_)
     base, target, row = np.uint64(data.ctypes.data), np.uint64(buckets.ctypes.data), np.uint64(slots.ctypes.data)
     address = np.uint64(state.ctypes.data)
     buffer = slots[MOST_STREAMS * ROW :].view(np.uint8)
@@ -81,17 +79,17 @@ def decode_side_by_side(data: U8, starts: I64, ends: I64, book: Book, slots: U32
     for i in range(n_streams):
         state[PLACE + i], state[WINDOW + i] = base + np.uint64(starts[i]), TOP
     fill_constants(book.width, state)
+    n_done, n_bits, per_bit = 0, 0, 1 / BATCH_BITS
     while True:
-        safe, wanted, leader = MOST_BATCHES, 0, -1
+        n, leader = MOST_BATCHES, -1
         for i in range(n_streams):
+            n_left = np.int64((8 * ends[i] - read[i]) * per_bit) if going[i] else 0
             room = (data.size - (read[i] >> 3) - 8) // BATCH_BYTES
-            missing = borders[i + 1] - to[i]
-            going[i] = going[i] and room > 0 and missing > 0
+            going[i] = n_left >= LEAST_BATCHES and room >= LEAST_BATCHES
             if going[i]:
-                safe, wanted, leader = min(safe, room), max(wanted, missing), i
+                n, leader = min(n, n_left, room), i
         if leader < 0:
             break
-        n = min(safe, wanted // BATCH_BUCKETS_EXPECTED + 1)
         if n > BATCHES_SPREAD:
             n -= n % BATCHES_SPREAD
         for i in range(n_streams):
@@ -114,35 +112,22 @@ def decode_side_by_side(data: U8, starts: I64, ends: I64, book: Book, slots: U32
             start, count = np.uint64(buffer.ctypes.data) if near else target + np.uint64(to[i]), 0
             if HAS_VBMI2:
                 count = np.int64(spread(row + np.uint64(4 * first), np.uint64(n_spread), start, address) - start)
-            read_after = 8 * np.int64(state[PLACE + i] - base) + np.int64(leading_zeros(state[WINDOW + i]))
             if near:
-                missing = borders[i + 1] - to[i]
-                if count > missing:
-                    count, n_bits = whole_entries(slots[first : first + LOOKUPS * n], book.width, missing)
-                    read_after, going[i] = read[i] + n_bits, False
+                if to[i] + count > borders[i + 1]:
+                    going[i] = False
+                    continue
                 buckets[to[i] : to[i] + count] = buffer[:count]
             to[i] += count
+            read_after = 8 * np.int64(state[PLACE + i] - base) + np.int64(leading_zeros(state[WINDOW + i]))
+            n_done, n_bits = n_done + n, n_bits + read_after - read[i]
             read[i] = read_after
+        if n_bits > 0:
+            per_bit = CAUTION * n_done / n_bits
     for i in range(n_streams):
         rest = buckets[to[i] : borders[i + 1]]
         if finish(data, read[i], book.decoding, book.single, book.size, rest) != ends[i]:
             return i
     return n_streams
-
-
-@njit(cache=True, nogil=True)
-def whole_entries(entries: U32, width: int, most: int) -> tuple[int, int]:
-    """Return the buckets of as many of the first `entries` as have at most `most`, and their bits."""
-    count, n_bits, per_entry = 0, 0, (32 - LENGTH_BITS) // width
-    unused = 32 - LENGTH_BITS - width * per_entry
-    for i in range(entries.size):
-        ones = leading_zeros(np.uint64(entries[i] ^ EMPTY) << np.uint64(32) | np.uint64(1))
-        found = per_entry - (np.int64(ones) - unused) // width
-        if count + found > most:
-            break
-        count += found
-        n_bits += np.int64(entries[i]) & LENGTH_MASK
-    return count, n_bits
 
 
 @njit(cache=True, nogil=True)
