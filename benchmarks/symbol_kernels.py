@@ -12,9 +12,8 @@ from gradwire_common.codec.kernels.encoding import BLOCK, encode_buckets
 from gradwire_common.codec.kernels.grids import Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, SIDE_BY_SIDE, Book, Work, quarter
 from gradwire_common.codec.kernels.levels import restore_beyond
-from gradwire_common.codec.kernels.minifloat import join_codes, split_codes
+from gradwire_common.codec.kernels.minifloat import join_packed, split_codes
 from gradwire_common.codec.kernels.quantize import list_beyond
-from gradwire_common.codec.kernels.raws import unpack_raws
 
 U8 = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
@@ -34,14 +33,6 @@ def split(symbols: U8, grid: Grid, buckets: U8, raws: U8, beyond: I32, n_beyond:
             largest = max(largest, symbols[i])
             buckets[i] = symbols[i]
     return n_beyond if largest < grid.n_coded else list_beyond(buckets, grid.n_coded, beyond, n_beyond)
-
-
-@njit(nogil=True)
-def join(symbols: U8, raws: U8, grid: Grid, beyond: I32, places: I32) -> None:
-    """Undo `split`: `symbols` hold the buckets."""
-    restore_beyond(symbols, beyond, places)
-    if grid.raw_bits > 0:
-        join_codes(symbols, raws, grid)
 
 
 @njit(nogil=True)
@@ -77,10 +68,10 @@ def decode_symbols(
             n_beyond = decode_rare_words(data, place, lengths, grid, book, True, work, part)
             if n_beyond < 0:
                 return False
-            raws = work.raws[0, : part.size if grid.raw_bits > 0 else 0]
-            if grid.raw_bits > 0:
-                unpack_raws(data[place + lengths.sum() :], grid.raw_bits, True, raws)
-            join(part, raws, grid, work.beyond[:n_beyond], work.places)
+            restore_beyond(part, work.beyond[:n_beyond], work.places)
+            packed = data[place + lengths.sum() :]
+            if grid.raw_bits > 0 and not join_packed(part, packed, grid, True, work.raws[0]):
+                return False
     return True
 
 

@@ -5,10 +5,12 @@ import pytest
 from numba import njit
 from numpy.testing import assert_array_equal
 
+from gradwire_common.codec.coder import grid_tables
 from gradwire_common.codec.fit import fit_gennorm
 from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame
 from gradwire_common.codec.kernels import vector_lookups
 from gradwire_common.codec.kernels.dispatch import fast_path
+from gradwire_common.codec.kernels.levels import largest_bucket
 from gradwire_common.codec.kernels.lookups import (
     HAS_BMI2,
     INDEX_BITS,
@@ -19,6 +21,7 @@ from gradwire_common.codec.kernels.lookups import (
     TO,
     look_up_batches,
 )
+from gradwire_common.codec.kernels.minifloat import join_codes, join_packed
 from gradwire_common.codec.kernels.portable import encode_tuples as portable_tuples
 from gradwire_common.codec.kernels.raws import pack_raws, raw_bytes, unpack_raws
 from gradwire_common.codec.kernels.scanning import find_byte
@@ -27,7 +30,9 @@ from gradwire_common.codec.kernels.tables import RARE_FLAG, fill_pairs
 from gradwire_common.codec.kernels.tuple_encoding import encode_pairs, encode_tuples
 from gradwire_common.codec.kernels.tuples import look_up_batches_anywhere
 from gradwire_common.codec.kernels.vector_lookups import look_up_eight, look_up_four, spread
-from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
+from gradwire_common.codec.quantizers import QUANTIZER_NAMES, Minifloat, build_quantizer
+from gradwire_common.codec.quantizers.minifloat import FLOAT8_1_4_3, FLOAT8_1_5_2
+from gradwire_common.codec.words import TUPLES, WordScheme
 
 
 @pytest.fixture
@@ -92,6 +97,38 @@ def test_raw_bits_come_back(raw_bits):
             assert unpack_raws(packed[fast], raw_bits, fast and fast_path(), got) == packed[fast].size
             assert_array_equal(got, raws)
         assert_array_equal(packed[0], packed[1])
+
+
+@pytest.mark.parametrize("raw_bits", range(6))
+@pytest.mark.parametrize("form", [FLOAT8_1_4_3, FLOAT8_1_5_2])
+def test_packed_raw_bits_make_the_codes_that_single_ones_make(form, raw_bits):
+    rng, scheme = np.random.default_rng(17), WordScheme(TUPLES, 63, 0, raw_bits, 12, 1, 12, 12, 3 * (raw_bits > 0))
+    grid = grid_tables(Minifloat(form, 1.0), scheme).grid
+    for n in (0, 1, 63, 64, 65, 200):
+        buckets = rng.integers(0, largest_bucket(grid) + 1, n).astype(np.uint8)
+        raws = rng.integers(0, 1 << raw_bits, n).astype(np.uint8)
+        packed, want = np.zeros(raw_bytes(n, raw_bits) if raw_bits else 0, np.uint8), buckets.copy()
+        if raw_bits:
+            pack_raws(raws, raw_bits, False, packed)
+        all_exist = join_codes(want, raws, grid) <= 2 * form.n_positive + 1
+        for fast in (False, fast_path()):
+            got = buckets.copy()
+            assert join_packed(got, packed, grid, fast, np.empty(n, np.uint8)) == all_exist
+            assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("place", [0, 63, 64, 70])
+def test_a_code_that_does_not_exist_is_noticed_wherever_it_is(place):
+    scheme = WordScheme(TUPLES, 63, 0, 4, 16, 1, 12, 12)  # sixteen buckets of eight magnitudes each, of which 124 exist
+    grid, raws = grid_tables(Minifloat(FLOAT8_1_5_2, 1.0), scheme).grid, np.zeros(71, np.uint8)
+    packed, scratch = np.empty(raw_bytes(71, 4), np.uint8), np.empty(71, np.uint8)
+    for raw, exists in ((7, True), (8, False)):
+        raws[place] = raw
+        pack_raws(raws, 4, False, packed)
+        for fast in (False, fast_path()):
+            buckets = np.zeros(71, np.uint8)
+            buckets[place] = 15
+            assert join_packed(buckets, packed, grid, fast, scratch) == exists
 
 
 def test_raw_bits_fill_columns():

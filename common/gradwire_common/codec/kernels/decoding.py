@@ -12,7 +12,7 @@ from gradwire_common.codec.kernels.grids import BFLOAT16, FLOAT32, Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, SIDE_BY_SIDE, Book, Work, fill_borders, quarter
 from gradwire_common.codec.kernels.levels import largest_bucket, place_levels, restore_beyond, scatter
 from gradwire_common.codec.kernels.rares import decode_rares
-from gradwire_common.codec.kernels.raws import raw_bytes, unpack_raws
+from gradwire_common.codec.kernels.raws import raw_bytes
 from gradwire_common.codec.kernels.side_by_side import decode_side_by_side
 from gradwire_common.codec.kernels.tuples import decode_tuples
 from gradwire_common.codec.kernels.vector_lookups import HAS_VBMI2
@@ -68,10 +68,21 @@ def decode_segments(
                 restore_beyond(buckets, beyond, work.places)
                 place_floats(buckets, packed, grid, weight, adding, part)
             else:
-                raws = work.raws[0, : n if grid.raw_bits > 0 else 0]
-                if grid.raw_bits > 0:
-                    unpack_raws(packed, grid.raw_bits, fast, raws)
-                if not place_levels(buckets, raws, grid, magnitudes, levels, beyond, work.places, weight, adding, part):
+                existing = place_levels(
+                    buckets,
+                    packed,
+                    grid,
+                    magnitudes,
+                    levels,
+                    beyond,
+                    work.places,
+                    weight,
+                    fast,
+                    adding,
+                    work.raws[0],
+                    part,
+                )
+                if not existing:
                     return -1 - number
     return index.shape[0]
 

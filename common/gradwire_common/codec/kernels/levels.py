@@ -12,7 +12,8 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.grids import MINIFLOAT, UNIFORM, Grid
-from gradwire_common.codec.kernels.minifloat import join_codes, place_codes
+from gradwire_common.codec.kernels.minifloat import join_packed, place_codes
+from gradwire_common.codec.kernels.raws import unpack_raws
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -59,24 +60,29 @@ def fill_levels(grid: Grid, magnitudes: F32, weight: np.float32, adding: bool, t
 @njit(cache=True, nogil=True)
 def place_levels(
     buckets: U8,
-    raws: U8,
+    packed: U8,
     grid: Grid,
     magnitudes: F32,
     levels: F32,
     beyond: I32,
     places: I32,
     weight: np.float32,
+    fast: bool,
     adding: bool,
+    scratch: U8,
     out: F32,
 ) -> bool:
-    """Store or add the levels of UNIFORM or MINIFLOAT symbols; return whether all exist."""
+    """Store or add the levels of UNIFORM or MINIFLOAT symbols, raw bits `packed`; return whether all exist."""
+    raws = scratch[: buckets.size if grid.raw_bits > 0 else 0]
     if grid.kind == MINIFLOAT:
         restore_beyond(buckets, beyond, places)
-        if join_codes(buckets, raws, grid) > 2 * grid.largest + 1:
+        if not join_packed(buckets, packed, grid, fast, raws):
             return False
         place_codes(buckets, grid, weight, adding, out)
         return True
     shift = np.int32(grid.raw_bits)
+    if shift > 0:
+        unpack_raws(packed, grid.raw_bits, fast, raws)
     if shift == 0 and np.int64(grid.n_coded) <= 2 * np.int64(grid.largest) + 1:
         _place_uniform(buckets, grid, weight, adding, out)
     elif shift > 0 and np.int64(grid.n_coded) << np.int64(shift - 1) <= np.int64(grid.largest) + 1:

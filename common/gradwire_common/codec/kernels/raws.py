@@ -12,6 +12,7 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.memory import load64, store64
+from gradwire_common.codec.kernels.raw_vectors import unpack64
 
 U8 = npt.NDArray[np.uint8]
 
@@ -66,12 +67,20 @@ def unpack_raws(data: U8, raw_bits: int, fast: bool, raws: U8) -> int:
             raws[i] = data[i]
         return (n + 7) // 8 * 8
     if fast:
-        if raw_bits == 2:
+        if raw_bits == 1:  # literals, each of which has vectors of its own
+            place = _unpack_groups(data, 1, raws)
+        elif raw_bits == 2:
             place = _unpack_groups(data, 2, raws)
         elif raw_bits == 3:
             place = _unpack_groups(data, 3, raws)
+        elif raw_bits == 4:
+            place = _unpack_groups(data, 4, raws)
+        elif raw_bits == 5:
+            place = _unpack_groups(data, 5, raws)
+        elif raw_bits == 6:
+            place = _unpack_groups(data, 6, raws)
         else:
-            place = _unpack_groups(data, raw_bits, raws)
+            place = _unpack_groups(data, 7, raws)
     for start in range(GROUP * (place // (8 * raw_bits)), n - GROUP + 1, GROUP):
         _unpack_columns(data[place : place + 8 * raw_bits], 8, raw_bits, raws[start : start + GROUP])
         place += 8 * raw_bits
@@ -134,18 +143,10 @@ def _pack_groups(raws: U8, raw_bits: int, out: U8) -> int:
 
 @njit(cache=True, nogil=True, inline="always")
 def _unpack_groups(data: U8, raw_bits: int, raws: U8) -> int:
-    """Read all whole groups, eight entries a word. Loads and stores stay within the groups."""
+    """Read all whole groups; return the bytes read."""
     source, to = np.uint64(data.ctypes.data), np.uint64(raws.ctypes.data)
-    mask = _each_byte((1 << raw_bits) - 1)
     for _ in range(raws.size // GROUP):
-        for t in range(8):
-            byte, shift = raw_bits * t // 8, raw_bits * t % 8
-            eight = load64(source + np.uint64(8 * byte)) >> np.uint64(shift)
-            eight &= _each_byte(0xFF >> shift)
-            if shift + raw_bits > 8:
-                high = load64(source + np.uint64(8 * byte + 8)) << np.uint64(8 - shift)
-                eight |= high & ~_each_byte(0xFF >> shift)
-            store64(to + np.uint64(8 * t), eight & mask)
+        unpack64(raw_bits, source, to)
         source += np.uint64(8 * raw_bits)
         to += np.uint64(GROUP)
     return raws.size // GROUP * 8 * raw_bits
