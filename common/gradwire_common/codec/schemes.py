@@ -34,7 +34,7 @@ MOST_PACKED = (1 << min(PACKED_WIDTHS)) - 3  # buckets of which PACKED_SYMBOLS f
 MAX_LENGTH = 12  # bits
 DETAILS = (14, 13, 12)  # of tuples; with more words, the limit to their codes' length costs more than it gains
 CLASSES_AND_REACH = ((8, 0.75), (8, 1.5), (8, 3.0), (16, 1.5), (32, 1.5), (4, 1.5))  # of runs; reach in mean runs
-SEGMENT_BITS = 3 << 16  # predicted bits of a segment: its index costs 0.04 % of that
+SEGMENT_BITS = 6 << 16  # predicted bits of a segment: its index costs 0.02 % of that
 SEGMENT_QUANTUM = 256  # entries
 MAX_SEGMENT_ENTRIES = 1 << 22
 
