@@ -52,6 +52,7 @@ def encode_segments(
                 work.beyond,
                 n_beyond,
                 symbols,
+                fast,
             )
             if n_beyond < 0:
                 return -1 - (first + start)

@@ -17,7 +17,7 @@ from gradwire_common.codec.kernels.grids import INFINITY_BITS, MINIFLOAT, UNIFOR
 from gradwire_common.codec.kernels.minifloat import code_symbols, minifloat_codes, split_codes, subtract_minifloat
 from gradwire_common.codec.kernels.moments import largest_bits
 from gradwire_common.codec.kernels.scanning import next_place
-from gradwire_common.codec.kernels.uniform import all_coded, quantize_uniform, uniform_beyond
+from gradwire_common.codec.kernels.uniform import quantize_uniform, uniform_beyond
 from gradwire_common.codec.kernels.uniform_raw import split_beyond, split_uniform, subtract_symbols, uniform_symbols
 
 F32 = npt.NDArray[np.float32]
@@ -37,6 +37,7 @@ def quantize_block(
     beyond: I32,
     n_beyond: int,
     symbols: I32,
+    fast: bool,
 ) -> int:
     """Fill `buckets`, `raws` and, unless it is empty, `residual` for the entries of a block.
 
@@ -44,13 +45,11 @@ def quantize_block(
     how much of `beyond` is in use then; -1 where an entry is not finite, whatever is filled by then.
     """
     if grid.kind == UNIFORM and grid.raw_bits == 0:
-        largest = quantize_uniform(x, grid, residual, buckets)
-        if largest >= INFINITY_BITS:
-            return -1
-        return n_beyond if all_coded(largest, grid) else uniform_beyond(x, grid, buckets, beyond, n_beyond)
+        found = quantize_uniform(x, grid, residual, fast, buckets)
+        return uniform_beyond(x, grid, buckets, beyond, n_beyond) if found > 0 else n_beyond if found == 0 else -1
     is_float4 = grid.kind == MINIFLOAT and grid.raw_bits == 0 and grid.largest == FLOAT4_LEVELS
     if is_float4 and grid.n_coded > 2 * FLOAT4_LEVELS:
-        return n_beyond if quantize_float4(x, grid, residual, buckets) < INFINITY_BITS else -1
+        return n_beyond if quantize_float4(x, grid, residual, fast, buckets) else -1
     if largest_bits(x) >= INFINITY_BITS:
         return -1
     if grid.kind == UNIFORM:

@@ -1,4 +1,4 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
+# mypy: disable-error-code="arg-type, assignment, call-arg, return-value"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
 """Uniform without raw bits: entries to buckets and residuals in one pass."""
 
@@ -6,20 +6,52 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.grids import MAGNITUDE_MASK, Grid
+from gradwire_common.codec.kernels.grids import INFINITY_BITS, MAGNITUDE_MASK, Grid
 from gradwire_common.codec.kernels.scanning import next_place
+from gradwire_common.codec.kernels.vector_quantize import (
+    HAS_AVX512,
+    LAST_FOUND,
+    MOST_LAST,
+    NOT_FINITE,
+    STEP,
+    uniform_residual_vectors,
+    uniform_vectors,
+)
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
 
+_NOT_FINITE, _LAST_FOUND = np.uint64(NOT_FINITE), np.uint64(LAST_FOUND)
+
 
 @njit(cache=True, nogil=True)
-def quantize_uniform(x: F32, grid: Grid, residual: F32, buckets: U8) -> np.int32:
+def quantize_uniform(x: F32, grid: Grid, residual: F32, fast: bool, buckets: U8) -> int:
     """Fill `buckets` for UNIFORM without raw bits, n_coded for all from there on, and `residual` unless it is empty.
 
-    Symbol s has bucket 2 s - 1 or, from zero down, -2 s. Every result is cast to 32 bits, for numba would widen it and
-    halve the vectors. Returns the bits of the largest magnitude in `x`.
+    Symbol s has bucket 2 s - 1 or, from zero down, -2 s. Returns 0 if all buckets are coded, 1 where one may not be, -1
+    where an entry is not finite. The fast path leaves what is no whole STEP to the loop.
+    """
+    done, found = 0, np.uint64(0)
+    if HAS_AVX512 and fast and x.size >= STEP and grid.n_coded <= MOST_LAST:
+        n, done = np.uint64(x.size // STEP), x.size // STEP * STEP
+        where = np.uint64(x.ctypes.data), n, np.uint64(buckets.ctypes.data), np.uint64(residual.ctypes.data)
+        numbers = grid.factor, np.float32(grid.largest), grid.unit
+        if residual.size > 0:
+            found = uniform_residual_vectors(*where, np.uint64(grid.n_coded), *numbers)
+        else:
+            found = uniform_vectors(*where, np.uint64(grid.n_coded), *numbers)
+    largest = _quantize_uniform(x[done:], grid, residual[done:], buckets[done:])
+    if largest >= INFINITY_BITS or found & _NOT_FINITE:
+        return -1
+    return int(not _all_coded(largest, grid) or found >= _LAST_FOUND)
+
+
+@njit(cache=True, nogil=True)
+def _quantize_uniform(x: F32, grid: Grid, residual: F32, buckets: U8) -> np.int32:
+    """Do it on every processor; return the bits of the largest magnitude in `x`.
+
+    Every result is cast to 32 bits, for numba would widen it and halve the vectors.
     """
     factor, step, limit, last = grid.factor, grid.unit, np.float32(grid.largest), np.int32(grid.n_coded)
     bits, largest, subtracting = x.view(np.int32), np.int32(0), residual.size > 0
@@ -34,8 +66,8 @@ def quantize_uniform(x: F32, grid: Grid, residual: F32, buckets: U8) -> np.int32
 
 
 @njit(cache=True, nogil=True)
-def all_coded(largest: np.int32, grid: Grid) -> bool:
-    """Return whether UNIFORM entries with magnitudes of at most the bits `largest` have coded buckets for certain."""
+def _all_coded(largest: np.int32, grid: Grid) -> bool:
+    """Return whether entries with magnitudes of at most the bits `largest` have coded buckets for certain."""
     most = min(np.int32(largest).view(np.float32) * grid.factor, np.float32(grid.largest))
     return bool(np.float32(2) * np.rint(most) < np.float32(grid.n_coded))
 
