@@ -10,6 +10,7 @@ from gradwire_common.codec.fit import fit_gennorm
 from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame
 from gradwire_common.codec.kernels import vector_lookups
 from gradwire_common.codec.kernels.dispatch import fast_path
+from gradwire_common.codec.kernels.level_tables import place_few, place_magnitudes
 from gradwire_common.codec.kernels.levels import largest_bucket
 from gradwire_common.codec.kernels.lookups import (
     HAS_BMI2,
@@ -21,7 +22,7 @@ from gradwire_common.codec.kernels.lookups import (
     TO,
     look_up_batches,
 )
-from gradwire_common.codec.kernels.minifloat import join_codes, join_packed
+from gradwire_common.codec.kernels.minifloat import join_codes, join_packed, place_codes
 from gradwire_common.codec.kernels.portable import encode_tuples as portable_tuples
 from gradwire_common.codec.kernels.raws import pack_raws, raw_bytes, unpack_raws
 from gradwire_common.codec.kernels.scanning import find_byte
@@ -29,9 +30,10 @@ from gradwire_common.codec.kernels.side_by_side import fill_constants
 from gradwire_common.codec.kernels.tables import RARE_FLAG, fill_pairs
 from gradwire_common.codec.kernels.tuple_encoding import encode_pairs, encode_tuples
 from gradwire_common.codec.kernels.tuples import look_up_batches_anywhere
+from gradwire_common.codec.kernels.vector_levels import IN_REGISTERS
 from gradwire_common.codec.kernels.vector_lookups import look_up_eight, look_up_four, spread
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, Minifloat, build_quantizer
-from gradwire_common.codec.quantizers.minifloat import FLOAT8_1_4_3, FLOAT8_1_5_2
+from gradwire_common.codec.quantizers.minifloat import FLOAT8_1_4_3, FLOAT8_1_5_2, FORMATS
 from gradwire_common.codec.words import TUPLES, WordScheme
 
 
@@ -54,15 +56,15 @@ def test_both_paths_make_and_read_the_same_bytes(name, portable):
             quantizer = build_quantizer(name, fit_gennorm(values), ratio)
             portable(False)
             frame = encode_frame(values, quantizer)
-            decoded, added = decode_frame(frame), np.ones(n, np.float32)
+            before = rng.choice(np.array([1, 0.1, 0, -0.0], np.float32), n)
+            decoded, added = decode_frame(frame), before.copy()
             add_frame(frame, 0.1, added)
             portable(True)
             assert not fast_path()
             assert encode_frame(values, quantizer) == frame
-            assert_array_equal(decode_frame(frame), decoded)
-            slowly = np.ones(n, np.float32)
-            add_frame(frame, 0.1, slowly)
-            assert_array_equal(slowly, added)
+            assert_array_equal(decode_frame(frame).view(np.int32), decoded.view(np.int32))
+            add_frame(frame, 0.1, before)
+            assert_array_equal(before.view(np.int32), added.view(np.int32))
 
 
 @pytest.mark.parametrize("densest", range(9))
@@ -129,6 +131,35 @@ def test_a_code_that_does_not_exist_is_noticed_wherever_it_is(place):
             buckets = np.zeros(71, np.uint8)
             buckets[place] = 15
             assert join_packed(buckets, packed, grid, fast, scratch) == exists
+
+
+@pytest.mark.skipif(not (IN_REGISTERS and fast_path()), reason="no machine code here, or forbidden")
+@pytest.mark.parametrize("form", FORMATS.values())
+@pytest.mark.parametrize("weight", [None, 1.0, -0.3, 1e-30])
+def test_levels_looked_up_are_those_computed(form, weight):
+    quantizer, rng = Minifloat(form, 0.37), np.random.default_rng(18)
+    tables = grid_tables(quantizer, WordScheme(TUPLES, 63, 0, 0, min(2 * form.n_positive + 1, 254), 1, 12, 12))
+    for n in (0, 1, 63, 64, 65, 1000):
+        codes = rng.integers(0, 2 * form.n_positive + 2, n).astype(np.uint8)
+        want, adding = rng.choice(np.array([3, 1e-9, 0, -0.0], np.float32), n), weight is not None
+        got, factor = want.copy(), np.float32(weight if adding else 1)
+        place_codes(codes, tables.grid, factor, adding, want)
+        place_magnitudes(codes, tables.magnitudes, factor, adding, got)
+        assert_array_equal(got.view(np.int32), want.view(np.int32))
+
+
+@pytest.mark.skipif(not (IN_REGISTERS and fast_path()), reason="no machine code here, or forbidden")
+@pytest.mark.parametrize("count", [1, 32, 33, 64])
+def test_few_levels_are_looked_up_by_bucket(count):
+    rng = np.random.default_rng(19)
+    levels = rng.standard_normal(count).astype(np.float32)
+    for n in (0, 1, 63, 64, 65, 1000):
+        buckets, got = rng.integers(0, count, n).astype(np.uint8), rng.standard_normal(n).astype(np.float32)
+        want = got + levels[buckets]
+        place_few(buckets, levels, True, got)
+        assert_array_equal(got, want)
+        place_few(buckets, levels, False, got)
+        assert_array_equal(got, levels[buckets])
 
 
 def test_raw_bits_fill_columns():

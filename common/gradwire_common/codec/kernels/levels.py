@@ -12,8 +12,10 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.grids import MINIFLOAT, UNIFORM, Grid
+from gradwire_common.codec.kernels.level_tables import place_few, place_magnitudes
 from gradwire_common.codec.kernels.minifloat import join_packed, place_codes
 from gradwire_common.codec.kernels.raws import unpack_raws
+from gradwire_common.codec.kernels.vector_levels import FEW, IN_REGISTERS
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -73,17 +75,23 @@ def place_levels(
     out: F32,
 ) -> bool:
     """Store or add the levels of UNIFORM or MINIFLOAT symbols, raw bits `packed`; return whether all exist."""
-    raws = scratch[: buckets.size if grid.raw_bits > 0 else 0]
-    if grid.kind == MINIFLOAT:
+    raws, shift = scratch[: buckets.size if grid.raw_bits > 0 else 0], np.int32(grid.raw_bits)
+    looking_up = fast and IN_REGISTERS
+    few = looking_up and shift == 0 and levels.size <= FEW
+    if grid.kind == MINIFLOAT and not few:
         restore_beyond(buckets, beyond, places)
         if not join_packed(buckets, packed, grid, fast, raws):
             return False
-        place_codes(buckets, grid, weight, adding, out)
+        if looking_up:
+            place_magnitudes(buckets, magnitudes, weight, adding, out)
+        else:
+            place_codes(buckets, grid, weight, adding, out)
         return True
-    shift = np.int32(grid.raw_bits)
     if shift > 0:
         unpack_raws(packed, grid.raw_bits, fast, raws)
-    if shift == 0 and np.int64(grid.n_coded) <= 2 * np.int64(grid.largest) + 1:
+    if few:
+        place_few(buckets, levels, adding, out)
+    elif shift == 0 and np.int64(grid.n_coded) <= 2 * np.int64(grid.largest) + 1:
         _place_uniform(buckets, grid, weight, adding, out)
     elif shift > 0 and np.int64(grid.n_coded) << np.int64(shift - 1) <= np.int64(grid.largest) + 1:
         _place_uniform_raw(buckets, raws, grid, weight, adding, out)
