@@ -228,6 +228,9 @@ def decode_body(
         if n < 0:
             raise BitstreamError(f"segment {first // segment - 1 - n} of the frame is damaged")
 
+    if out is not None and threads < 2:  # one call: between two of them the caches forget what the other has learnt
+        decode(0, n_entries)
+        return
     for _ in _over_tasks(decode, n_entries, segment, 1 if out is None else threads):
         pass
 
