@@ -24,10 +24,10 @@ MOST_BUCKETS_OF_SIZE = (MOST_BUCKETS, 63, 15, 7, 3, 3)  # (n + 1)**size <= MAX_W
 FEW_MAGNITUDES = 64
 FEW_MORE = 6  # buckets
 COARSE_BETA, COARSE_RATIO = 4, 2  # steps of the grid
-BITS_FOR_TIME = 0.0035  # share of the bits that a cycle of decoding is worth ...
+BITS_FOR_TIME = 0.006  # share of the bits that a cycle of decoding is worth ...
 MOST_EXCESS = 0.0088  # ... up to this share above the entropy; what is beyond it weighs EXCESS_WEIGHT times
-EXCESS_WEIGHT = 5.0
-LOOK_UP, SLOW_LOOK_UP, RARE_WORD, RARE_BUCKET_TIME, RAW_TIME = 2.0, 3.0, 40, 15, 0.35  # cycles; docs/performance.md
+EXCESS_WEIGHT = 9.0
+LOOK_UP, SLOW_LOOK_UP, RARE_WORD, RARE_BUCKET_TIME, RAW_TIME = 2.0, 3.0, 40, 15, 0.2  # cycles; docs/performance.md
 RUN_TIME = 14  # cycles of an entry that is not zero
 CUT_WORDS = 0.4  # of a word: what the end of a look-up's bits mostly holds
 MOST_PACKED = (1 << min(PACKED_WIDTHS)) - 3  # buckets of which PACKED_SYMBOLS fit in a look-up, else one less

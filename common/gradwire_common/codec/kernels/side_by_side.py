@@ -10,7 +10,7 @@ it follows one of them.
 Unguarded accesses, and why each is safe:
 
     A batch reads eight bytes at each place after it has moved it by at most 7, so `n` batches are safe while a place is
-    8 + 7 n bytes before the end of the data; streams that follow read where another does. Indices have 12 bits, and so
+    8 + 8 n bytes before the end of the data; streams that follow read where another does. Indices have 12 bits, and so
     has the table. A row has LOOKUPS slots for each of MOST_BATCHES, and SPREAD more.
     A batch finds at most BATCH_BUCKETS buckets, and spreading stores SPREAD_BYTES at a time: where a stream's border is
     not as far off, buckets go to a buffer that is, and are copied. Every entry has a word, since codes that leave bits
@@ -53,7 +53,7 @@ U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
-BATCH_BYTES = 7
+BATCH_BYTES = 8  # at least what one moves a place by; seven do, eight are quickly divided by
 BATCHES_SPREAD = SPREAD // LOOKUPS
 BATCH_BITS = LOOKUPS * PACKED_INDEX_BITS  # at most
 CAUTION = 0.94  # share of what seems to be left that a round takes
@@ -106,8 +106,8 @@ def decode_side_by_side(data: U8, starts: I64, ends: I64, book: Book, slots: U32
             if not going[i]:
                 continue
             first = i * ROW
-            for j in range(first + LOOKUPS * n, first + SPREAD * n_spread):
-                slots[j] = EMPTY
+            if n < BATCHES_SPREAD * n_spread:
+                slots[first + LOOKUPS * n : first + SPREAD * n_spread] = EMPTY
             near = to[i] + BATCH_BUCKETS * n + SPREAD_BYTES > borders[i + 1]
             start, count = np.uint64(buffer.ctypes.data) if near else target + np.uint64(to[i]), 0
             if HAS_VBMI2:

@@ -2,13 +2,14 @@
 """Decoding look-ups in four or eight bitstreams, and their results spread to buckets, as machine code for x86-64 with
 AVX-512 VBMI2.
 
-    look-up     entry = table[window & 4095]; window >>= entry; the entry goes to the stream's row of slots
-    refill      n = leading zeros of the window; place += n >> 3; window = (load64(place) | 1 << 63) >> (n & 7)
+    look-up     entry = load32(table + (window & 4095 << 2)); window >>= entry; the entry goes to the stream's row of slots
+    refill      n = leading zeros of the window; place += n >> 3; window = (load64(place) << 2 | 1 << 63) >> (n & 7)
     spread      sixteen slots at a time: every packed bucket to a byte, and what is FILL squeezed out
 
 A table's entry has 32 bits, so that all 4096 take half of the first-level cache: six bits of length, then buckets of
-`width` bits each. A look-up takes four instructions, none of which knows how many buckets it found. Zeros above the
-highest one bit of a window tell how many bits were used. `side_by_side.py` says why all accesses are safe.
+`width` bits each. A look-up takes four instructions, none of which knows how many buckets it found. A window holds the
+next bits from its third bit on, so that they count entries; zeros above its highest one bit tell how many bits were
+used. `side_by_side.py` says why all accesses are safe.
 """
 
 import platform
@@ -19,7 +20,7 @@ from numba.extending import intrinsic
 
 from gradwire_common.codec.kernels.tables import PACKED_SYMBOLS
 
-LOOKUPS = 4  # a batch, of at most 12 bits: 48 of the 56 that a refill leaves at least
+LOOKUPS = 4  # a batch, of at most 12 bits: 48 of the 54 that a refill leaves at least
 MOST_STREAMS = 8
 SPREAD = 16  # slots at a time
 ROW = 272  # slots of a bitstream: 256 and SPREAD; rows start in different sets of the cache
@@ -31,7 +32,7 @@ CONTROL, MASK, STATE_SIZE = 24, 32, 40  # ... and for spreading: eight times whe
 
 WINDOWS = ("rbx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12")
 FRAME = 256  # bytes: the 128 below the stack pointer belong to the caller, ours are below
-TOP, KEPT_RBP, KEPT_STATE = 64, 72, 80  # on the stack, after eight places
+LAST_SLOT, KEPT_RBP, KEPT_STATE = 64, 72, 80  # on the stack, after eight places
 LOOK_UP_CLOBBERS = ("rax", "rbx", "rcx", "rdx", "rsi", *(f"r{i}" for i in range(8, 16)), "memory", "cc")
 SPREAD_CLOBBERS = ("r8", "r9", "r10", "zmm16", "zmm17", "zmm18", "zmm19", "k1", "memory", "cc")
 CPU_FLAGS = ("dirflag", "fpsr", "flags")
@@ -45,16 +46,16 @@ def has_vbmi2() -> bool:
 
 
 def _look_up_program(n_streams: int) -> str:
-    """%rcx is the table, %rdx what no index has, %r13 the slots, %r14 batches left; places are on the stack."""
+    """%rcx is the table, %rdx what no index has, %r15 the top bit, %r13 the slots; places are on the stack."""
     windows = WINDOWS[:n_streams]
     lines = [f"subq $${FRAME}, %rsp", f"movq %rbp, {KEPT_RBP}(%rsp)", f"movq %rdi, {KEPT_STATE}(%rsp)"]
-    lines += ["movq %rdi, %r15", "movq $$1, %rax", "rorq $$1, %rax", f"movq %rax, {TOP}(%rsp)"]
-    lines += [f"movq {8 * TABLE}(%r15), %rcx", f"movq {8 * SLOTS}(%r15), %r13", f"movq {8 * N_BATCHES}(%r15), %r14"]
-    lines += ["movq $$-4096, %rdx"]
+    lines += ["movq %rdi, %r15", f"movq {8 * TABLE}(%r15), %rcx", f"movq {8 * SLOTS}(%r15), %r13"]
+    lines += [f"movq {8 * N_BATCHES}(%r15), %rax", f"imulq $${4 * LOOKUPS}, %rax", "addq %r13, %rax"]
+    lines += [f"movq %rax, {LAST_SLOT}(%rsp)", "movq $$-16381, %rdx"]
     for i, window in enumerate(windows):
         lines += [f"movq {8 * (PLACE + i)}(%r15), %rax", f"movq %rax, {8 * i}(%rsp)"]
         lines += [f"movq {8 * (WINDOW + i)}(%r15), %{window}"]
-    lines += [".p2align 6", "1:"]
+    lines += ["movq $$1, %r15", "rorq $$1, %r15", ".p2align 6", "1:"]
     for i, window in enumerate(windows):
         lines += [
             f"lzcntq %{window}, %rax",
@@ -64,18 +65,24 @@ def _look_up_program(n_streams: int) -> str:
             f"movq %rbp, {8 * i}(%rsp)",
             "andl $$7, %eax",
             f"movq (%rbp), %{window}",
-            f"orq {TOP}(%rsp), %{window}",
+            f"shlq $$2, %{window}",
+            f"orq %r15, %{window}",
             f"shrxq %rax, %{window}, %{window}",
         ]
     for step in range(LOOKUPS):
         for i, window in enumerate(windows):
             lines += [
                 f"andnq %{window}, %rdx, %rax",
-                "movl (%rcx,%rax,4), %eax",
+                "movl (%rcx,%rax), %eax",
                 f"shrxq %rax, %{window}, %{window}",
                 f"movl %eax, {4 * (i * ROW + step)}(%r13)",
             ]
-    lines += [f"addq $${4 * LOOKUPS}, %r13", "decq %r14", "jnz 1b", f"movq {KEPT_STATE}(%rsp), %r15"]
+    lines += [
+        f"addq $${4 * LOOKUPS}, %r13",
+        f"cmpq %r13, {LAST_SLOT}(%rsp)",
+        "jnz 1b",
+        f"movq {KEPT_STATE}(%rsp), %r15",
+    ]
     for i, window in enumerate(windows):
         lines += [f"movq %{window}, {8 * (WINDOW + i)}(%r15)"]
         lines += [f"movq {8 * i}(%rsp), %rax", f"movq %rax, {8 * (PLACE + i)}(%r15)"]
