@@ -2,14 +2,14 @@
 """Decoding look-ups in four or eight bitstreams, and their results spread to buckets, as machine code for x86-64 with
 AVX-512 VBMI2.
 
-    look-up     entry = load32(table + (window & 4095 << 2)); window >>= entry; the entry goes to the stream's row of slots
+    look-up     entry = load32(table + (window & 4095 << 2)); window >>= entry; the entry goes to a slot of the stream's row
     refill      n = leading zeros of the window; place += n >> 3; window = (load64(place) << 2 | 1 << 63) >> (n & 7)
     spread      sixteen slots at a time: every packed bucket to a byte, and what is FILL squeezed out
 
 A table's entry has 32 bits, so that all 4096 take half of the first-level cache: six bits of length, then buckets of
-`width` bits each. A look-up takes four instructions, none of which knows how many buckets it found. A window holds the
-next bits from its third bit on, so that they count entries; zeros above its highest one bit tell how many bits were
-used. `side_by_side.py` says why all accesses are safe.
+`width` bits each. A look-up takes four instructions, none of which knows how many buckets it found. The next bits
+of a window begin at its third, which makes them the distance of an entry in bytes; zeros above its highest one bit tell
+how many bits were used. `side_by_side.py` says why all accesses are safe.
 """
 
 import platform
