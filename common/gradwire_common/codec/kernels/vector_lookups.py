@@ -2,7 +2,7 @@
 """Decoding look-ups in four or eight bitstreams, and their results spread to buckets, as machine code for x86-64 with
 AVX-512 VBMI2.
 
-    look-up     entry = load32(table + (window & 4095 << 2)); window >>= entry; the entry goes to a slot of the stream's row
+    look-up     entry = load32(table + (window & 4095 << 2)); window >>= entry; the entry goes to a slot
     refill      n = leading zeros of the window; place += n >> 3; window = (load64(place) << 2 | 1 << 63) >> (n & 7)
     spread      sixteen slots at a time: every packed bucket to a byte, and what is FILL squeezed out
 
