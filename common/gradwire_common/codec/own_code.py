@@ -19,7 +19,7 @@ from gradwire_common.codec.huffman import code_lengths
 from gradwire_common.codec.kernels.bits import EXTRA_COUNT_BITS
 from gradwire_common.codec.kernels.layout import N_STREAMS, quarter
 from gradwire_common.codec.kernels.lengths import pack_halves
-from gradwire_common.codec.kernels.sampling import count_chunks
+from gradwire_common.codec.kernels.sampling import count_chunks, tuple_bits
 from gradwire_common.codec.quantizers import Minifloat, Quantizer, Uniform
 from gradwire_common.codec.schemes import CLASSES_AND_REACH, DETAILS, MAX_LENGTH, run_schemes, tuple_schemes
 from gradwire_common.codec.words import MAX_BUCKETS, ONE, RUNS, TUPLES, WordScheme, rounded_weights, tuple_words
@@ -33,7 +33,7 @@ I64 = npt.NDArray[np.int64]
 
 LEAST_ENTRIES = 512  # of a tensor whose own code lengths may be worth sending
 CHUNK = 1024  # entries; a sample in chunks keeps runs of zeros
-LEAST_SAMPLE, MOST_SAMPLE = 1 << 14, 1 << 17  # entries; a quarter of a segment in between
+LEAST_SAMPLE, MOST_SAMPLE = 1 << 14, 1 << 17  # entries; an eighth of a segment in between
 MOST_COUNTED = 1 << 12  # buckets that are told apart
 SUSPICIOUS = 1.015  # bits over entropy that make another codebook worth trying
 LEAST_GAIN = 0.01  # share of the bits
@@ -82,8 +82,9 @@ def own_codebook(values: F32, quantizer: Quantizer, fitted: Codebook, segment: i
         return None
     scheme = fitted.scheme
     sample = sample_of(values, quantizer, scheme, segment, runs=scheme.coding == RUNS)
-    fitted_bits = bits_with(fitted, quantizer, sample)
-    if not wanted and fitted_bits < SUSPICIOUS * _least_bits(quantizer, scheme, sample):
+    counted = bucket_counts(quantizer, scheme, sample)
+    fitted_bits = _bits(fitted, sample, *counted)
+    if not wanted and fitted_bits < SUSPICIOUS * _least_bits(scheme, sample, *counted):
         return None
     if scheme.coding != RUNS:
         sample = sample_of(values, quantizer, scheme, segment, runs=True)
@@ -92,7 +93,7 @@ def own_codebook(values: F32, quantizer: Quantizer, fitted: Codebook, segment: i
     for candidate in _candidates(quantizer, scheme, sample):
         if (
             candidate.coding == TUPLES
-            and scale * _least_bits(quantizer, candidate, sample) >= least
+            and scale * _least_bits(candidate, sample, *bucket_counts(quantizer, candidate, sample)) >= least
             and not (wanted and best is None)
         ):
             continue
@@ -112,7 +113,7 @@ def sample_of(values: F32, quantizer: Quantizer, scheme: WordScheme, segment: in
     Raises:
         NonFiniteError: a NaN or infinity among them.
     """
-    n, whole = min(max(segment // 4, LEAST_SAMPLE), MOST_SAMPLE), True
+    n, whole = min(max(segment // 8, LEAST_SAMPLE), MOST_SAMPLE), True
     chunk, starts = values.size, np.zeros(1, np.int64)
     if values.size > n:
         whole, chunk = False, CHUNK
@@ -120,12 +121,13 @@ def sample_of(values: F32, quantizer: Quantizer, scheme: WordScheme, segment: in
     signed = np.zeros(MOST_COUNTED + 1, np.int64)
     symbols = np.empty(starts.size * chunk, np.int32)
     grid = grid_tables(quantizer, scheme).grid  # type: ignore[arg-type]
-    if not count_chunks(values, starts, chunk, grid, symbols, signed):
+    n_used = int(count_chunks(values, starts, chunk, grid, symbols, signed))
+    if n_used < 0:
         raise NonFiniteError("got a NaN or infinity, want finite numbers")
     nothing = np.empty(0, np.int64)
     if not isinstance(quantizer, Uniform | Minifloat):
         return Sample(symbols.size, whole, signed[:255], nothing, nothing)
-    signed = signed[: max(int(np.flatnonzero(signed)[-1]) + 1, 3)]
+    signed = signed[: max(n_used, 3)]
     if not runs:
         return Sample(symbols.size, whole, signed, nothing, nothing)
     places = np.flatnonzero(symbols != 0)  # five times faster than of integers
@@ -142,20 +144,17 @@ def sample_of(values: F32, quantizer: Quantizer, scheme: WordScheme, segment: in
 
 def bits_with(codebook: Codebook, quantizer: Quantizer, sample: Sample) -> float:
     """Bits that `sample` takes with a codebook; tuples as if their buckets were independent."""
+    return _bits(codebook, sample, *bucket_counts(quantizer, codebook.scheme, sample))
+
+
+def _bits(codebook: Codebook, sample: Sample, counts: I64, extra_bits: float) -> float:
+    """Bits of the sample, whose buckets have these `counts`, with a codebook."""
     scheme = codebook.scheme
-    counts, extra_bits = bucket_counts(quantizer, scheme, sample)
     if scheme.coding == RUNS:
         words, raw_bits = _run_counts(scheme, sample)
         return float(words @ codebook.lengths) + raw_bits + extra_bits
-    base, shares = scheme.n_buckets + 1, counts / sample.n
-    weights, rest = np.ones(codebook.tuples.size), codebook.tuples
-    for _ in range(scheme.size):
-        rest, digits = np.divmod(rest, base)
-        weights *= shares[digits]
-    covered = np.bincount(digits, weights, minlength=base)
-    per_rare = np.maximum(shares - covered, 0) @ codebook.rare_lengths  # its other buckets have about the same code
-    bits = weights @ codebook.lengths[:-1] + max(1 - weights.sum(), 0.0) * float(codebook.lengths[-1])
-    return float(bits + scheme.size * per_rare) * sample.n / scheme.size + extra_bits + scheme.raw_bits * sample.n
+    bits = tuple_bits(codebook.tuples, codebook.lengths, codebook.rare_lengths, scheme.size, counts / sample.n)
+    return bits * sample.n + extra_bits + scheme.raw_bits * sample.n
 
 
 def bucket_counts(quantizer: Quantizer, scheme: WordScheme, sample: Sample) -> tuple[I64, float]:
@@ -164,7 +163,6 @@ def bucket_counts(quantizer: Quantizer, scheme: WordScheme, sample: Sample) -> t
     if scheme.raw_bits == 0:
         counts = np.zeros(max(n, signed.size), np.int64)
         counts[: signed.size] = signed
-        others = counts[n:]
     else:
         if isinstance(quantizer, Uniform | Minifloat):
             signed = np.append(signed, 0) if signed.size % 2 == 0 else signed
@@ -174,14 +172,14 @@ def bucket_counts(quantizer: Quantizer, scheme: WordScheme, sample: Sample) -> t
         places = (np.flatnonzero(signed) - scheme.origin) % n_all
         counts = np.zeros(max(n, int(places.max(initial=0)) + 1), np.int64)
         counts[places] = signed[signed > 0]
-        others = counts[n:]
-    extra = float(others @ (EXTRA_COUNT_BITS + np.ceil(np.log2(np.arange(1, others.size + 1)))))
+    others, extra = counts[n:], 0.0
+    if others.any():
+        extra = float(others @ (EXTRA_COUNT_BITS + np.ceil(np.log2(np.arange(1, others.size + 1)))))
     return np.append(counts[:n], others.sum()), extra
 
 
-def _least_bits(quantizer: Quantizer, scheme: WordScheme, sample: Sample) -> float:
+def _least_bits(scheme: WordScheme, sample: Sample, counts: I64, extra_bits: float) -> float:
     """Bits of the sample's buckets with their ideal code, of all else that no code shortens, and of code lengths."""
-    counts, extra_bits = bucket_counts(quantizer, scheme, sample)
     counts = counts[counts > 0]
     bits = float(counts @ np.log2(sample.n / counts)) + scheme.raw_bits * sample.n + extra_bits
     return bits + HALF_BYTE * counts.size
