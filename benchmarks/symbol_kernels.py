@@ -8,7 +8,7 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.decoding import decode_rare_words, decode_run_stream, decode_words
-from gradwire_common.codec.kernels.encoding import BLOCK, encode_buckets
+from gradwire_common.codec.kernels.encoding import BLOCK, encode_stream, end_segment
 from gradwire_common.codec.kernels.grids import Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, SIDE_BY_SIDE, Book, Work, quarter
 from gradwire_common.codec.kernels.levels import restore_beyond
@@ -40,13 +40,19 @@ def encode_symbols(symbols: U8, grid: Grid, book: Book, segment: int, work: Work
     """Encode all of `symbols` as `encode_segments` does what it has quantised. Returns the bytes written."""
     place = 0
     for number in range(index.shape[0]):
-        part = symbols[number * segment : (number + 1) * segment]
-        n_beyond = 0
-        for start in range(0, part.size, BLOCK):
-            some = part[start : start + BLOCK]
-            stop = start + some.size
-            n_beyond = split(some, grid, work.buckets[start:stop], work.raws[0, start:stop], work.beyond, n_beyond)
-        place += encode_buckets(part.size, grid, book, True, work, out[place:], index[number])
+        part, rare_place = symbols[number * segment : (number + 1) * segment], 0
+        n_quarter = quarter(part.size, book.size)
+        for stream in range(N_STREAMS):
+            first, last = min(stream * n_quarter, part.size), min((stream + 1) * n_quarter, part.size)
+            n_beyond = 0
+            for start in range(first, last, BLOCK):
+                stop = min(start + BLOCK, last)
+                buckets, raws = work.buckets[start - first : stop - first], work.raws[0, start:stop]
+                n_beyond = split(part[start:stop], grid, buckets, raws, work.beyond, n_beyond)
+            n_bytes, rare_place = encode_stream(last - first, book, True, work, rare_place, out[place:])
+            index[number, stream] = n_bytes
+            place += n_bytes
+        place += end_segment(part.size, grid, True, work, rare_place, out[place:], index[number])
     return place
 
 

@@ -32,8 +32,8 @@ TASK_ENTRIES = 1 << 18  # at least what one call of a kernel works on; bounds th
 MOST_BITS = 12 + 12 + 26 + 24  # an entry: its word, rare code, what lies beyond, raw bits
 NOTHING = np.empty(0, np.float32)
 
-KEPT_ENTRIES = 1 << 17  # segments of more get buffers of their own: these are the least and the most a thread keeps
-KEPT_BYTES = 4 << 20  # the encodings of as many tasks as are sure to fit
+KEPT_ENTRIES = 1 << 18  # segments of more get buffers of their own: these are the least and the most a thread keeps
+KEPT_BYTES = 16 << 20  # for the encodings of as many segments as are sure to fit; memory only where bytes were written
 
 T = TypeVar("T")
 
@@ -161,15 +161,18 @@ def encode_body(
         for index, piece in _over_tasks(encode_alone, values.size, segment, threads):
             indices.append(index)
             body.append(piece)
-    else:  # into one buffer, while the most that a task may need is left there
-        room, place = _room(most), 0
-        for first in range(0, values.size, task):
-            if room.size - place < most:
+    else:  # into one buffer, as many segments a call as are sure to fit in what is left of it
+        room, place, first = _room(most), 0, 0
+        while first < values.size:
+            n_segments = (room.size - place - SLACK) // (room_for(segment, 1) - SLACK)
+            if n_segments == 0 and place > 0:
                 body.append(room[:place].tobytes())
                 place = 0
-            index, n = encode(first, min(first + task, values.size), room[place:])
+                continue
+            stop = min(first + max(n_segments, 1) * segment, values.size)
+            index, n = encode(first, stop, room[place:])
             indices.append(index)
-            place += n
+            place, first = place + n, stop
         body.append(room[:place].data)
     lengths = np.concatenate(indices).ravel()
     packed = np.empty(5 * lengths.size, np.uint8)

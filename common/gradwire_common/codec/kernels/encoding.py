@@ -28,74 +28,83 @@ def encode_segments(
 ) -> int:
     """Encode all of `x` in segments of `segment` entries; fill `residual` unless it is empty.
 
-    Returns the bytes written, or -1 - i where entry i (or a later one in its block) is not finite.
+    A bitstream is written while its buckets are still in a cache near by. Returns the bytes written, or -1 - i where
+    entry i (or a later one in its block) is not finite.
     """
-    held, symbols = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32)
-    in_place, place = x.ctypes.data == residual.ctypes.data, 0
+    held, symbols, place = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.int32), 0
     for number in range(index.shape[0]):
-        first = number * segment
+        first, lengths, rare_place = number * segment, index[number], 0
         n = min(segment, x.size - first)
-        n_beyond = 0
-        for start in range(0, n, BLOCK):
-            stop = min(start + BLOCK, n)
-            some = x[first + start : first + stop]
-            if in_place:  # compilers make no vectors where a residual might lie over entries not yet read
-                some = held[: stop - start]
-                some[:] = x[first + start : first + stop]
-            left = residual[first + start : first + stop] if residual.size > 0 else residual
-            n_beyond = quantize_block(
-                some,
-                grid,
-                left,
-                work.buckets[start:stop],
-                work.raws[:, start:stop],
-                work.beyond,
-                n_beyond,
-                symbols,
-                fast,
-            )
-            if n_beyond < 0:
-                return -1 - (first + start)
-        place += encode_buckets(n, grid, book, fast, work, out[place:], index[number])
+        n_quarter = quarter(n, book.size)
+        for stream in range(N_STREAMS):
+            start, stop = min(stream * n_quarter, n), min((stream + 1) * n_quarter, n)
+            some, raws = slice(first + start, first + stop), work.raws[:, start:stop]
+            left = residual[some] if residual.size > 0 else residual
+            n_done = quantize_stream(x[some], left, grid, fast, work, raws, held, symbols)
+            if n_done < stop - start:
+                return -1 - (first + start + n_done)
+            lengths[stream], rare_place = encode_stream(stop - start, book, fast, work, rare_place, out[place:])
+            place += lengths[stream]
+        place += end_segment(n, grid, fast, work, rare_place, out[place:], lengths)
     return place
 
 
 @njit(cache=True, nogil=True)
-def encode_buckets(n: int, grid: Grid, book: Book, fast: bool, work: Work, out: U8, lengths: I64) -> int:
-    """Write the segment whose `n` buckets, raw bits and buckets beyond are in `work`; return its bytes.
+def quantize_stream(
+    x: F32, residual: F32, grid: Grid, fast: bool, work: Work, raws: U8, held: F32, symbols: I32
+) -> int:
+    """Quantise the entries of a bitstream: buckets, and those that are not coded, into `work`, the others into `raws`.
 
-    Fills `lengths` with the bytes of each bitstream and of the rare list.
+    `held` and `symbols` are scratch. Returns the entries of blocks before one that is not finite.
     """
-    n_quarter = quarter(n, book.size)
-    place, used, rare_place = 0, 0, 0
-    for stream in range(N_STREAMS):
-        start, stop = min(stream * n_quarter, n), min((stream + 1) * n_quarter, n)
-        beyond = work.beyond[used:]
-        if book.is_runs:
-            part, at = work.buckets[start:stop], out[place:]
-            if fast:
-                n_bytes, n_used = runs.encode_runs(
-                    part, book.n_coded, book.n_classes, book.detail, book.encoding, beyond, at
-                )
-            else:
-                n_bytes, n_used = portable.encode_runs(
-                    part, book.n_coded, book.n_classes, book.detail, book.encoding, beyond, at
-                )
-            used += n_used
+    in_place, n_beyond = x.ctypes.data == residual.ctypes.data, 0
+    for start in range(0, x.size, BLOCK):
+        stop = min(start + BLOCK, x.size)
+        some = x[start:stop]
+        if in_place:  # compilers make no vectors where a residual might lie over entries not yet read
+            some = held[: stop - start]
+            some[:] = x[start:stop]
+        left = residual[start:stop] if residual.size > 0 else residual
+        buckets = work.buckets[start:stop]
+        n_beyond = quantize_block(some, grid, left, buckets, raws[:, start:stop], work.beyond, n_beyond, symbols, fast)
+        if n_beyond < 0:
+            return start
+    return x.size
+
+
+@njit(cache=True, nogil=True)
+def encode_stream(n: int, book: Book, fast: bool, work: Work, rare_place: int, out: U8) -> tuple[int, int]:
+    """Write the bitstream whose `n` buckets and buckets beyond are in `work`; its rare ones follow in the rare list.
+
+    Returns the bytes written, and where, in bits, the rare list goes on.
+    """
+    if book.is_runs:
+        part, beyond = work.buckets[:n], work.beyond
+        if fast:
+            n_bytes, _ = runs.encode_runs(part, book.n_coded, book.n_classes, book.detail, book.encoding, beyond, out)
         else:
-            n_words = (stop - start + book.size - 1) // book.size
-            padded = work.buckets[start : start + n_words * book.size]
-            padded[stop - start :] = np.uint8(0)
-            n_bytes, n_rare = encode_words(padded, book, fast, work, out[place:])
-            if n_rare > 0:
-                rare_place, n_used = list_rares(padded, n_rare, beyond, book, fast, work, rare_place)
-                used += n_used
-        lengths[stream] = n_bytes
-        place += n_bytes
-    n_bytes = (rare_place + 7) >> 3
-    lengths[N_STREAMS] = n_bytes
-    out[place : place + n_bytes] = work.rare_bits[:n_bytes]
-    place += n_bytes
+            n_bytes, _ = portable.encode_runs(
+                part, book.n_coded, book.n_classes, book.detail, book.encoding, beyond, out
+            )
+        return n_bytes, rare_place
+    padded = work.buckets[: (n + book.size - 1) // book.size * book.size]
+    padded[n:] = np.uint8(0)
+    n_bytes, n_rare = encode_words(padded, book, fast, work, out)
+    if n_rare > 0:
+        rare_place = list_rares(padded, n_rare, book, fast, work, rare_place)
+    return n_bytes, rare_place
+
+
+@njit(cache=True, nogil=True)
+def end_segment(n: int, grid: Grid, fast: bool, work: Work, rare_place: int, out: U8, lengths: I64) -> int:
+    """Write the rare list and the raw bits of a segment of `n` entries; return their bytes.
+
+    Fills in the bytes of the rare list, the last of `lengths`.
+    """
+    place = (rare_place + 7) >> 3
+    lengths[N_STREAMS] = place
+    for i in range(place):
+        out[i] = work.rare_bits[i]
     if grid.raw_bits > 0:
         for plane in range(3 if grid.kind == FLOAT32 else 1):
             place += pack_raws(work.raws[plane, :n], min(grid.raw_bits, 8), fast, out[place:])
@@ -115,11 +124,11 @@ def encode_words(buckets: U8, book: Book, fast: bool, work: Work, out: U8) -> tu
 
 
 @njit(cache=True, nogil=True)
-def list_rares(
-    buckets: U8, n_rare: int, beyond: I32, book: Book, fast: bool, work: Work, place: int
-) -> tuple[int, int]:
-    """Write the words that `encode_words` found rare at bit `place` of the rare list; as rares.encode_rares."""
+def list_rares(buckets: U8, n_rare: int, book: Book, fast: bool, work: Work, place: int) -> int:
+    """Write the words that `encode_words` found rare at bit `place` of the rare list; return the place after."""
     rare, codes, lengths = work.rare[:n_rare], book.rare_codes, book.rare_lengths
     if fast:
-        return encode_rares(buckets, book.size, rare, beyond, codes, lengths, work.rare_bits, place)
-    return portable.encode_rares(buckets, book.size, rare, beyond, codes, lengths, work.rare_bits, place)
+        place, _ = encode_rares(buckets, book.size, rare, work.beyond, codes, lengths, work.rare_bits, place)
+    else:
+        place, _ = portable.encode_rares(buckets, book.size, rare, work.beyond, codes, lengths, work.rare_bits, place)
+    return place
