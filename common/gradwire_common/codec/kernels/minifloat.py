@@ -13,7 +13,7 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.grids import MAGNITUDE_MASK, Grid
-from gradwire_common.codec.kernels.raw_vectors import join64
+from gradwire_common.codec.kernels.raw_vectors import join_groups
 from gradwire_common.codec.kernels.raws import GROUP, raw_bytes, unpack_raws
 
 F32 = npt.NDArray[np.float32]
@@ -162,33 +162,28 @@ def _join(buckets: U8, raws: U8, raw_bits: int, grid: Grid) -> int:
 @njit(cache=True, nogil=True)
 def join_packed(buckets: U8, packed: U8, grid: Grid, fast: bool, raws: U8) -> bool:
     """Do the same with raw bits as `pack_raws` packed them; return whether all codes exist. `raws` is scratch."""
-    excess, done = np.uint64(0), 0
+    largest, done = np.uint8(0), 0
     if fast and 2 <= grid.raw_bits <= 4:  # what float8 has; whole groups in one pass, with literal shifts
         done = buckets.size // GROUP * GROUP
         if grid.raw_bits == 2:
-            excess = _join_groups(buckets, packed, 2, grid)
+            largest = _join_groups(buckets, packed, 2, grid)
         elif grid.raw_bits == 3:
-            excess = _join_groups(buckets, packed, 3, grid)
+            largest = _join_groups(buckets, packed, 3, grid)
         else:
-            excess = _join_groups(buckets, packed, 4, grid)
+            largest = _join_groups(buckets, packed, 4, grid)
     rest = buckets[done:]
     raws = raws[: rest.size]
     if grid.raw_bits > 0:
         unpack_raws(packed[raw_bytes(done, grid.raw_bits) :], grid.raw_bits, fast, raws)
-    return join_codes(rest, raws, grid) <= 2 * grid.largest + 1 and excess == np.uint64(0)
+    largest = max(largest, np.uint8(join_codes(rest, raws, grid)))
+    return bool(np.int64(largest) <= 2 * grid.largest + 1)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _join_groups(buckets: U8, packed: U8, raw_bits: int, grid: Grid) -> np.uint64:
-    """Do whole groups; return 0 where all codes exist. Loads and stores stay within the groups."""
-    source, to, excess = np.uint64(packed.ctypes.data), np.uint64(buckets.ctypes.data), np.uint64(0)
-    origin, most = np.uint8(grid.origin), np.uint8(2 * grid.largest + 1)
-    wrapped = np.uint8((grid.origin - grid.modulus) & 255)
-    for _ in range(buckets.size // GROUP):
-        excess |= join64(raw_bits, source, to, origin, wrapped, most)
-        source += np.uint64(8 * raw_bits)
-        to += np.uint64(GROUP)
-    return excess
+def _join_groups(buckets: U8, packed: U8, raw_bits: int, grid: Grid) -> np.uint8:
+    """Do whole groups; return the largest code. Loads and stores stay within the groups."""
+    raw, bucket, n = np.uint64(packed.ctypes.data), np.uint64(buckets.ctypes.data), np.uint64(buckets.size // GROUP)
+    return join_groups(raw_bits, raw, bucket, n, np.uint8(grid.origin), np.uint8((grid.origin - grid.modulus) & 255))
 
 
 @njit(cache=True, nogil=True)

@@ -9,10 +9,12 @@ These are vectors of 64 bytes, which LLVM turns into those that the processor ha
 group. `memory.py` says where such code may run.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 BYTE, INDEX, WORD = ir.IntType(8), ir.IntType(32), ir.IntType(64)
@@ -33,27 +35,50 @@ def unpack64(_typing: Any, raw_bits: Any, _raw: Any, _to: Any) -> Any:
 
 
 @intrinsic(prefer_literal=True)
-def join64(_typing: Any, raw_bits: Any, _raw: Any, _bucket: Any, _origin: Any, _wrapped: Any, _most: Any) -> Any:
-    """Turn the 64 buckets at the address `_bucket` into codes, with the raw bits of the group at `_raw`.
+def join_groups(_typing: Any, raw_bits: Any, _raw: Any, _bucket: Any, _n: Any, _origin: Any, _wrapped: Any) -> Any:
+    """Turn `_n` (uint64) times 64 buckets at the address `_bucket` into codes, with the raw bits of as many at `_raw`.
 
     `_origin` and `_wrapped`, uint8, are what is added to a bucket, whichever gives less; `raw_bits` is a literal.
-    Returns a bit for each code, the first lowest: whether it is above `_most` (uint8).
+    Returns the largest code.
     """
 
     def build(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        n = raw_bits.literal_value
-        _, raw, bucket, origin, wrapped, most = args
-        place = builder.inttoptr(bucket, BYTES.as_pointer())
-        buckets = builder.load(place, align=1)
-        low = builder.add(buckets, _everywhere(builder, origin))
-        high = builder.add(buckets, _everywhere(builder, wrapped))
-        high = builder.bitcast(builder.select(builder.icmp_unsigned("<", low, high), low, high), PAIRS)
-        moved = builder.bitcast(builder.shl(high, ir.Constant(PAIRS, [n] * 32)), BYTES)  # two at once, then masked
-        codes = _merged(builder, _unpacked(builder, raw, n), moved, [(1 << n) - 1] * 64)
-        builder.store(codes, place, align=1)
-        return builder.bitcast(builder.icmp_unsigned(">", codes, _everywhere(builder, most)), WORD)
+        width = raw_bits.literal_value
+        _, raw, bucket, n, *added = args
+        origin, wrapped = (_everywhere(builder, byte) for byte in added)
+        largest = cgutils.alloca_once_value(builder, _all(0))
+        with cgutils.for_range(builder, n) as loop:
+            place = builder.inttoptr(_after(builder, bucket, loop.index, 64), BYTES.as_pointer())
+            buckets = builder.load(place, align=1)
+            high = _lower(builder, builder.add(buckets, origin), builder.add(buckets, wrapped))
+            moved = builder.shl(
+                builder.bitcast(high, PAIRS), ir.Constant(PAIRS, [width] * 32)
+            )  # two at once, then masked
+            raws = _unpacked(builder, _after(builder, raw, loop.index, 8 * width), width)
+            codes = _merged(builder, raws, builder.bitcast(moved, BYTES), [(1 << width) - 1] * 64)
+            builder.store(codes, place, align=1)
+            builder.store(_higher(builder, builder.load(largest), codes), largest)
+        return _highest(builder, builder.load(largest))
 
-    return types.uint64(raw_bits, types.uint64, types.uint64, types.uint8, types.uint8, types.uint8), build
+    return types.uint8(raw_bits, *[types.uint64] * 3, types.uint8, types.uint8), build
+
+
+def _after(builder: ir.IRBuilder, address: Any, groups: Any, size: int) -> Any:
+    return builder.add(address, builder.mul(groups, ir.Constant(WORD, size)))
+
+
+def _lower(builder: ir.IRBuilder, first: Any, second: Any) -> Any:
+    return builder.select(builder.icmp_unsigned("<", first, second), first, second)
+
+
+def _higher(builder: ir.IRBuilder, first: Any, second: Any) -> Any:
+    return builder.select(builder.icmp_unsigned(">", first, second), first, second)
+
+
+def _highest(builder: ir.IRBuilder, codes: Any) -> Any:
+    for size in (32, 16, 8, 4, 2, 1):
+        codes = _higher(builder, *(_pick(builder, codes, range(start, start + size)) for start in (0, size)))
+    return builder.extract_element(codes, ir.Constant(INDEX, 0))
 
 
 def _unpacked(builder: ir.IRBuilder, address: Any, n: int) -> Any:
@@ -70,8 +95,8 @@ def _unpacked(builder: ir.IRBuilder, address: Any, n: int) -> Any:
     return _merged(builder, lower, upper, [0xFF >> s for s in shift for _ in range(8)])
 
 
-def _pick(builder: ir.IRBuilder, words: Any, which: list[int]) -> Any:
-    return builder.shuffle_vector(words, words, ir.Constant(ir.VectorType(INDEX, 8), which))
+def _pick(builder: ir.IRBuilder, elements: Any, which: Sequence[int]) -> Any:
+    return builder.shuffle_vector(elements, elements, ir.Constant(ir.VectorType(INDEX, len(which)), list(which)))
 
 
 def _merged(builder: ir.IRBuilder, first: Any, second: Any, of_first: list[int]) -> Any:
