@@ -7,6 +7,7 @@ from numpy.testing import assert_array_equal
 from gradwire_common.codec.coder import grid_tables
 from gradwire_common.codec.kernels.dispatch import fast_path
 from gradwire_common.codec.kernels.float4 import quantize_float4
+from gradwire_common.codec.kernels.minifloat import quantize_minifloat
 from gradwire_common.codec.kernels.uniform import quantize_uniform
 from gradwire_common.codec.quantizers import FORMATS, Minifloat, Uniform
 from gradwire_common.codec.words import TUPLES, WordScheme
@@ -55,3 +56,30 @@ def test_an_entry_that_is_not_finite_is_seen_64_at_a_time(bad):
         ):
             grid = grid_tables(quantizer, WordScheme(TUPLES, 0, 0, 0, 11, 1, 13, 12)).grid
             assert kernel(x, grid, nothing, True, buckets) == want
+
+
+@pytest.mark.skipif(not fast_path(), reason="unchecked access forbidden")
+@pytest.mark.parametrize("name", ["float8-1-5-2", "float8-1-4-3"])
+@pytest.mark.parametrize("raw_bits", [1, 2, 3, 4])
+def test_small_floats_are_quantized_alike_64_at_a_time(name, raw_bits):
+    rng = np.random.default_rng(18)
+    for scale in (2.0**-100, 1.0, 3.3, 1e20):
+        quantizer = Minifloat(FORMATS[name], scale)
+        borders = (FORMATS[name].borders / scale).astype(np.float32)
+        borders = np.concatenate([borders, quantizer.levels, [0.0, -0.0]]).astype(np.float32)
+        beside = [np.nextafter(borders, np.float32(to)) for to in (-np.inf, np.inf)]
+        x = np.concatenate([borders, *beside, hard_entries(1 / scale, rng)]).astype(np.float32)
+        x = np.concatenate([x, -x])
+        for origin, n_coded in ((0, 5), (3, 20), (7, 60)):
+            grid = grid_tables(quantizer, WordScheme(TUPLES, 0, 0, raw_bits, n_coded, 1, 13, 12, origin)).grid
+            got = []
+            for fast in (True, False):
+                buckets, raws, residual = np.zeros(x.size, np.uint8), np.zeros(x.size, np.uint8), np.zeros_like(x)
+                told = quantize_minifloat(x, grid, residual, fast, buckets, raws)
+                assert quantize_minifloat(x, grid, residual[:0], fast, buckets, raws) == told
+                got.append((told, buckets.tolist(), raws.tolist(), residual.view(np.int32).tolist()))
+            assert got[0] == got[1]
+        for place in (0, 63, 64, 191, 199):
+            some = np.zeros(200, np.float32)
+            some[place] = np.nan
+            assert quantize_minifloat(some, grid, residual[:0], True, buckets, raws) == -1

@@ -19,7 +19,7 @@ I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
 
-BLOCK = 4096  # entries that are quantised at a time; all that a block needs fits the first-level cache
+BLOCK = 1 << 14  # entries that are quantised at a time; all that a block needs fits the second-level cache
 
 
 @njit(cache=True, nogil=True)

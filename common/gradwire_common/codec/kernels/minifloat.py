@@ -12,15 +12,66 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.grids import MAGNITUDE_MASK, Grid
+from gradwire_common.codec.kernels.grids import INFINITY_BITS, MAGNITUDE_MASK, Grid
+from gradwire_common.codec.kernels.moments import largest_bits
 from gradwire_common.codec.kernels.raw_vectors import join_groups
 from gradwire_common.codec.kernels.raws import GROUP, raw_bytes, unpack_raws
+from gradwire_common.codec.kernels.vector_minifloat import (
+    CONSTANTS_SIZE,
+    HAS_AVX512_VBMI2,
+    INDEX,
+    minifloat_residual_vectors,
+    minifloat_vectors,
+)
+from gradwire_common.codec.kernels.vector_quantize import LAST_FOUND, NOT_FINITE, STEP
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
+U32 = npt.NDArray[np.uint32]
 
+_NOT_FINITE, _LAST_FOUND = np.uint64(NOT_FINITE), np.uint64(LAST_FOUND)
 BINADE = np.int32(0x7F800000)  # the exponent of a float32
+
+
+@njit(cache=True, nogil=True)
+def quantize_minifloat(x: F32, grid: Grid, residual: F32, fast: bool, buckets: U8, raws: U8) -> int:
+    """Fill `buckets`, `raws` and, unless it is empty, `residual`.
+
+    Returns 0 if all buckets are coded, 1 where one is not, -1 where an entry is not finite. The fast path leaves what
+    is no whole STEP to the loops.
+    """
+    done, found = 0, np.uint64(0)
+    if HAS_AVX512_VBMI2 and fast and x.size >= STEP and 1 <= grid.raw_bits <= 7:
+        n, done, constants = np.uint64(x.size // STEP), x.size // STEP * STEP, np.zeros(CONSTANTS_SIZE, np.uint32)
+        _fill_constants(grid, constants)
+        where = np.uint64(x.ctypes.data), n, np.uint64(buckets.ctypes.data), np.uint64(raws.ctypes.data)
+        if residual.size > 0:
+            ends = np.uint64(residual.ctypes.data), np.uint64(constants.ctypes.data)
+            found = minifloat_residual_vectors(*where, *ends)
+        else:
+            found = minifloat_vectors(*where, np.uint64(0), np.uint64(constants.ctypes.data))
+    rest, codes = x[done:], raws[done:]
+    if largest_bits(rest) >= INFINITY_BITS or found & _NOT_FINITE:
+        return -1
+    minifloat_codes(rest, grid, codes)
+    last_bucket = split_codes(codes, grid, buckets[done:])
+    if residual.size > 0:
+        subtract_minifloat(rest, grid, residual[done:])
+    return int(last_bucket >= grid.n_coded or found >= _LAST_FOUND)
+
+
+@njit(cache=True, nogil=True)
+def _fill_constants(grid: Grid, out: U32) -> None:
+    """Fill `out` with the fields of vector_minifloat.FIELDS, in their order, and every fourth of 256 bytes."""
+    numbers = out.view(np.float32)
+    numbers[0], numbers[1], numbers[2], numbers[3] = grid.factor, grid.unit, _outermost(grid), grid.subnormal
+    mask = (1 << grid.raw_bits) - 1
+    out[4], out[5], out[6], out[7] = grid.shift << 23, grid.shift - 1, grid.raw_bits, (out[3] >> (grid.shift - 1)) & 255
+    out[8], out[9], out[10], out[11], out[12] = grid.origin, grid.modulus, mask, 255 >> grid.raw_bits, grid.n_coded
+    bytes_out = out[INDEX:].view(np.uint8)
+    for i in range(bytes_out.size):
+        bytes_out[i] = np.uint8(4 * i & 255)
 
 
 @njit(cache=True, nogil=True)

@@ -14,7 +14,7 @@ from numba import njit
 from gradwire_common.codec.kernels.float4 import quantize_float4
 from gradwire_common.codec.kernels.floats import float_symbols, split_floats, subtract_floats
 from gradwire_common.codec.kernels.grids import INFINITY_BITS, MINIFLOAT, UNIFORM, Grid
-from gradwire_common.codec.kernels.minifloat import code_symbols, minifloat_codes, split_codes, subtract_minifloat
+from gradwire_common.codec.kernels.minifloat import code_symbols, minifloat_codes, quantize_minifloat
 from gradwire_common.codec.kernels.moments import largest_bits
 from gradwire_common.codec.kernels.scanning import next_place
 from gradwire_common.codec.kernels.uniform import quantize_uniform, uniform_beyond
@@ -50,6 +50,9 @@ def quantize_block(
     is_float4 = grid.kind == MINIFLOAT and grid.raw_bits == 0 and grid.largest == FLOAT4_LEVELS
     if is_float4 and grid.n_coded > 2 * FLOAT4_LEVELS:
         return n_beyond if quantize_float4(x, grid, residual, fast, buckets) else -1
+    if grid.kind == MINIFLOAT:
+        found = quantize_minifloat(x, grid, residual, fast, buckets, raws[0])
+        return list_beyond(buckets, grid.n_coded, beyond, n_beyond) if found > 0 else n_beyond if found == 0 else -1
     if largest_bits(x) >= INFINITY_BITS:
         return -1
     if grid.kind == UNIFORM:
@@ -59,15 +62,9 @@ def quantize_block(
             subtract_symbols(x, symbols, grid, residual)
         is_coded = split_uniform(symbols, grid, buckets, raws[0]) < grid.n_coded
         return n_beyond if is_coded else split_beyond(symbols, grid, buckets, beyond, n_beyond)
-    if grid.kind == MINIFLOAT:
-        minifloat_codes(x, grid, raws[0])
-        last_bucket = split_codes(raws[0], grid, buckets)
-        if residual.size > 0:
-            subtract_minifloat(x, grid, residual)
-    else:
-        last_bucket = split_floats(x, grid, buckets, raws)
-        if residual.size > 0:
-            subtract_floats(x, grid, residual)
+    last_bucket = split_floats(x, grid, buckets, raws)
+    if residual.size > 0:
+        subtract_floats(x, grid, residual)
     return n_beyond if last_bucket < grid.n_coded else list_beyond(buckets, grid.n_coded, beyond, n_beyond)
 
 
