@@ -17,9 +17,8 @@ from gradwire_common.codec.kernels.decoding import decode_segments
 from gradwire_common.codec.kernels.dispatch import fast_path
 from gradwire_common.codec.kernels.encoding import encode_segments
 from gradwire_common.codec.kernels.grids import BFLOAT16, FLOAT32, MINIFLOAT, UNIFORM, Grid
-from gradwire_common.codec.kernels.layout import INDEX_FIELDS, N_STREAMS, SLACK, Book, Work, work_of
+from gradwire_common.codec.kernels.layout import INDEX_FIELDS, N_STREAMS, SLACK, Book, Work, place_segments, work_of
 from gradwire_common.codec.kernels.levels import fill_levels
-from gradwire_common.codec.kernels.raws import raw_bytes
 from gradwire_common.codec.quantizers import Float32, Minifloat, Quantizer, Uniform
 from gradwire_common.codec.words import RUNS, WordScheme
 from gradwire_common.errors import BitstreamError, NonFiniteError
@@ -194,18 +193,14 @@ def decode_body(
     n_index = read_varints(data, index.ravel())
     if n_index < 0:
         raise BitstreamError(f"frame's index ends early, or has a length above 2**35; want {index.size} lengths")
-    sizes = np.full(index.shape[0], segment, np.int64)
-    sizes[-1] = n_entries - segment * (index.shape[0] - 1)
-    scheme = codebook.scheme
-    raw = [raw_bytes(size, scheme.raw_bits) if scheme.raw_bits else 0 for size in (segment, int(sizes[-1]))]
-    lengths = index.sum(axis=1) + np.where(sizes == segment, raw[0], raw[1])
-    places = n_index + np.cumsum(lengths) - lengths
-    if int(places[-1] + lengths[-1]) != data.size:
-        raise BitstreamError(f"frame's segments have {int(places[-1] + lengths[-1])} bytes, want {data.size}")
+    places, scheme = np.empty(index.shape[0], np.int64), codebook.scheme
+    end = place_segments(index, segment, n_entries, scheme.raw_bits, n_index, places)
+    if end != data.size:
+        raise BitstreamError(f"frame's segments have {end} bytes, want {data.size}")
     tables, book, fast = grid_tables(header.quantizer, scheme), kernel_book(codebook), fast_path()  # type: ignore[arg-type]
     adding, factor = weight is not None, np.float32(1 if weight is None else weight)
     levels = NOTHING
-    if tables.grid.kind in (UNIFORM, MINIFLOAT):
+    if tables.grid.kind == UNIFORM or (tables.grid.kind == MINIFLOAT and scheme.raw_bits == 0):  # float8 goes by codes
         levels = np.empty((scheme.n_buckets + 1) << scheme.raw_bits, np.float32)
         fill_levels(tables.grid, tables.magnitudes, factor, adding, levels)
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from gradwire_common.codec.kernels.raws import raw_bytes
 from gradwire_common.codec.kernels.vector_lookups import SLOTS_SIZE
 
 U8 = npt.NDArray[np.uint8]
@@ -89,6 +90,16 @@ def work_of(most: int, planes: int) -> Work:
         np.empty(RARE_BYTES * (most + SLACK), np.uint8),
         np.empty(SLOTS_SIZE, np.uint32),
     )
+
+
+@njit(cache=True, nogil=True)
+def place_segments(index: I64, segment: int, n_entries: int, raw_bits: int, first: int, places: I64) -> int:
+    """Fill `places` with the byte where each segment begins, from `first` on; return where the last one ends."""
+    place = first
+    for i in range(index.shape[0]):
+        places[i] = place
+        place += index[i].sum() + raw_bytes(min(segment, n_entries - i * segment), raw_bits)
+    return place
 
 
 @njit(cache=True, nogil=True)
