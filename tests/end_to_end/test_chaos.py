@@ -42,7 +42,6 @@ def test_delayed_runs_that_encode_during_backward_end_with_the_same_bits_too(tmp
     assert sum(outcome.disturbances.total() for outcome in outcomes) == len(kinds)
 
 
-@pytest.mark.long
 def test_the_asynchronous_mode_keeps_its_promises_whatever_is_killed_or_cut(tmp_path: Path) -> None:
     kinds = schedule(random.Random(4), server=2, worker=1, half=1, answer=1)
     outcomes = list(disturbed(tmp_path, kinds, per_run=len(kinds), workers=2, seed=4))
