@@ -1,6 +1,9 @@
 """Frames written once stay readable, by the codec and by the decoder written from the document."""
 
 import json
+import os
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -41,3 +44,9 @@ def test_the_decoder_written_from_the_document_reads_every_golden_frame(name):
     decoded = decode(frame(name))
     assert decoded.size == INDEX[name]["entries"]
     assert zlib.crc32(decoded.tobytes()) == INDEX[name]["crc32"]
+
+
+def test_uncompiled_kernels_read_every_golden_frame_too():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "codec_reads"]
+    done = subprocess.run(command, env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

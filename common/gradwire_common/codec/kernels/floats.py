@@ -86,9 +86,9 @@ def _wrap(exponents: U8, grid: Grid) -> int:
 
     Bytes stay bytes, as in `minifloat.py`.
     """
-    origin, largest = np.uint8(grid.origin), np.uint8(0)
+    origin, border, largest = np.int64(grid.origin), np.uint8(grid.origin), np.uint8(0)
     for i in range(exponents.size):
-        bucket = np.uint8((exponents[i] - origin - np.uint8(exponents[i] < origin)) & 255)
+        bucket = np.uint8((np.int64(exponents[i]) - origin - np.int64(exponents[i] < border)) & 255)
         largest = max(largest, bucket)
         exponents[i] = bucket
     return np.int64(largest)
@@ -97,9 +97,9 @@ def _wrap(exponents: U8, grid: Grid) -> int:
 @njit(cache=True, nogil=True)
 def _unwrap(buckets: U8, grid: Grid) -> None:
     """Turn buckets into exponents, in place."""
-    origin, border = np.uint8(grid.origin), np.uint8(grid.modulus - grid.origin)
+    origin, border = np.int64(grid.origin), np.uint8(grid.modulus - grid.origin)
     for i in range(buckets.size):
-        buckets[i] = np.uint8((buckets[i] + origin + np.uint8(buckets[i] >= border)) & 255)
+        buckets[i] = np.uint8((np.int64(buckets[i]) + origin + np.int64(buckets[i] >= border)) & 255)
 
 
 @njit(cache=True, nogil=True)
