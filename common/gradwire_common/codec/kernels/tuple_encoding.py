@@ -1,6 +1,6 @@
 # mypy: disable-error-code="arg-type, assignment, call-arg, no-any-return, return-value, var-annotated"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
-"""Buckets to words of TUPLES, and words to bits, the fast path: 48 bits a flush.
+"""Buckets to words of TUPLES, and words to bits, the fast path: up to 51 bits a flush.
 
 An entry of a table has its code at the top, below zeros, and at the bottom the length and, from RARE_FLAG on, flags.
 Shifts by an entry are shifts by its length, for only the low six bits of a shift matter; and the sum of a batch's
@@ -9,9 +9,9 @@ into the bits stays below them. A flagged batch is only noted, for compilers run
 
 Unguarded accesses, and why each is safe: loads take words that the batch's count leaves, and table indices below the
 table's size, as the caller promises. Stores write eight bytes at a place at most ceil(bits so far / 8); the caller's
-`out` has room for MAX_CODE_LENGTH bits a word + 8. Of W words at most W / 4 batches are noted, eight bytes each, in the
-upper half of the 4 W bytes that `rare` has at least; what is listed from them grows from its start, at most four places
-of four bytes a batch, and does not reach those not yet read.
+`out` has room for MAX_CODE_LENGTH bits a word + 8. Of W words in batches of B at most W / B batches are noted, eight
+bytes each, at the end of the 4 W bytes that `rare` has at least; what is listed from them grows from its start, at most
+B places of four bytes a batch, and does not reach those not yet read.
 """
 
 import numpy as np
@@ -29,6 +29,11 @@ I32 = npt.NDArray[np.int32]
 _2, _3, _4, _6, _7, _8, _63 = (np.uint64(n) for n in (2, 3, 4, 6, 7, 8, 63))
 _FLAG, _FLAGS = np.uint64(RARE_FLAG), np.uint64(7 * RARE_FLAG)  # of an entry, and where those of four add up
 _ZERO = np.uint64(0)
+MOST_BITS = 51  # of a flush: beside seven that the last may have left, and six of a length
+_TOO_LONG, _MORE = (
+    np.uint64(64),
+    np.uint64(MOST_BITS + 1),
+)  # with 64 less _MORE added, what is too long has the bit of 64
 
 
 @njit(cache=True, nogil=True)
@@ -68,7 +73,7 @@ def encode_tuples(words: U16, encoding: U64, out: U8, rare: I32) -> tuple[int, i
     """
     source, table, start = np.uint64(words.ctypes.data), np.uint64(encoding.ctypes.data), np.uint64(out.ctypes.data)
     to, bits, n_bits = start, _ZERO, _ZERO
-    listed = _flagged(rare, words.size)
+    listed = _flagged(rare, words.size, 4)
     for _ in range(words.size // 4):
         e0, e1 = load64(table + (load16(source) << _3)), load64(table + (load16(source + _2) << _3))
         e2, e3 = load64(table + (load16(source + _4) << _3)), load64(table + (load16(source + _6) << _3))
@@ -85,55 +90,65 @@ def encode_tuples(words: U16, encoding: U64, out: U8, rare: I32) -> tuple[int, i
         store64(to, shift_right(bits, -n_bits))
         to += n_bits >> _3
         n_bits &= _7
-    n_rare = _list_rare(words, encoding, np.uint64(words.ctypes.data), _3, listed, rare)
+    n_rare = _list_rare(words, encoding, np.uint64(words.ctypes.data), 4, listed, rare)
     return _encode_rest(words, words.size // 4 * 4, encoding, start, to, bits, n_bits, rare, n_rare)
 
 
 @njit(cache=True, nogil=True)
 def encode_pairs(buckets: U8, base: int, pairs: U64, encoding: U64, words: U16, out: U8, rare: I32) -> tuple[int, int]:
-    """Write the codes of `buckets` that are words themselves, two look-ups of two a flush; else as `encode_tuples`.
+    """Write the codes of `buckets` that are words themselves, four look-ups of two a flush; else as `encode_tuples`.
 
-    `words` is scratch for half as many.
+    Where four are longer than MOST_BITS, the first two have a flush of their own. `words` is scratch for half as many.
     """
     words = words[: buckets.size // 2]
     form_tuples(buckets, 2, base, words)
     source, table, start = np.uint64(words.ctypes.data), np.uint64(pairs.ctypes.data), np.uint64(out.ctypes.data)
     to, bits, n_bits = start, _ZERO, _ZERO
-    listed = _flagged(rare, buckets.size)
-    for _ in range(buckets.size // 4):
+    listed = _flagged(rare, buckets.size, 8)
+    for _ in range(buckets.size // 8):
         e0, e1 = load64(table + (load16(source) << _3)), load64(table + (load16(source + _2) << _3))
-        source += _4
-        total = e0 + e1
-        if total & _FLAGS:
-            store64(listed, source)
-            listed += _8
+        e2, e3 = load64(table + (load16(source + _4) << _3)), load64(table + (load16(source + _6) << _3))
+        source += _8
+        first, last = e0 + e1, e2 + e3
+        total, code = first + last, shift_right(e0, e1) | e1
+        if (total + _TOO_LONG - _MORE) & (_FLAGS | _TOO_LONG):
+            if total & _FLAGS:
+                store64(listed, source)
+                listed += _8
+            first &= _63
+            bits = shift_right(bits, first) | code
+            n_bits += first
+            store64(to, shift_right(bits, -n_bits))
+            to += n_bits >> _3
+            n_bits &= _7
+            total, code = last, _ZERO
         total &= _63
-        bits = shift_right(bits, total) | shift_right(e0, e1) | e1
+        bits = shift_right(bits, total) | shift_right(code, last) | shift_right(e2, e3) | e3
         n_bits += total
         store64(to, shift_right(bits, -n_bits))
         to += n_bits >> _3
         n_bits &= _7
-    n_rare = _list_rare(buckets, encoding, np.uint64(words.ctypes.data), _2, listed, rare)
-    return _encode_rest(buckets, buckets.size // 4 * 4, encoding, start, to, bits, n_bits, rare, n_rare)
+    n_rare = _list_rare(buckets, encoding, np.uint64(words.ctypes.data), 8, listed, rare)
+    return _encode_rest(buckets, buckets.size // 8 * 8, encoding, start, to, bits, n_bits, rare, n_rare)
 
 
 @njit(cache=True, nogil=True)
-def _flagged(rare: I32, n: int) -> np.uint64:
-    """Return the address in `rare` from which on flagged batches of `n` words are noted."""
-    return np.uint64(rare.ctypes.data) + np.uint64(2 * n)
+def _flagged(rare: I32, n: int, n_batch: int) -> np.uint64:
+    """Return the address in `rare` from which on flagged batches, of `n_batch` of `n` words, are noted."""
+    return np.uint64(rare.ctypes.data) + np.uint64(4 * n - 8 * (n // n_batch))
 
 
 @njit(cache=True, nogil=True)
-def _list_rare(words: U16, encoding: U64, first: np.uint64, shift: np.uint64, end: np.uint64, rare: I32) -> int:
+def _list_rare(words: U16, encoding: U64, first: np.uint64, n_batch: int, end: np.uint64, rare: I32) -> int:
     """Turn the notes up to `end` into a list of rare words; return how many.
 
-    A note is where the batch after it begins, `first` that of the whole, a batch 2**shift bytes.
+    A note is where the batch after it begins, `first` where all begin; a batch has `n_batch` words, in eight bytes.
     """
-    n_rare, note = 0, _flagged(rare, words.size)
+    n_rare, note = 0, _flagged(rare, words.size, n_batch)
     while note < end:
-        batch = np.int64((load64(note) - first) >> shift) - 1
+        batch = np.int64((load64(note) - first) >> _3) - 1
         note += _8
-        for i in range(4 * batch, 4 * batch + 4):
+        for i in range(n_batch * batch, n_batch * (batch + 1)):
             if encoding[words[i]] & _FLAG:
                 rare[n_rare] = i
                 n_rare += 1
@@ -152,7 +167,7 @@ def _encode_rest(
     rare: I32,
     n_rare: int,
 ) -> tuple[int, int]:
-    """Write the codes of the words from `first` on, at most three, one by one."""
+    """Write the codes of the words from `first` on, at most seven, one by one."""
     for i in range(first, words.size):
         e = encoding[words[i]]
         if e & _FLAG:
