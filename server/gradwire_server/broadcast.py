@@ -109,21 +109,21 @@ class Update:
 class Broadcast:
     """The newest updates, bounded in bytes, and the word to watchers that there are more.
 
-    Args:
+    Attributes:
         most_bytes: frames kept; the newest update is kept whatever its size.
     """
 
-    def __init__(self, most_bytes: int):
-        self.most_bytes = most_bytes
+    def __init__(self) -> None:
+        self.most_bytes = 0
         self._ring: deque[Update] = deque()
         self._n_bytes = 0
         self._changed = asyncio.Event()
         self.version = -1  # -1 until there are weights
         self.run_end: pb.RunEnd | None = None
 
-    def begin(self, version: int) -> None:
-        """Take note that there are weights, which watchers get as a snapshot."""
-        self.version = version
+    def begin(self, version: int, most_bytes: int) -> None:
+        """Take note that there are weights, which watchers get as a snapshot; keep `most_bytes` of updates."""
+        self.version, self.most_bytes = version, most_bytes
         self._wake()
 
     def publish(self, update: Update) -> None:

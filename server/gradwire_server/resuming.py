@@ -68,7 +68,7 @@ def _go_on(run: "Run", from_version: int, past: Replayed) -> None:
     run.members.restore(past.slots, expected, run.clock() + patience)
     run.rounds.resume(past.version, expected, set(past.slots.values()), past.newest)
     run.records.resume(past.version, past.records)
-    run.broadcast.begin(from_version)
+    run.open_broadcast(from_version)
     for update in past.updates:
         run.broadcast.publish(update)
         run.broadcast.complete(update, update.digest)

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 
-from gradwire_common.errors import GradwireError, RunEndedError
+from gradwire_common.errors import GradwireError, RunEndedError, UsageError
 from gradwire_common.manifest import Manifest
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.wire import manifest_from_message
@@ -62,7 +62,7 @@ class Run:
             if settings.asynchronous
             else Rounds(settings.workers, settings.rounds, settings.quorum)
         )
-        self.broadcast = Broadcast(settings.memory_for_updates)
+        self.broadcast = Broadcast()
         self.limiter = Limiter(settings.limits, settings.most_chunk)
         self.tallies = Tallies()
         self.evaluations = Evaluations(settings.evaluate_every, settings.rounds)
@@ -178,7 +178,13 @@ class Run:
     def begin(self) -> None:
         """Take note that there are initial weights, the version 0."""
         self._began = self.clock()
-        self.broadcast.begin(0)
+        self.open_broadcast(0)
+
+    def open_broadcast(self, version: int) -> None:
+        """Let watchers have `version`, and what comes after. Raises UsageError before the first worker has joined."""
+        if self.manifest is None:
+            raise UsageError("no worker has joined yet")
+        self.broadcast.begin(version, self.settings.memory_for_updates(self.manifest.layout))
 
     def _published(self, update: Update, taken_back: bool) -> None:
         """Let watchers have what there is of a new version."""

@@ -21,6 +21,7 @@ LEAST_MEMORY = 64 << 20  # bytes that pushes and kept updates may take where not
 PUSHES_IN_MEMORY = 4  # as many at least where nothing is said
 CHUNKS_BYTES = 2 << 20  # of one chunk of every worker; a message takes some four times its chunk while it passes
 UPDATES_SHARE = 8  # one byte in so many is for updates
+BYTES_PER_ENTRY = 4  # of a snapshot, at most
 PARTIALS_SHARE = 8  # and one in so many for pushes that were cut and may go on
 
 
@@ -114,10 +115,15 @@ class Settings:
         """Most bytes of data in any chunk: shorter with many workers, since each has some of them under way."""
         return max(MIN_CHUNK, min(MAX_CHUNK, CHUNKS_BYTES // self.workers))
 
-    @property
-    def memory_for_updates(self) -> int:
-        """Bytes of updates that are kept for watchers that lag behind."""
-        return LEAST_MEMORY // UPDATES_SHARE if self.memory is None else self.memory // UPDATES_SHARE
+    def memory_for_updates(self, layout: Layout) -> int:
+        """Bytes of updates that are kept for watchers that lag behind.
+
+        Where nothing is said, they are at least a snapshot's: whoever joins over a link that can follow the run at all
+        then finds every update that was made while its snapshot travelled.
+        """
+        if self.memory is not None:
+            return self.memory // UPDATES_SHARE
+        return max(LEAST_MEMORY // UPDATES_SHARE, BYTES_PER_ENTRY * (layout.n_parameters + layout.n_buffers))
 
     def memory_for_partials(self, layout: Layout) -> int:
         """Bytes of pushes that were cut, kept so that they can go on."""
@@ -128,7 +134,7 @@ class Settings:
     def memory_for_pushes(self, layout: Layout) -> int:
         """Bytes of pushes that may be in memory at once: what is set, or what this model needs."""
         if self.memory is not None:
-            return self.memory - self.memory_for_updates - self.memory // PARTIALS_SHARE
+            return self.memory - self.memory_for_updates(layout) - self.memory // PARTIALS_SHARE
         return max(LEAST_MEMORY - 2 * LEAST_MEMORY // UPDATES_SHARE, PUSHES_IN_MEMORY * usual_push(layout, self.uplink))
 
     def defining(self) -> dict[str, Any]:

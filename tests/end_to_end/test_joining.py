@@ -46,7 +46,7 @@ def test_joining_a_large_run_takes_one_snapshot_and_costs_the_others_no_round(tm
     joined, stop = threading.Event(), threading.Event()
     first, late = Large(), Large()
     at_join: list[int] = []
-    config = server_config(tmp_path, quantizer="uniform", bits=1.0, checkpoint_every=0)
+    config = server_config(tmp_path, quantizer="uniform", bits=1.0, bits_down=0.5, checkpoint_every=0)
     with (
         running_server(config) as server,
         Forwarder(server.address, Link(rate_up=0, rate_down=10e6)) as thin,  # the snapshot takes seconds

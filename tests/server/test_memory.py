@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from numpy.testing import assert_array_equal
 
+from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError, RunEndedError, UsageError
 from gradwire_common.manifest import Manifest, TensorSpec
 from gradwire_common.method import FLOAT32, Method
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.memory import Lease, Memory, usual_push
 from gradwire_server.rounds import Rounds, Verdict
+from gradwire_server.settings import Settings
 from running import running_server
 from server.plain_worker import gradient_of, plain_workers, refused, run_config
 
@@ -214,3 +216,10 @@ def test_a_push_that_waits_for_room_is_told_that_the_run_ended(tmp_path: Path) -
         server.stop()
         with refused(RunEndedError, "the run ended at version 0"):
             waiting.result()
+
+
+@pytest.mark.parametrize(("rows", "n_bytes"), [(1000, 8 << 20), (10_000, 40_000_004)])
+def test_updates_are_kept_while_a_snapshot_travels(rows: int, n_bytes: int) -> None:
+    layout = Manifest((TensorSpec("dense.weight", (rows, 1000)), TensorSpec("dense.bias", ()))).layout
+    assert Settings.from_config(Config()).memory_for_updates(layout) == n_bytes
+    assert Settings.from_config(Config(memory="64 MiB")).memory_for_updates(layout) == 8 << 20
