@@ -51,9 +51,8 @@ def join_groups(_typing: Any, raw_bits: Any, _raw: Any, _bucket: Any, _n: Any, _
             place = builder.inttoptr(_after(builder, bucket, loop.index, 64), BYTES.as_pointer())
             buckets = builder.load(place, align=1)
             high = _lower(builder, builder.add(buckets, origin), builder.add(buckets, wrapped))
-            moved = builder.shl(
-                builder.bitcast(high, PAIRS), ir.Constant(PAIRS, [width] * 32)
-            )  # two at once, then masked
+            pairs = builder.bitcast(high, PAIRS)  # two are shifted at once, then masked
+            moved = builder.shl(pairs, ir.Constant(PAIRS, [width] * 32))
             raws = _unpacked(builder, _after(builder, raw, loop.index, 8 * width), width)
             codes = _merged(builder, raws, builder.bitcast(moved, BYTES), [(1 << width) - 1] * 64)
             builder.store(codes, place, align=1)

@@ -69,9 +69,8 @@ def look_up_planes(_typing: Any, adding: Any, _code: Any, _n: Any, _planes: Any,
             codes = builder.bitcast(_pick(builder, codes, codes, turned), BYTES)
             one = ir.Constant(BYTES, [1] * 64)
             pairs = builder.bitcast(builder.select(builder.icmp_unsigned(">", codes, one), codes, one), PAIRS)
-            which = builder.bitcast(
-                builder.lshr(pairs, ir.Constant(PAIRS, [1] * 32)), BYTES
-            )  # the upper bit is ignored
+            halved = builder.lshr(pairs, ir.Constant(PAIRS, [1] * 32))
+            which = builder.bitcast(halved, BYTES)  # whose upper bit is ignored
             sign = builder.bitcast(builder.shl(pairs, ir.Constant(PAIRS, [7] * 32)), BYTES)
             planes = [_of_two(builder, "qi", halves[2 * i], which, halves[2 * i + 1]) for i in range(4)]
             planes[3] = builder.xor(planes[3], builder.and_(sign, ir.Constant(BYTES, [0x80] * 64)))

@@ -20,25 +20,9 @@ from numba.extending import intrinsic
 
 from gradwire_common.codec.kernels.vector_quantize import NEEDED
 
-FIELDS = (
-    "factor",
-    "unit",
-    "top",
-    "least",
-    "coarser",
-    "shift",
-    "raw_bits",
-    "start",
-    "origin",
-    "modulus",
-    "mask",
-    "kept",
-)
-FIELDS += ("n_coded",)
-INDEX, CONSTANTS_SIZE = (
-    16,
-    32,
-)  # of the constants, uint32: the fields' bits, and from INDEX on every fourth of 256 bytes
+FIELDS = ("factor", "unit", "top", "least", "coarser", "shift")  # words
+FIELDS += ("raw_bits", "start", "origin", "modulus", "mask", "kept", "n_coded")  # a count for shifts, then bytes
+INDEX, CONSTANTS_SIZE = 16, 32  # of the constants, uint32: their bits, and from INDEX on every fourth of 256 bytes
 PLACES = {name: 4 * i for i, name in enumerate(FIELDS)}
 REGISTERS = {name: f"%zmm{16 + i}" for i, name in enumerate(FIELDS)}
 BINADE, ABS, ZERO, EACH_FOURTH, ONE, SIGN, LARGEST = (f"%zmm{i}" for i in (29, 30, 31, 12, 13, 14, 15))
