@@ -11,7 +11,7 @@ Unguarded accesses, and why each is safe:
 
     A batch reads eight bytes at each place after it has moved it by at most 7, so `n` batches are safe while a place is
     8 + 8 n bytes before the end of the data; streams that follow read where another does. Indices have 12 bits, and so
-    has the table. A row has LOOKUPS slots for each of MOST_BATCHES, and SPREAD more.
+    has the table. A row has LOOKUPS slots for each of MOST_BATCHES; what is spread is whole sixteens of them.
     A batch finds at most BATCH_BUCKETS buckets, and spreading stores SPREAD_BYTES at a time: where a stream's border is
     not as far off, buckets go to a buffer that is, and are copied. Every entry has a word, since codes that leave bits
     without one have no packed table: so every batch moves every stream, and rounds come to an end.
@@ -57,8 +57,7 @@ BATCH_BYTES = 8  # at least what one moves a place by; seven do, eight are quick
 BATCHES_SPREAD = SPREAD // LOOKUPS
 BATCH_BITS = LOOKUPS * PACKED_INDEX_BITS  # at most
 CAUTION = 0.94  # share of what seems to be left that a round takes
-LEAST_BATCHES = 4  # fewer are found sooner one by one
-EMPTY = np.uint32(0xFFFFFFFF)  # a slot without buckets
+LEAST_BATCHES = BATCHES_SPREAD  # fewer are found sooner one by one
 TOP = np.uint64(1 << 63)  # a window whose bits are all used up, none of the byte at its place
 
 
@@ -90,8 +89,7 @@ def decode_side_by_side(data: U8, starts: I64, ends: I64, book: Book, slots: U32
                 n, leader = min(n, n_left, room), i
         if leader < 0:
             break
-        if n > BATCHES_SPREAD:
-            n -= n % BATCHES_SPREAD
+        n -= n % BATCHES_SPREAD
         for i in range(n_streams):
             if not going[i]:
                 state[PLACE + i], state[WINDOW + i] = state[PLACE + leader], state[WINDOW + leader]
@@ -101,17 +99,14 @@ def decode_side_by_side(data: U8, starts: I64, ends: I64, book: Book, slots: U32
                 look_up_eight(address)
             else:
                 look_up_four(address)
-        n_spread = (n + BATCHES_SPREAD - 1) // BATCHES_SPREAD
+        n_spread = np.uint64(n // BATCHES_SPREAD)
         for i in range(n_streams):
             if not going[i]:
                 continue
-            first = i * ROW
-            if n < BATCHES_SPREAD * n_spread:
-                slots[first + LOOKUPS * n : first + SPREAD * n_spread] = EMPTY
             near = to[i] + BATCH_BUCKETS * n + SPREAD_BYTES > borders[i + 1]
             start, count = np.uint64(buffer.ctypes.data) if near else target + np.uint64(to[i]), 0
             if HAS_VBMI2:
-                count = np.int64(spread(row + np.uint64(4 * first), np.uint64(n_spread), start, address) - start)
+                count = np.int64(spread(row + np.uint64(4 * i * ROW), n_spread, start, address) - start)
             if near:
                 if to[i] + count > borders[i + 1]:
                     going[i] = False

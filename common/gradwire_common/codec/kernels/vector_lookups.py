@@ -4,7 +4,7 @@ AVX-512 VBMI2.
 
     look-up     entry = load32(table + (window & 4095 << 2)); window >>= entry; the entry goes to a slot
     refill      n = leading zeros of the window; place += n >> 3; window = (load64(place) << 2 | 1 << 63) >> (n & 7)
-    spread      sixteen slots at a time: every packed bucket to a byte, and what is FILL squeezed out
+    spread      sixteen slots at a time: every packed bucket to a byte, and what is none squeezed out
 
 A table's entry has 32 bits, so that all 4096 take half of the first-level cache: six bits of length, then buckets of
 `width` bits each. A look-up takes four instructions, none of which knows how many buckets it found. The next bits
@@ -23,7 +23,7 @@ from gradwire_common.codec.kernels.tables import PACKED_SYMBOLS
 LOOKUPS = 4  # a batch, of at most 12 bits: 48 of the 54 that a refill leaves at least
 MOST_STREAMS = 8
 SPREAD = 16  # slots at a time
-ROW = 272  # slots of a bitstream: 256 and SPREAD; rows start in different sets of the cache
+ROW = 272  # slots of a bitstream: 256, and SPREAD more, so that rows start in different sets of the cache
 MOST_BATCHES = (ROW - SPREAD) // LOOKUPS
 BATCH_BUCKETS, SPREAD_BYTES = PACKED_SYMBOLS * LOOKUPS, 64  # most of a batch in one stream; one store
 SLOTS_SIZE = MOST_STREAMS * ROW + (BATCH_BUCKETS * MOST_BATCHES + SPREAD_BYTES) // 4  # uint32: rows, a round's buckets
