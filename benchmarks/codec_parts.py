@@ -56,7 +56,7 @@ def decode(
     for first in range(0, index.shape[0], SIDE_BY_SIDE):
         stop = min(first + SIDE_BY_SIDE, index.shape[0])
         some = buckets[first * segment : stop * segment]
-        decode_words(data, places[first:stop], index[first:stop], segment, book, True, work, some)
+        decode_words(data, places[first:stop], index[first:stop], segment, book, True, some)
         for number in range(first, stop if upto > WORDS else first):
             part, place, lengths = buckets[number * segment : (number + 1) * segment], places[number], index[number]
             n_beyond = decode_rare_words(data, place, lengths, grid, book, True, work, part)

@@ -66,7 +66,7 @@ def decode_symbols(
     for first in range(0, index.shape[0], SIDE_BY_SIDE):
         stop = min(first + SIDE_BY_SIDE, index.shape[0])
         some = symbols[first * segment : stop * segment]
-        if decode_words(data, places[first:stop], index[first:stop], segment, book, True, work, some) < stop - first:
+        if decode_words(data, places[first:stop], index[first:stop], segment, book, True, some) < stop - first:
             return False
         for number in range(first, stop):
             start = (number - first) * segment

@@ -31,7 +31,7 @@ from gradwire_common.codec.kernels.tables import RARE_FLAG, fill_pairs
 from gradwire_common.codec.kernels.tuple_encoding import encode_pairs, encode_tuples
 from gradwire_common.codec.kernels.tuples import look_up_batches_anywhere
 from gradwire_common.codec.kernels.vector_levels import IN_REGISTERS
-from gradwire_common.codec.kernels.vector_lookups import look_up_eight, look_up_four, spread
+from gradwire_common.codec.kernels.vector_lookups import decode_eight, decode_four
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, Minifloat, build_quantizer
 from gradwire_common.codec.quantizers.minifloat import FLOAT8_1_4_3, FLOAT8_1_5_2, FORMATS
 from gradwire_common.codec.words import TUPLES, WordScheme
@@ -183,58 +183,43 @@ def test_a_byte_is_found_wherever_it_is():
 
 
 @njit
-def _packed_look_ups(n_streams, state):
-    if n_streams == 8:
-        look_up_eight(np.uint64(state.ctypes.data))
-    else:
-        look_up_four(np.uint64(state.ctypes.data))
-
-
-@njit
-def _spread(width, slots, out):
-    state = np.zeros(vector_lookups.STATE_SIZE, np.uint64)
+def _take_turns(n_streams, width, state):
     fill_constants(width, state)
-    start = np.uint64(out.ctypes.data)
-    n = np.uint64(slots.size // vector_lookups.SPREAD)
-    return spread(np.uint64(slots.ctypes.data), n, start, np.uint64(state.ctypes.data)) - start
-
-
-@pytest.mark.skipif(not (vector_lookups.HAS_VBMI2 and fast_path()), reason="no machine code here, or forbidden")
-@pytest.mark.parametrize("n_streams", [4, 8])
-def test_packed_look_ups_find_what_the_bits_say(n_streams):
-    rng, n_batches = np.random.default_rng(15), 50
-    data = rng.integers(0, 256, 4096).astype(np.uint8)
-    table = rng.integers(0, 1 << 26, 1 << 12).astype(np.uint32) << 6 | rng.integers(1, 13, 1 << 12).astype(np.uint32)
-    slots, state = np.zeros(vector_lookups.SLOTS_SIZE, np.uint32), np.zeros(vector_lookups.STATE_SIZE, np.uint64)
-    starts = np.arange(n_streams) * 430
-    state[vector_lookups.PLACE : vector_lookups.PLACE + n_streams] = data.ctypes.data + starts
-    state[vector_lookups.WINDOW : vector_lookups.WINDOW + n_streams] = 1 << 63
-    state[vector_lookups.TABLE], state[vector_lookups.SLOTS] = table.ctypes.data, slots.ctypes.data
-    state[vector_lookups.N_BATCHES] = n_batches
-    _packed_look_ups(n_streams, state)
-    bits = int.from_bytes(data.tobytes(), "little")
-    for i, start in enumerate(starts):
-        place = 8 * int(start)
-        for slot in slots[i * vector_lookups.ROW :][: n_batches * vector_lookups.LOOKUPS]:
-            assert int(slot) == int(table[bits >> place & 4095])
-            place += int(slot) & 63
-        window = int(state[vector_lookups.WINDOW + i])
-        assert 8 * (int(state[vector_lookups.PLACE + i]) - data.ctypes.data) + 64 - window.bit_length() == place
+    if n_streams == 8:
+        decode_eight(np.uint64(state.ctypes.data))
+    else:
+        decode_four(np.uint64(state.ctypes.data))
 
 
 @pytest.mark.skipif(not (vector_lookups.HAS_VBMI2 and fast_path()), reason="no machine code here, or forbidden")
 @pytest.mark.parametrize(("width", "most"), [(6, 4), (8, 3)])
-def test_spreading_squeezes_out_what_is_no_bucket(width, most):
-    rng = np.random.default_rng(16)
-    slots, want = np.zeros(10 * vector_lookups.SPREAD, np.uint32), []
-    for i, count in enumerate(rng.integers(0, most + 1, slots.size)):
-        buckets = [int(bucket) for bucket in rng.integers(0, (1 << width) - 1, count)]
-        fill = [(1 << width) - 1] * (most - count)
-        slots[i] = sum(b << 6 + width * j for j, b in enumerate(buckets + fill)) | rng.integers(0, 13) | 3 << 30
-        want += buckets
-    out = np.zeros(4 * slots.size + 64, np.uint8)
-    assert _spread(width, slots, out) == len(want)
-    assert list(out[: len(want)]) == want
+@pytest.mark.parametrize(("n_streams", "n_turns"), [(4, 1), (8, 1), (4, 9), (8, 9)])
+def test_turns_find_the_buckets_that_the_bits_say(n_streams, n_turns, width, most):
+    rng, none = np.random.default_rng(15), (1 << width) - 1
+    data = rng.integers(0, 256, 4096).astype(np.uint8)
+    bits = int.from_bytes(data.tobytes(), "little")
+    found = [[int(b) for b in rng.integers(0, none, n)] for n in rng.integers(0, most + 1, 1 << 12)]
+    lengths = rng.integers(1, 13, len(found))
+    packed = [sum(b << 6 + width * j for j, b in enumerate([*some, *[none] * (most - len(some))])) for some in found]
+    table = np.array(packed, np.uint32) | lengths.astype(np.uint32) | np.uint32(3 << 30 if width * most < 26 else 0)
+    starts, room = np.arange(n_streams) * 430, vector_lookups.TURN_BUCKETS * n_turns
+    out, state = np.zeros((n_streams, room), np.uint8), np.zeros(vector_lookups.STATE_SIZE, np.uint64)
+    targets = out.ctypes.data + room * np.arange(n_streams)
+    state[vector_lookups.PLACE : vector_lookups.PLACE + n_streams] = data.ctypes.data + starts
+    state[vector_lookups.WINDOW : vector_lookups.WINDOW + n_streams] = 1 << 63
+    state[vector_lookups.TO : vector_lookups.TO + n_streams] = targets
+    state[vector_lookups.TABLE], state[vector_lookups.N_TURNS] = table.ctypes.data, n_turns
+    _take_turns(n_streams, width, state)
+    for i, start in enumerate(starts):
+        place, want = 8 * int(start), []
+        for _ in range(n_turns * vector_lookups.SLOTS):
+            index = bits >> place & 4095
+            want += found[index]
+            place += int(lengths[index])
+        assert int(state[vector_lookups.TO + i]) - targets[i] == len(want)
+        assert out[i, : len(want)].tolist() == want
+        window = int(state[vector_lookups.WINDOW + i])
+        assert 8 * (int(state[vector_lookups.PLACE + i]) - data.ctypes.data) + 64 - window.bit_length() == place
 
 
 @pytest.mark.skipif(not fast_path(), reason="unchecked access forbidden")

@@ -52,7 +52,7 @@ def decode_segments(
     for first in range(0, index.shape[0], SIDE_BY_SIDE):
         stop = min(first + SIDE_BY_SIDE, index.shape[0])
         n = min(stop * segment, out.size) - first * segment
-        n_right = decode_words(data, places[first:stop], index[first:stop], segment, book, fast, work, work.buckets[:n])
+        n_right = decode_words(data, places[first:stop], index[first:stop], segment, book, fast, work.buckets[:n])
         if n_right < stop - first:
             return -1 - first - n_right
         for number in range(first, stop):
@@ -88,9 +88,7 @@ def decode_segments(
 
 
 @njit(cache=True, nogil=True)
-def decode_words(
-    data: U8, places: I64, index: I64, segment: int, book: Book, fast: bool, work: Work, buckets: U8
-) -> int:
+def decode_words(data: U8, places: I64, index: I64, segment: int, book: Book, fast: bool, buckets: U8) -> int:
     """Read the words of one or two segments into `buckets`, those of rare ones as the book's `rare_byte`.
 
     Segment i starts at byte places[i] and has the lengths index[i]; all but the last have `segment` entries. Returns
@@ -108,7 +106,7 @@ def decode_words(
             ends[stream] = place
         borders[first : first + N_STREAMS + 1] += number * segment
     if fast and HAS_VBMI2 and book.width > 0:
-        return decode_side_by_side(data, starts, ends, book, work.slots, buckets, borders) // N_STREAMS
+        return decode_side_by_side(data, starts, ends, book, buckets, borders) // N_STREAMS
     for number in range(n_segments):
         first, last = number * N_STREAMS, (number + 1) * N_STREAMS
         if fast:

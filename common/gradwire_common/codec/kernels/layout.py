@@ -9,7 +9,6 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.raws import raw_bytes
-from gradwire_common.codec.kernels.vector_lookups import SLOTS_SIZE
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
@@ -59,7 +58,6 @@ class Work(NamedTuple):
         rare: Encoding tuples: places of its rare words. Decoding runs: places of entries that are not zero.
         ends: Decoding runs: the buckets at these places.
         rare_bits: Encoding: the rare list.
-        slots: Decoding tuples: what look-ups found.
     """
 
     buckets: U8
@@ -70,7 +68,6 @@ class Work(NamedTuple):
     rare: I32
     ends: I32
     rare_bits: U8
-    slots: U32
 
 
 def work_of(most: int, planes: int) -> Work:
@@ -88,7 +85,6 @@ def work_of(most: int, planes: int) -> Work:
         np.empty(quarters, np.int32),
         np.empty(quarters, np.int32),
         np.empty(RARE_BYTES * (most + SLACK), np.uint8),
-        np.empty(SLOTS_SIZE, np.uint32),
     )
 
 
