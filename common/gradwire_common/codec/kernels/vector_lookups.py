@@ -32,6 +32,7 @@ CONTROL, MASK, STATE_SIZE = 32, 40, 48  # ... and for spreading: eight times whe
 
 WINDOWS = ("rbx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12")
 PLACES, TARGETS, TURNS, KEPT_RBP, KEPT_STATE, KEPT_RSP, FOUND = 0, 64, 128, 136, 144, 152, 192  # on the stack
+AHEAD = 256  # bytes: what is written soon is fetched into the cache
 HALF = 4 * SLOTS * MOST_STREAMS  # bytes of the slots of a turn; those of two turns take turns
 CLOBBERS = ("rax", "rbx", "rcx", "rdx", "rsi", *(f"r{i}" for i in range(8, 16)), *(f"zmm{i}" for i in range(16, 20)))
 CLOBBERS += ("k1", "memory", "cc", "dirflag", "fpsr", "flags")
@@ -111,6 +112,7 @@ def _spread(i: int) -> list[str]:
         "vpcmpub $$4, %zmm17, %zmm18, %k1",
         "vpcompressb %zmm18, %zmm19 {%k1} {z}",
         f"movq {TARGETS + 8 * i}(%rsp), %rax",
+        f"prefetchw {AHEAD}(%rax)",
         "kmovq %k1, %rbp",
         "popcntq %rbp, %rbp",
         "vmovdqu64 %zmm19, (%rax)",
