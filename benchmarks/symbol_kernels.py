@@ -10,7 +10,7 @@ from numba import njit
 from gradwire_common.codec.kernels.decoding import decode_rare_words, decode_run_stream, decode_words
 from gradwire_common.codec.kernels.encoding import BLOCK, encode_stream, end_segment
 from gradwire_common.codec.kernels.grids import Grid
-from gradwire_common.codec.kernels.layout import N_STREAMS, SIDE_BY_SIDE, Book, Work, quarter
+from gradwire_common.codec.kernels.layout import N_STREAMS, SIDE_BY_SIDE, Book, Work, coming_after, quarter
 from gradwire_common.codec.kernels.levels import restore_beyond
 from gradwire_common.codec.kernels.minifloat import join_packed, split_codes
 from gradwire_common.codec.kernels.quantize import list_beyond
@@ -49,7 +49,8 @@ def encode_symbols(symbols: U8, grid: Grid, book: Book, segment: int, work: Work
                 stop = min(start + BLOCK, last)
                 buckets, raws = work.buckets[start - first : stop - first], work.raws[0, start:stop]
                 n_beyond = split(part[start:stop], grid, buckets, raws, work.beyond, n_beyond)
-            n_bytes, rare_place = encode_stream(last - first, book, True, work, rare_place, out[place:])
+            coming = coming_after(part[first:last], part[:0])
+            n_bytes, rare_place = encode_stream(last - first, book, True, work, rare_place, coming, out[place:])
             index[number, stream] = n_bytes
             place += n_bytes
         place += end_segment(part.size, grid, True, work, rare_place, out[place:], index[number])

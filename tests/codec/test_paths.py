@@ -10,6 +10,7 @@ from gradwire_common.codec.fit import fit_gennorm
 from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame
 from gradwire_common.codec.kernels import vector_lookups
 from gradwire_common.codec.kernels.dispatch import fast_path
+from gradwire_common.codec.kernels.layout import coming_after
 from gradwire_common.codec.kernels.level_tables import place_few, place_magnitudes
 from gradwire_common.codec.kernels.levels import largest_bucket
 from gradwire_common.codec.kernels.lookups import (
@@ -232,16 +233,19 @@ def test_words_and_their_rare_ones_are_written_alike(share):
     table |= np.where(rng.random(base) < share, np.uint64(RARE_FLAG), np.uint64(0))
     pairs = np.empty(base * base, np.uint64)
     fill_pairs(table, pairs)
+    coming = coming_after(np.empty(0, np.float32), np.empty(0, np.float32))
     for n in (*range(20), 500, 501, 502, 503):
         words = rng.integers(0, base, n)
         got = []
         for run in (portable_tuples, encode_tuples, encode_pairs):
             out, rare = np.zeros(2 * n + 8, np.uint8), np.zeros(n + 2, np.int32)
-            if run is encode_pairs:
-                scratch = np.empty(n // 2, np.uint16)
-                n_bytes, n_rare = run(words.astype(np.uint8), base, pairs, table, scratch, out, rare)
-            else:
+            if run is portable_tuples:
                 n_bytes, n_rare = run(words.astype(np.uint16), table, out, rare)
+            elif run is encode_tuples:
+                n_bytes, n_rare = run(words.astype(np.uint16), 1, table, coming, out, rare)
+            else:
+                scratch = np.empty(n // 2, np.uint16)
+                n_bytes, n_rare = run(words.astype(np.uint8), base, pairs, table, scratch, coming, out, rare)
             got.append((out[:n_bytes].tolist(), rare[:n_rare].tolist()))
         assert got[1] == got[0]
         assert got[2] == got[0]

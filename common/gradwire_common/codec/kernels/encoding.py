@@ -8,7 +8,7 @@ from numba import njit
 
 from gradwire_common.codec.kernels import portable, runs
 from gradwire_common.codec.kernels.grids import FLOAT32, Grid
-from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Work, quarter
+from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Coming, Work, coming_after, quarter
 from gradwire_common.codec.kernels.quantize import quantize_block
 from gradwire_common.codec.kernels.rares import encode_rares
 from gradwire_common.codec.kernels.raws import pack_raws
@@ -43,7 +43,8 @@ def encode_segments(
             n_done = quantize_stream(x[some], left, grid, fast, work, raws, held, symbols)
             if n_done < stop - start:
                 return -1 - (first + start + n_done)
-            lengths[stream], rare_place = encode_stream(stop - start, book, fast, work, rare_place, out[place:])
+            coming = coming_after(x[some], left)
+            lengths[stream], rare_place = encode_stream(stop - start, book, fast, work, rare_place, coming, out[place:])
             place += lengths[stream]
         place += end_segment(n, grid, fast, work, rare_place, out[place:], lengths)
     return place
@@ -73,10 +74,12 @@ def quantize_stream(
 
 
 @njit(cache=True, nogil=True)
-def encode_stream(n: int, book: Book, fast: bool, work: Work, rare_place: int, out: U8) -> tuple[int, int]:
+def encode_stream(
+    n: int, book: Book, fast: bool, work: Work, rare_place: int, coming: Coming, out: U8
+) -> tuple[int, int]:
     """Write the bitstream whose `n` buckets and buckets beyond are in `work`; its rare ones follow in the rare list.
 
-    Returns the bytes written, and where, in bits, the rare list goes on.
+    What is `coming` is fetched meanwhile. Returns the bytes written, and where, in bits, the rare list goes on.
     """
     if book.is_runs:
         part, beyond = work.buckets[:n], work.beyond
@@ -89,7 +92,7 @@ def encode_stream(n: int, book: Book, fast: bool, work: Work, rare_place: int, o
         return n_bytes, rare_place
     padded = work.buckets[: (n + book.size - 1) // book.size * book.size]
     padded[n:] = np.uint8(0)
-    n_bytes, n_rare = encode_words(padded, book, fast, work, out)
+    n_bytes, n_rare = encode_words(padded, book, fast, work, coming, out)
     if n_rare > 0:
         rare_place = list_rares(padded, n_rare, book, fast, work, rare_place)
     return n_bytes, rare_place
@@ -112,14 +115,14 @@ def end_segment(n: int, grid: Grid, fast: bool, work: Work, rare_place: int, out
 
 
 @njit(cache=True, nogil=True)
-def encode_words(buckets: U8, book: Book, fast: bool, work: Work, out: U8) -> tuple[int, int]:
+def encode_words(buckets: U8, book: Book, fast: bool, work: Work, coming: Coming, out: U8) -> tuple[int, int]:
     """Write a bitstream of whole words; list the rare ones in `work`. Returns its bytes and how many are rare."""
     if fast and book.pairs.size > 0:
-        return encode_pairs(buckets, book.n_coded + 1, book.pairs, book.encoding, work.words, out, work.rare)
+        return encode_pairs(buckets, book.n_coded + 1, book.pairs, book.encoding, work.words, coming, out, work.rare)
     words = work.words[: buckets.size // book.size]
     form_tuples(buckets, book.size, book.n_coded + 1, words)
     if fast:
-        return encode_tuples(words, book.encoding, out, work.rare)
+        return encode_tuples(words, book.size, book.encoding, coming, out, work.rare)
     return portable.encode_tuples(words, book.encoding, out, work.rare)
 
 

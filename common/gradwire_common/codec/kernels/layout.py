@@ -70,6 +70,20 @@ class Work(NamedTuple):
     rare_bits: U8
 
 
+class Coming(NamedTuple):
+    """What is quantised next, and fetched while words are written.
+
+    Attributes:
+        read: Address of its entries, uint64.
+        written: Address of what they leave in the residual, uint64; that of the entries where there is none.
+        width: Bytes of an entry in both.
+    """
+
+    read: np.uint64
+    written: np.uint64
+    width: int
+
+
 def work_of(most: int, planes: int) -> Work:
     """Return buffers for segments of at most `most` entries, whose raw bits have `planes` rows.
 
@@ -86,6 +100,14 @@ def work_of(most: int, planes: int) -> Work:
         np.empty(quarters, np.int32),
         np.empty(RARE_BYTES * (most + SLACK), np.uint8),
     )
+
+
+@njit(cache=True, nogil=True)
+def coming_after(entries: npt.NDArray[np.generic], residual: npt.NDArray[np.generic]) -> Coming:
+    """Return what lies behind `entries` in memory, and behind their `residual` unless it is empty."""
+    n_bytes, read = entries.size * entries.itemsize, np.uint64(entries.ctypes.data)
+    written = np.uint64(residual.ctypes.data) if residual.size > 0 else read
+    return Coming(read + np.uint64(n_bytes), written + np.uint64(n_bytes), entries.itemsize)
 
 
 @njit(cache=True, nogil=True)

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.memory import load16, load64, shift_right, store64
+from gradwire_common.codec.kernels.layout import Coming
+from gradwire_common.codec.kernels.memory import fetch, fetch_to_write, load16, load64, shift_right, store64
 from gradwire_common.codec.kernels.tables import RARE_FLAG
 
 U8 = npt.NDArray[np.uint8]
@@ -66,18 +67,23 @@ def form_tuples(buckets: U8, size: int, base: int, words: U16) -> None:
 
 
 @njit(cache=True, nogil=True)
-def encode_tuples(words: U16, encoding: U64, out: U8, rare: I32) -> tuple[int, int]:
-    """Write the codes of `words`, four a flush; list the places of rare ones in `rare`, at least as long as `words`.
+def encode_tuples(words: U16, size: int, encoding: U64, coming: Coming, out: U8, rare: I32) -> tuple[int, int]:
+    """Write the codes of `words`, of `size` buckets each, four a flush; list the places of rare ones in `rare`.
 
-    Returns bytes written and rare words.
+    `rare` is at least as long as `words`. What is coming is fetched. Returns bytes written and rare words.
     """
     source, table, start = np.uint64(words.ctypes.data), np.uint64(encoding.ctypes.data), np.uint64(out.ctypes.data)
     to, bits, n_bits = start, _ZERO, _ZERO
-    listed = _flagged(rare, words.size, 4)
+    listed, read, written = _flagged(rare, words.size, 4), coming.read, coming.written
+    step = np.uint64(4 * size * coming.width)
     for _ in range(words.size // 4):
         e0, e1 = load64(table + (load16(source) << _3)), load64(table + (load16(source + _2) << _3))
         e2, e3 = load64(table + (load16(source + _4) << _3)), load64(table + (load16(source + _6) << _3))
         source += _8
+        fetch(read)
+        fetch_to_write(written)
+        read += step
+        written += step
         last = e2 + e3
         total = e0 + e1 + last
         if total & _FLAGS:
@@ -95,7 +101,9 @@ def encode_tuples(words: U16, encoding: U64, out: U8, rare: I32) -> tuple[int, i
 
 
 @njit(cache=True, nogil=True)
-def encode_pairs(buckets: U8, base: int, pairs: U64, encoding: U64, words: U16, out: U8, rare: I32) -> tuple[int, int]:
+def encode_pairs(
+    buckets: U8, base: int, pairs: U64, encoding: U64, words: U16, coming: Coming, out: U8, rare: I32
+) -> tuple[int, int]:
     """Write the codes of `buckets` that are words themselves, four look-ups of two a flush; else as `encode_tuples`.
 
     Where four are longer than MOST_BITS, the first two have a flush of their own. `words` is scratch for half as many.
@@ -104,11 +112,16 @@ def encode_pairs(buckets: U8, base: int, pairs: U64, encoding: U64, words: U16, 
     form_tuples(buckets, 2, base, words)
     source, table, start = np.uint64(words.ctypes.data), np.uint64(pairs.ctypes.data), np.uint64(out.ctypes.data)
     to, bits, n_bits = start, _ZERO, _ZERO
-    listed = _flagged(rare, buckets.size, 8)
+    listed, read, written = _flagged(rare, buckets.size, 8), coming.read, coming.written
+    step = np.uint64(8 * coming.width)
     for _ in range(buckets.size // 8):
         e0, e1 = load64(table + (load16(source) << _3)), load64(table + (load16(source + _2) << _3))
         e2, e3 = load64(table + (load16(source + _4) << _3)), load64(table + (load16(source + _6) << _3))
         source += _8
+        fetch(read)
+        fetch_to_write(written)
+        read += step
+        written += step
         first, last = e0 + e1, e2 + e3
         total, code = first + last, shift_right(e0, e1) | e1
         if (total + _TOO_LONG - _MORE) & (_FLAGS | _TOO_LONG):
