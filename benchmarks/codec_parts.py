@@ -24,9 +24,9 @@ from gradwire_common.codec.kernels.decoding import decode_rare_words, decode_seg
 from gradwire_common.codec.kernels.encoding import BLOCK, encode_segments, quantize_stream
 from gradwire_common.codec.kernels.grids import Grid
 from gradwire_common.codec.kernels.layout import INDEX_FIELDS, SIDE_BY_SIDE, Book, Work, place_segments
-from gradwire_common.codec.kernels.levels import fill_levels, restore_beyond
-from gradwire_common.codec.kernels.minifloat import join_packed
-from gradwire_common.codec.kernels.tables import LENGTH_BITS, PACKED_SYMBOLS
+from gradwire_common.codec.kernels.levels.levels import fill_levels, restore_beyond
+from gradwire_common.codec.kernels.quantizing.minifloat import join_packed
+from gradwire_common.codec.kernels.words.tables import LENGTH_BITS, PACKED_SYMBOLS
 from stopwatch import take_turns
 from workloads import Part, sampled_workloads
 

@@ -11,9 +11,9 @@ from gradwire_common.codec.kernels.decoding import decode_rare_words, decode_run
 from gradwire_common.codec.kernels.encoding import BLOCK, encode_stream, end_segment
 from gradwire_common.codec.kernels.grids import Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, SIDE_BY_SIDE, Book, Work, coming_after, quarter
-from gradwire_common.codec.kernels.levels import restore_beyond
-from gradwire_common.codec.kernels.minifloat import join_packed, split_codes
-from gradwire_common.codec.kernels.quantize import list_beyond
+from gradwire_common.codec.kernels.levels.levels import restore_beyond
+from gradwire_common.codec.kernels.quantizing.minifloat import join_packed, split_codes
+from gradwire_common.codec.kernels.quantizing.quantize import list_beyond
 
 U8 = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]

@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 from gradwire_common.codec.codebooks import bucket_weights, grid_indices, grid_model, model_codebook
 from gradwire_common.codec.costs import ExpectedBits
 from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.kernels.costs import huffman_sum, keep_tuples, limited_sum
+from gradwire_common.codec.kernels.words.costs import huffman_sum, keep_tuples, limited_sum
 from gradwire_common.codec.rate_model import ratio_for_bits
 from gradwire_common.codec.rate_model.integrals import entropy_integral
 from gradwire_common.codec.schemes import choose_scheme

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gradwire_common.codec.huffman import check_lengths, code_lengths
-from gradwire_common.codec.kernels.tables import canonical_codes
+from gradwire_common.codec.kernels.words.tables import canonical_codes
 from gradwire_common.errors import BitstreamError, UsageError
 
 

@@ -8,12 +8,17 @@ from numpy.testing import assert_array_equal
 from gradwire_common.codec.coder import grid_tables
 from gradwire_common.codec.fit import fit_gennorm
 from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame
-from gradwire_common.codec.kernels import vector_lookups
 from gradwire_common.codec.kernels.dispatch import fast_path
 from gradwire_common.codec.kernels.layout import coming_after
-from gradwire_common.codec.kernels.level_tables import place_few, place_magnitudes
-from gradwire_common.codec.kernels.levels import largest_bucket
-from gradwire_common.codec.kernels.lookups import (
+from gradwire_common.codec.kernels.levels.level_tables import place_few, place_magnitudes
+from gradwire_common.codec.kernels.levels.levels import largest_bucket
+from gradwire_common.codec.kernels.levels.vector_levels import IN_REGISTERS
+from gradwire_common.codec.kernels.portable import encode_tuples as portable_tuples
+from gradwire_common.codec.kernels.quantizing.minifloat import join_codes, join_packed, place_codes
+from gradwire_common.codec.kernels.raws import pack_raws, raw_bytes, unpack_raws
+from gradwire_common.codec.kernels.scanning import find_byte
+from gradwire_common.codec.kernels.words import vector_lookups
+from gradwire_common.codec.kernels.words.lookups import (
     HAS_BMI2,
     INDEX_BITS,
     N_BATCHES,
@@ -23,16 +28,11 @@ from gradwire_common.codec.kernels.lookups import (
     TO,
     look_up_batches,
 )
-from gradwire_common.codec.kernels.minifloat import join_codes, join_packed, place_codes
-from gradwire_common.codec.kernels.portable import encode_tuples as portable_tuples
-from gradwire_common.codec.kernels.raws import pack_raws, raw_bytes, unpack_raws
-from gradwire_common.codec.kernels.scanning import find_byte
-from gradwire_common.codec.kernels.side_by_side import fill_constants
-from gradwire_common.codec.kernels.tables import RARE_FLAG, fill_pairs
-from gradwire_common.codec.kernels.tuple_encoding import encode_pairs, encode_tuples
-from gradwire_common.codec.kernels.tuples import look_up_batches_anywhere
-from gradwire_common.codec.kernels.vector_levels import IN_REGISTERS
-from gradwire_common.codec.kernels.vector_lookups import decode_eight, decode_four
+from gradwire_common.codec.kernels.words.side_by_side import fill_constants
+from gradwire_common.codec.kernels.words.tables import RARE_FLAG, fill_pairs
+from gradwire_common.codec.kernels.words.tuple_encoding import encode_pairs, encode_tuples
+from gradwire_common.codec.kernels.words.tuples import look_up_batches_anywhere
+from gradwire_common.codec.kernels.words.vector_lookups import decode_eight, decode_four
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, Minifloat, build_quantizer
 from gradwire_common.codec.quantizers.minifloat import FLOAT8_1_4_3, FLOAT8_1_5_2, FORMATS
 from gradwire_common.codec.words import TUPLES, WordScheme

@@ -6,9 +6,9 @@ from numpy.testing import assert_array_equal
 
 from gradwire_common.codec.coder import grid_tables
 from gradwire_common.codec.kernels.dispatch import fast_path
-from gradwire_common.codec.kernels.float4 import quantize_float4
-from gradwire_common.codec.kernels.minifloat import quantize_minifloat
-from gradwire_common.codec.kernels.uniform import quantize_uniform
+from gradwire_common.codec.kernels.quantizing.float4 import quantize_float4
+from gradwire_common.codec.kernels.quantizing.minifloat import quantize_minifloat
+from gradwire_common.codec.kernels.quantizing.uniform import quantize_uniform
 from gradwire_common.codec.quantizers import FORMATS, Minifloat, Uniform
 from gradwire_common.codec.words import TUPLES, WordScheme
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.huffman import check_lengths, code_lengths
-from gradwire_common.codec.kernels import tables
-from gradwire_common.codec.kernels.lengths import pack_halves, unpack_halves
+from gradwire_common.codec.kernels.words import tables
+from gradwire_common.codec.kernels.words.lengths import pack_halves, unpack_halves
 from gradwire_common.codec.quantizers import FORMATS, K_MAX
 from gradwire_common.codec.words import MAX_WORDS, TUPLES, WordScheme, rounded_weights, run_words, tuple_words
 from gradwire_common.errors import BitstreamError

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from gradwire_common.codec.codebooks import Codebook, n_magnitude_buckets
 from gradwire_common.codec.headers import FrameHeader
-from gradwire_common.codec.kernels.bits import put_varints, read_varints
 from gradwire_common.codec.kernels.decoding import decode_segments
 from gradwire_common.codec.kernels.dispatch import fast_path
 from gradwire_common.codec.kernels.encoding import encode_segments
 from gradwire_common.codec.kernels.grids import BFLOAT16, FLOAT32, MINIFLOAT, UNIFORM, Grid
 from gradwire_common.codec.kernels.layout import INDEX_FIELDS, N_STREAMS, SLACK, Book, Work, place_segments, work_of
-from gradwire_common.codec.kernels.levels import fill_levels
+from gradwire_common.codec.kernels.levels.levels import fill_levels
+from gradwire_common.codec.kernels.words.bits import put_varints, read_varints
 from gradwire_common.codec.quantizers import Float32, Minifloat, Quantizer, Uniform
 from gradwire_common.codec.words import RUNS, WordScheme
 from gradwire_common.errors import BitstreamError, NonFiniteError

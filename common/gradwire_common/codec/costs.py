@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradwire_common.codec.codebooks import bucket_weights
-from gradwire_common.codec.kernels import costs
+from gradwire_common.codec.kernels.words import costs
 from gradwire_common.codec.words import MAX_WORDS, ONE, TUPLES, WordScheme, run_words
 
 U64 = npt.NDArray[np.uint64]

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.kernels.lengths import package_merge
+from gradwire_common.codec.kernels.words.lengths import package_merge
 from gradwire_common.errors import BitstreamError, UsageError
 
 U8 = npt.NDArray[np.uint8]

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from gradwire_common.codec.codebooks import Codebook, build_codebook, n_magnitude_buckets
 from gradwire_common.codec.coder import grid_tables
 from gradwire_common.codec.huffman import code_lengths
-from gradwire_common.codec.kernels.bits import EXTRA_COUNT_BITS
 from gradwire_common.codec.kernels.layout import N_STREAMS, quarter
-from gradwire_common.codec.kernels.lengths import pack_halves
-from gradwire_common.codec.kernels.sampling import count_chunks, tuple_bits
+from gradwire_common.codec.kernels.quantizing.sampling import count_chunks, tuple_bits
+from gradwire_common.codec.kernels.words.bits import EXTRA_COUNT_BITS
+from gradwire_common.codec.kernels.words.lengths import pack_halves
 from gradwire_common.codec.quantizers import Minifloat, Quantizer, Uniform
 from gradwire_common.codec.schemes import CLASSES_AND_REACH, DETAILS, MAX_LENGTH, run_schemes, tuple_schemes
 from gradwire_common.codec.words import MAX_BUCKETS, ONE, RUNS, TUPLES, WordScheme, rounded_weights, tuple_words

@@ -13,7 +13,7 @@ import numpy as np
 
 from gradwire_common.codec.codebooks import BETA_LAST, grid_model, magnitude_weights, n_magnitude_buckets
 from gradwire_common.codec.costs import ExpectedBits
-from gradwire_common.codec.kernels.tables import PACKED_SYMBOLS, PACKED_WIDTHS
+from gradwire_common.codec.kernels.words.tables import PACKED_SYMBOLS, PACKED_WIDTHS
 from gradwire_common.codec.quantizers import FORMATS
 from gradwire_common.codec.words import MAX_RUN, MAX_WORDS, ONE, RUNS, TUPLES, WordScheme
 from gradwire_common.errors import UsageError

@@ -1,4 +1,10 @@
-"""Compiled loops of the codec: checked contiguous arrays in, caller-made outputs, counts out."""
+"""Compiled loops of the codec: checked contiguous arrays in, caller-made outputs, counts out.
+
+encoding, decoding   whole segments; `portable` has the loops of theirs that any machine runs
+quantizing           entries to buckets and raw bits
+words                buckets to bits, and back
+levels               buckets and raw bits to levels
+"""
 
 from pathlib import Path
 

@@ -6,16 +6,17 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels import portable, runs
-from gradwire_common.codec.kernels.floats import place_floats
+from gradwire_common.codec.kernels import portable
 from gradwire_common.codec.kernels.grids import BFLOAT16, FLOAT32, Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, SIDE_BY_SIDE, Book, Work, fill_borders, quarter
-from gradwire_common.codec.kernels.levels import largest_bucket, place_levels, restore_beyond, scatter
-from gradwire_common.codec.kernels.rares import decode_rares
+from gradwire_common.codec.kernels.levels.levels import largest_bucket, place_levels, restore_beyond, scatter
+from gradwire_common.codec.kernels.quantizing.floats import place_floats
 from gradwire_common.codec.kernels.raws import raw_bytes
-from gradwire_common.codec.kernels.side_by_side import decode_side_by_side
-from gradwire_common.codec.kernels.tuples import decode_tuples
-from gradwire_common.codec.kernels.vector_lookups import HAS_VBMI2
+from gradwire_common.codec.kernels.words import runs
+from gradwire_common.codec.kernels.words.rares import decode_rares
+from gradwire_common.codec.kernels.words.side_by_side import decode_side_by_side
+from gradwire_common.codec.kernels.words.tuples import decode_tuples
+from gradwire_common.codec.kernels.words.vector_lookups import HAS_VBMI2
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

@@ -6,13 +6,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels import portable, runs
+from gradwire_common.codec.kernels import portable
 from gradwire_common.codec.kernels.grids import FLOAT32, Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Coming, Work, coming_after, quarter
-from gradwire_common.codec.kernels.quantize import quantize_block
-from gradwire_common.codec.kernels.rares import encode_rares
+from gradwire_common.codec.kernels.quantizing.quantize import quantize_block
 from gradwire_common.codec.kernels.raws import pack_raws
-from gradwire_common.codec.kernels.tuple_encoding import encode_pairs, encode_tuples, form_tuples
+from gradwire_common.codec.kernels.words import runs
+from gradwire_common.codec.kernels.words.rares import encode_rares
+from gradwire_common.codec.kernels.words.tuple_encoding import encode_pairs, encode_tuples, form_tuples
 
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.bits import peek, put, put_extra
-from gradwire_common.codec.kernels.tables import RARE_FLAG
+from gradwire_common.codec.kernels.words.bits import peek, put, put_extra
+from gradwire_common.codec.kernels.words.tables import RARE_FLAG
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]

@@ -11,14 +11,19 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.float4 import quantize_float4
-from gradwire_common.codec.kernels.floats import float_symbols, split_floats, subtract_floats
 from gradwire_common.codec.kernels.grids import INFINITY_BITS, MINIFLOAT, UNIFORM, Grid
-from gradwire_common.codec.kernels.minifloat import code_symbols, minifloat_codes, quantize_minifloat
 from gradwire_common.codec.kernels.moments import largest_bits
+from gradwire_common.codec.kernels.quantizing.float4 import quantize_float4
+from gradwire_common.codec.kernels.quantizing.floats import float_symbols, split_floats, subtract_floats
+from gradwire_common.codec.kernels.quantizing.minifloat import code_symbols, minifloat_codes, quantize_minifloat
+from gradwire_common.codec.kernels.quantizing.uniform import quantize_uniform, uniform_beyond
+from gradwire_common.codec.kernels.quantizing.uniform_raw import (
+    split_beyond,
+    split_uniform,
+    subtract_symbols,
+    uniform_symbols,
+)
 from gradwire_common.codec.kernels.scanning import next_place
-from gradwire_common.codec.kernels.uniform import quantize_uniform, uniform_beyond
-from gradwire_common.codec.kernels.uniform_raw import split_beyond, split_uniform, subtract_symbols, uniform_symbols
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

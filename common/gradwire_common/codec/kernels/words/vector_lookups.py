@@ -19,7 +19,7 @@ from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic
 
-from gradwire_common.codec.kernels.tables import PACKED_SYMBOLS
+from gradwire_common.codec.kernels.words.tables import PACKED_SYMBOLS
 
 LOOKUPS = 4  # between refills, of at most 12 bits: 48 of the 54 that a refill leaves at least
 REFILLS = 4  # a turn

@@ -7,8 +7,7 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.grids import INFINITY_BITS, MAGNITUDE_MASK, Grid
-from gradwire_common.codec.kernels.scanning import next_place
-from gradwire_common.codec.kernels.vector_quantize import (
+from gradwire_common.codec.kernels.quantizing.vector_quantize import (
     HAS_AVX512,
     LAST_FOUND,
     MOST_LAST,
@@ -17,6 +16,7 @@ from gradwire_common.codec.kernels.vector_quantize import (
     uniform_residual_vectors,
     uniform_vectors,
 )
+from gradwire_common.codec.kernels.scanning import next_place
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

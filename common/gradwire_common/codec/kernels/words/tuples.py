@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.bits import peek
-from gradwire_common.codec.kernels.lookups import (
+from gradwire_common.codec.kernels.memory import load64, shift_left, shift_right, store64
+from gradwire_common.codec.kernels.words.bits import peek
+from gradwire_common.codec.kernels.words.lookups import (
     HAS_BMI2,
     INDEX_BITS,
     LOOKUPS,
@@ -30,8 +31,7 @@ from gradwire_common.codec.kernels.lookups import (
     WINDOW,
     look_up_batches,
 )
-from gradwire_common.codec.kernels.memory import load64, shift_left, shift_right, store64
-from gradwire_common.codec.kernels.tables import ENTRY_SYMBOLS
+from gradwire_common.codec.kernels.words.tables import ENTRY_SYMBOLS
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]

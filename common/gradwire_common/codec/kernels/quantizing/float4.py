@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.grids import INFINITY_BITS, MAGNITUDE_MASK, Grid
-from gradwire_common.codec.kernels.vector_quantize import (
+from gradwire_common.codec.kernels.quantizing.vector_quantize import (
     HAS_AVX512,
     N_LEVELS,
     NOT_FINITE,

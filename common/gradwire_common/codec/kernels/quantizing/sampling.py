@@ -8,7 +8,7 @@ from numba import njit
 
 from gradwire_common.codec.kernels.grids import BFLOAT16, FLOAT32, INFINITY_BITS, Grid
 from gradwire_common.codec.kernels.moments import largest_bits
-from gradwire_common.codec.kernels.quantize import symbols_of
+from gradwire_common.codec.kernels.quantizing.quantize import symbols_of
 
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]

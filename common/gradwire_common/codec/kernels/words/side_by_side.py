@@ -22,9 +22,9 @@ from numba import njit
 
 from gradwire_common.codec.kernels.layout import Book
 from gradwire_common.codec.kernels.memory import leading_zeros
-from gradwire_common.codec.kernels.tables import LENGTH_BITS, PACKED_SYMBOLS
-from gradwire_common.codec.kernels.tuples import finish
-from gradwire_common.codec.kernels.vector_lookups import (
+from gradwire_common.codec.kernels.words.tables import LENGTH_BITS, PACKED_SYMBOLS
+from gradwire_common.codec.kernels.words.tuples import finish
+from gradwire_common.codec.kernels.words.vector_lookups import (
     CONTROL,
     HAS_VBMI2,
     MASK,

@@ -9,7 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.vector_levels import FEW, IN_REGISTERS, MAGNITUDES, look_up_few, look_up_planes
+from gradwire_common.codec.kernels.levels.vector_levels import (
+    FEW,
+    IN_REGISTERS,
+    MAGNITUDES,
+    look_up_few,
+    look_up_planes,
+)
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.lengths import package_merge
+from gradwire_common.codec.kernels.words.lengths import package_merge
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.grids import MINIFLOAT, UNIFORM, Grid
-from gradwire_common.codec.kernels.level_tables import place_few, place_magnitudes
-from gradwire_common.codec.kernels.minifloat import join_packed, place_codes
+from gradwire_common.codec.kernels.levels.level_tables import place_few, place_magnitudes
+from gradwire_common.codec.kernels.levels.vector_levels import FEW, IN_REGISTERS
+from gradwire_common.codec.kernels.quantizing.minifloat import join_packed, place_codes
 from gradwire_common.codec.kernels.raws import unpack_raws
-from gradwire_common.codec.kernels.vector_levels import FEW, IN_REGISTERS
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

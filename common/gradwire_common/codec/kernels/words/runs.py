@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.bits import EXTRA_COUNT_BITS, peek, peek_extra
 from gradwire_common.codec.kernels.memory import load64, shift_left, shift_right, store64, trailing_zeros
+from gradwire_common.codec.kernels.words.bits import EXTRA_COUNT_BITS, peek, peek_extra
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]

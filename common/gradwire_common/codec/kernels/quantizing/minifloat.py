@@ -14,16 +14,16 @@ from numba import njit
 
 from gradwire_common.codec.kernels.grids import INFINITY_BITS, MAGNITUDE_MASK, Grid
 from gradwire_common.codec.kernels.moments import largest_bits
-from gradwire_common.codec.kernels.raw_vectors import join_groups
-from gradwire_common.codec.kernels.raws import GROUP, raw_bytes, unpack_raws
-from gradwire_common.codec.kernels.vector_minifloat import (
+from gradwire_common.codec.kernels.quantizing.vector_minifloat import (
     CONSTANTS_SIZE,
     HAS_AVX512_VBMI2,
     INDEX,
     minifloat_residual_vectors,
     minifloat_vectors,
 )
-from gradwire_common.codec.kernels.vector_quantize import LAST_FOUND, NOT_FINITE, STEP
+from gradwire_common.codec.kernels.quantizing.vector_quantize import LAST_FOUND, NOT_FINITE, STEP
+from gradwire_common.codec.kernels.raw_vectors import join_groups
+from gradwire_common.codec.kernels.raws import GROUP, raw_bytes, unpack_raws
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

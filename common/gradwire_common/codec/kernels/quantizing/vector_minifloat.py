@@ -18,7 +18,7 @@ from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic
 
-from gradwire_common.codec.kernels.vector_quantize import NEEDED
+from gradwire_common.codec.kernels.quantizing.vector_quantize import NEEDED
 
 FIELDS = ("factor", "unit", "top", "least", "coarser", "shift")  # words
 FIELDS += ("raw_bits", "start", "origin", "modulus", "mask", "kept", "n_coded")  # a count for shifts, then bytes

@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 
-from gradwire_common.codec.kernels.vector_lookups import HAS_VBMI2
+from gradwire_common.codec.kernels.words.vector_lookups import HAS_VBMI2
 
 IN_REGISTERS = HAS_VBMI2 and config.CPU_NAME is None and config.CPU_FEATURES is None  # LLVM knows the instructions too
 FEW, MAGNITUDES = 64, 128

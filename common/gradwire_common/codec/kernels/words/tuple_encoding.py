@@ -20,7 +20,7 @@ from numba import njit
 
 from gradwire_common.codec.kernels.layout import Coming
 from gradwire_common.codec.kernels.memory import fetch, fetch_to_write, load16, load64, shift_right, store64
-from gradwire_common.codec.kernels.tables import RARE_FLAG
+from gradwire_common.codec.kernels.words.tables import RARE_FLAG
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.bits import EXTRA_COUNT_BITS, peek_extra, window_at
 from gradwire_common.codec.kernels.memory import shift_left, shift_right, store64
 from gradwire_common.codec.kernels.scanning import find_byte
+from gradwire_common.codec.kernels.words.bits import EXTRA_COUNT_BITS, peek_extra, window_at
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]

@@ -1,0 +1,1 @@
+"""Buckets and raw bits to levels, stored or added."""

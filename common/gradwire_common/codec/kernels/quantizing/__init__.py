@@ -1,0 +1,1 @@
+"""Entries to buckets and raw bits: the loops of every quantiser, and counts of a sample."""

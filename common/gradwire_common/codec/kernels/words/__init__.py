@@ -1,0 +1,1 @@
+"""Words and their codes: code lengths, tables, bits written and bits read."""
