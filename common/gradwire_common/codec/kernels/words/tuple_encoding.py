@@ -30,6 +30,7 @@ I32 = npt.NDArray[np.int32]
 _2, _3, _4, _6, _7, _8, _63 = (np.uint64(n) for n in (2, 3, 4, 6, 7, 8, 63))
 _FLAG, _FLAGS = np.uint64(RARE_FLAG), np.uint64(7 * RARE_FLAG)  # of an entry, and where those of four add up
 _ZERO = np.uint64(0)
+FETCHED, LINE = 512, 64  # bytes: of what is coming at a time, for more would wait for memory; of a line of the caches
 MOST_BITS = 51  # of a flush: beside seven that the last may have left, and six of a length
 _TOO_LONG, _MORE = (
     np.uint64(64),
@@ -74,28 +75,26 @@ def encode_tuples(words: U16, size: int, encoding: U64, coming: Coming, out: U8,
     """
     source, table, start = np.uint64(words.ctypes.data), np.uint64(encoding.ctypes.data), np.uint64(out.ctypes.data)
     to, bits, n_bits = start, _ZERO, _ZERO
-    listed, read, written = _flagged(rare, words.size, 4), coming.read, coming.written
-    step = np.uint64(4 * size * coming.width)
-    for _ in range(words.size // 4):
-        e0, e1 = load64(table + (load16(source) << _3)), load64(table + (load16(source + _2) << _3))
-        e2, e3 = load64(table + (load16(source + _4) << _3)), load64(table + (load16(source + _6) << _3))
-        source += _8
-        fetch(read)
-        fetch_to_write(written)
-        read += step
-        written += step
-        last = e2 + e3
-        total = e0 + e1 + last
-        if total & _FLAGS:
-            store64(listed, source)
-            listed += _8
-        total &= _63
-        code = shift_right(shift_right(e0, e1) | e1, last) | shift_right(e2, e3) | e3
-        bits = shift_right(bits, total) | code
-        n_bits += total
-        store64(to, shift_right(bits, -n_bits))
-        to += n_bits >> _3
-        n_bits &= _7
+    listed, n_batches, n_bytes = _flagged(rare, words.size, 4), words.size // 4, 4 * size * coming.width
+    n_group = FETCHED // n_bytes
+    for batch in range(0, n_batches, n_group):
+        _fetch(coming, np.uint64(batch * n_bytes))
+        for _ in range(min(n_group, n_batches - batch)):
+            e0, e1 = load64(table + (load16(source) << _3)), load64(table + (load16(source + _2) << _3))
+            e2, e3 = load64(table + (load16(source + _4) << _3)), load64(table + (load16(source + _6) << _3))
+            source += _8
+            last = e2 + e3
+            total = e0 + e1 + last
+            if total & _FLAGS:
+                store64(listed, source)
+                listed += _8
+            total &= _63
+            code = shift_right(shift_right(e0, e1) | e1, last) | shift_right(e2, e3) | e3
+            bits = shift_right(bits, total) | code
+            n_bits += total
+            store64(to, shift_right(bits, -n_bits))
+            to += n_bits >> _3
+            n_bits &= _7
     n_rare = _list_rare(words, encoding, np.uint64(words.ctypes.data), 4, listed, rare)
     return _encode_rest(words, words.size // 4 * 4, encoding, start, to, bits, n_bits, rare, n_rare)
 
@@ -112,37 +111,43 @@ def encode_pairs(
     form_tuples(buckets, 2, base, words)
     source, table, start = np.uint64(words.ctypes.data), np.uint64(pairs.ctypes.data), np.uint64(out.ctypes.data)
     to, bits, n_bits = start, _ZERO, _ZERO
-    listed, read, written = _flagged(rare, buckets.size, 8), coming.read, coming.written
-    step = np.uint64(8 * coming.width)
-    for _ in range(buckets.size // 8):
-        e0, e1 = load64(table + (load16(source) << _3)), load64(table + (load16(source + _2) << _3))
-        e2, e3 = load64(table + (load16(source + _4) << _3)), load64(table + (load16(source + _6) << _3))
-        source += _8
-        fetch(read)
-        fetch_to_write(written)
-        read += step
-        written += step
-        first, last = e0 + e1, e2 + e3
-        total, code = first + last, shift_right(e0, e1) | e1
-        if (total + _TOO_LONG - _MORE) & (_FLAGS | _TOO_LONG):
-            if total & _FLAGS:
-                store64(listed, source)
-                listed += _8
-            first &= _63
-            bits = shift_right(bits, first) | code
-            n_bits += first
+    listed, n_batches, n_bytes = _flagged(rare, buckets.size, 8), buckets.size // 8, 8 * coming.width
+    n_group = FETCHED // n_bytes
+    for batch in range(0, n_batches, n_group):
+        _fetch(coming, np.uint64(batch * n_bytes))
+        for _ in range(min(n_group, n_batches - batch)):
+            e0, e1 = load64(table + (load16(source) << _3)), load64(table + (load16(source + _2) << _3))
+            e2, e3 = load64(table + (load16(source + _4) << _3)), load64(table + (load16(source + _6) << _3))
+            source += _8
+            first, last = e0 + e1, e2 + e3
+            total, code = first + last, shift_right(e0, e1) | e1
+            if (total + _TOO_LONG - _MORE) & (_FLAGS | _TOO_LONG):
+                if total & _FLAGS:
+                    store64(listed, source)
+                    listed += _8
+                first &= _63
+                bits = shift_right(bits, first) | code
+                n_bits += first
+                store64(to, shift_right(bits, -n_bits))
+                to += n_bits >> _3
+                n_bits &= _7
+                total, code = last, _ZERO
+            total &= _63
+            bits = shift_right(bits, total) | shift_right(code, last) | shift_right(e2, e3) | e3
+            n_bits += total
             store64(to, shift_right(bits, -n_bits))
             to += n_bits >> _3
             n_bits &= _7
-            total, code = last, _ZERO
-        total &= _63
-        bits = shift_right(bits, total) | shift_right(code, last) | shift_right(e2, e3) | e3
-        n_bits += total
-        store64(to, shift_right(bits, -n_bits))
-        to += n_bits >> _3
-        n_bits &= _7
     n_rare = _list_rare(buckets, encoding, np.uint64(words.ctypes.data), 8, listed, rare)
     return _encode_rest(buckets, buckets.size // 8 * 8, encoding, start, to, bits, n_bits, rare, n_rare)
+
+
+@njit(cache=True, nogil=True)
+def _fetch(coming: Coming, place: np.uint64) -> None:
+    """Have FETCHED bytes of what is coming brought near, from byte `place` on."""
+    for line in range(0, FETCHED, LINE):
+        fetch(coming.read + place + np.uint64(line))
+        fetch_to_write(coming.written + place + np.uint64(line))
 
 
 @njit(cache=True, nogil=True)
