@@ -24,10 +24,9 @@ from gradwire_common.codec.kernels.grids import INFINITY_BITS
 from gradwire_common.codec.kernels.moments import (
     LOG2_UNIT,
     ONE_BITS,
-    cross_products,
     largest_bits,
     moment_sums,
-    regression_rows,
+    regression_products,
     strip_sample,
 )
 from gradwire_common.errors import NonFiniteError, UsageError
@@ -209,18 +208,17 @@ def _step_for_all(moments: Moments, magnitudes: F32, logs: F32, powers: F32, bet
         Both steps, each at most three standard errors of the sample.
     """
     m, share, a = magnitudes.size, 1 - moments.n_zero / moments.n, 1 / beta
-    rows, products = np.empty((6, m)), np.empty((6, 6))
-    regression_rows(magnitudes, logs, powers, beta, moments.means, rows)
-    cross_products(rows, products)
-    means = rows.mean(axis=1)
-    products = products / m - np.outer(means, means)
+    raw = np.empty((8, 8))
+    regression_products(magnitudes, logs, powers, beta, moments.means, raw)
+    means = raw[:6, 6]
+    products = raw[:6, :6] - np.outer(means, means)
     if not np.isfinite(products).all():  # an outlier so large that nothing can be told from the rest
         return 0.0, 0.0
     spread = products[:4, :4] + np.diag(1e-4 * np.diag(products)[:4] + 1e-30)  # the four are nearly collinear
     score = -share * (products[4:, :4] @ np.linalg.solve(spread, means[:4]))
 
     digamma, trigamma = float(special.digamma(a)), float(special.zeta(2, a))
-    q1, q2 = -share * float(means[4]), -share * float((rows[4] * logs).mean())
+    q1, q2 = -share * float(means[4]), -share * float(raw[4, 7])
     information = np.array([[trigamma * a * a + digamma * a + q1 + beta * q2, -1 - beta * q1], [-1 - beta * q1, beta]])
     limit = 3 * math.sqrt(share / m)
     if not BETA_MIN < beta < BETA_MAX or np.linalg.det(information) <= 0:

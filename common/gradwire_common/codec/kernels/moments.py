@@ -10,6 +10,7 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 BLOCK = 4096  # entries; float32 sums stay exact to 1e-6 over it, and it is long enough for the memory's prefetch
+ROWS = 512  # entries whose eight numbers the first-level cache holds
 ONE_BITS = np.int32(0x3F800000)  # the bits of 1.0, whose log2 is 0
 LOG2_UNIT = 2.0**-23  # the bits of a float32, less those of 1.0, are 2**23 times its log2, straight between powers of 2
 REORDER = {"reassoc", "contract", "arcp", "nsz"}  # lets sums run in lanes
@@ -75,13 +76,30 @@ def strip_sample(x: F32, out: F32) -> int:
 
 
 @njit(cache=True, nogil=True)
-def regression_rows(magnitudes: F32, logs: F32, powers: F32, beta: float, means: F64, rows: F64) -> int:
-    """Write for each entry of a sample six numbers that regression relates, into `rows`, shape (6, n); return n.
+def regression_products(magnitudes: F32, logs: F32, powers: F32, beta: float, means: F64, out: F64) -> int:
+    """Write the mean products of all pairs of eight numbers an entry of a sample into `out`, shape (8, 8); return n.
 
-    The four statistics as `moment_sums` has them, relative to their `means`; then the parts that vary from entry to
-    entry of the log-likelihood's derivatives by log(beta) and by log(alpha). `logs` are of magnitude / alpha, `powers`
-    are (magnitude / alpha)**beta.
+    The numbers: the four statistics as `moment_sums` has them, relative to their `means`; the parts that vary from
+    entry to entry of the log-likelihood's derivatives by log(beta) and by log(alpha); 1; `logs`. These are of
+    magnitude / alpha, `powers` are (magnitude / alpha)**beta. Unlike in a library's matrix product, the order of the
+    sums depends on nothing but the shape.
     """
+    rows = np.empty((8, ROWS))
+    out[:] = 0.0
+    for start in range(0, magnitudes.size, ROWS):
+        some = slice(start, min(start + ROWS, magnitudes.size))
+        n = _regression_rows(magnitudes[some], logs[some], powers[some], beta, means, rows)
+        for i in range(rows.shape[0]):
+            for j in range(i + 1):
+                out[i, j] += _product(rows[i, :n], rows[j, :n]) / magnitudes.size
+    for i in range(rows.shape[0]):
+        for j in range(i):
+            out[j, i] = out[i, j]
+    return int(magnitudes.size)
+
+
+@njit(cache=True, nogil=True)
+def _regression_rows(magnitudes: F32, logs: F32, powers: F32, beta: float, means: F64, rows: F64) -> int:
     bits = magnitudes.view(np.int32)
     mean_log, per_root, per_mean, per_square = means[0], 1.0 / means[1], 1.0 / means[2], 1.0 / means[3]
     for i in range(magnitudes.size):
@@ -93,6 +111,8 @@ def regression_rows(magnitudes: F32, logs: F32, powers: F32, beta: float, means:
         pull = np.float64(powers[i]) * beta
         rows[4, i] = -pull * np.float64(logs[i])
         rows[5, i] = pull
+        rows[6, i] = 1.0
+        rows[7, i] = np.float64(logs[i])
     return int(magnitudes.size)
 
 
@@ -102,16 +122,3 @@ def _product(x: F64, y: F64) -> float:
     for i in range(x.size):
         total += x[i] * y[i]
     return total
-
-
-@njit(cache=True, nogil=True)
-def cross_products(rows: F64, out: F64) -> int:
-    """Write the inner products of all pairs of `rows` into `out`; return their number.
-
-    Unlike a library's matrix product, the order of its sums depends on nothing but the shape.
-    """
-    for i in range(rows.shape[0]):
-        for j in range(i + 1):
-            out[i, j] = _product(rows[i], rows[j])
-            out[j, i] = out[i, j]
-    return int(rows.shape[0])
