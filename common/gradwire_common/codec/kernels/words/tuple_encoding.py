@@ -5,7 +5,8 @@
 An entry of a table has its code at the top, below zeros, and at the bottom the length and, from RARE_FLAG on, flags.
 Shifts by an entry are shifts by its length, for only the low six bits of a shift matter; and the sum of a batch's
 entries tells the sum of the lengths and whether any of them is flagged. What a shift carries from an entry's bottom
-into the bits stays below them. A flagged batch is only noted, for compilers run out of registers on anything more.
+into the bits stays below them. A flagged batch is only noted, and what is quantised next is fetched between groups of
+batches, for compilers run out of registers on anything more.
 
 Unguarded accesses, and why each is safe: loads take words that the batch's count leaves, and table indices below the
 table's size, as the caller promises. Stores write eight bytes at a place at most ceil(bits so far / 8); the caller's
@@ -32,10 +33,8 @@ _FLAG, _FLAGS = np.uint64(RARE_FLAG), np.uint64(7 * RARE_FLAG)  # of an entry, a
 _ZERO = np.uint64(0)
 FETCHED, LINE = 512, 64  # bytes: of what is coming at a time, for more would wait for memory; of a line of the caches
 MOST_BITS = 51  # of a flush: beside seven that the last may have left, and six of a length
-_TOO_LONG, _MORE = (
-    np.uint64(64),
-    np.uint64(MOST_BITS + 1),
-)  # with 64 less _MORE added, what is too long has the bit of 64
+# with _TOO_LONG less _MORE added, what is too long has the bit of _TOO_LONG
+_TOO_LONG, _MORE = np.uint64(64), np.uint64(MOST_BITS + 1)
 
 
 @njit(cache=True, nogil=True)
