@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from gradwire.inspection import Inspected
+from gradwire.inspected import Inspected
 
 N_SHOWN = 6  # tensors whose entries are drawn, the largest ones
 N_BINS = 121

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from gradwire.inspection import inspect_tensors, read_tensors
+from gradwire.inspected import inspect_tensors
+from gradwire.inspection import read_tensors
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.errors import DataError, NonFiniteError
 from gradwire_common.method import Method
