@@ -112,24 +112,27 @@ def plot(runs: list[dict[str, Any]], path: Path) -> None:
 
     matplotlib.use("agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
 
     figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
     workers = [run["workers"] for run in runs]
-    left.loglog(workers, [run["rounds_per_s"] for run in runs], "o-", label="rounds/s")
-    left.loglog(workers, [run["rounds_per_s"] * run["workers"] for run in runs], "s-", label="pushes/s")
-    left.set(title="rate")
+    left.loglog(workers, [run["rounds_per_s"] for run in runs], "o-", label="rounds")
+    left.loglog(workers, [run["rounds_per_s"] * run["workers"] for run in runs], "s-", label="pushes")
+    left.set(title="rate, 1/s")
     left.legend()
     below = [0.0] * len(runs)
     for kind in KINDS:
         heights = [run["cpu_ms"].get(kind, 0.0) for run in runs]
         middle.bar([str(n) for n in workers], heights, bottom=below, label=kind)
         below = [a + b for a, b in zip(below, heights, strict=True)]
-    middle.set(title="the server's processor time of a push, ms", ylim=(0, 1.5 * max(below)))
+    middle.set(title="server's processor time a push, ms", ylim=(0, 1.5 * max(below)))
     middle.legend(reverse=True, ncols=2)
     right.loglog(workers, [run["peak_rss_mb"] - run["idle_rss_mb"] for run in runs], "o-")
-    right.set(title="peak memory above the idle process, MB")
+    right.set(title="peak memory above the idle, MB")
     for axes in (left, right):
         axes.set_xticks(workers, [str(n) for n in workers])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.minorticks_off()
     for axes in (left, middle, right):
         axes.set_xlabel("workers")
