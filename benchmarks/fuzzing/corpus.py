@@ -16,6 +16,7 @@ SIZES = (0, 1, 2, 9, 40, 100, 300, 1000)  # entries
 EXPLICIT_SIZES = (9, 100)  # entries; of which there are frames with explicit code lengths too
 FEW_SEGMENTS = (500, 96)  # entries of a frame, and of each of its segments
 STEPS = (0.02, 0.5, 2.0, 6.0, 14.0)  # in alpha; from 7 bits an entry down to hundredths of one
+GROWING = {0.7: 1.2, 1.0: 1.4, 1.5: 0.9, 2.0: 1.4}  # shapes, and steps in alpha with which words grow
 LARGE = 100_000  # entries; several segments as the encoder cuts them
 
 
@@ -32,6 +33,10 @@ def build_corpus(seed: int, largest: int = LARGE) -> list[bytes]:
         for name in QUANTIZER_NAMES:
             for beta in (0.5, 1.3):
                 frames += _encode_all(_draw(rng, beta, n), name, GenNorm(beta, 1.0))
+    for beta, step in GROWING.items():
+        for n in (size for size in SIZES if size <= largest):
+            model = GenNorm(beta, 1.0)
+            frames.append(encode_frame(_draw(rng, beta, n), build_quantizer("uniform", model, step), model))
     frames += _encode_in_segments(rng, min(FEW_SEGMENTS[0], largest), FEW_SEGMENTS[1])
     if largest >= LARGE:
         frames += _encode_all(_draw(rng, 1.3, 5000), "uniform", GenNorm(1.3, 1.0))

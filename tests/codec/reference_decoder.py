@@ -18,7 +18,7 @@ F32 = npt.NDArray[np.float32]
 
 FLOAT32, BFLOAT16, FLOAT8_1_5_2, FLOAT8_1_4_3, FLOAT4_1_2_1, UNIFORM = range(6)
 MINIFLOATS = {FLOAT8_1_5_2: (5, 2, 15), FLOAT8_1_4_3: (4, 3, 10), FLOAT4_1_2_1: (2, 1, 1)}  # exponent, mantissa, bias
-RAW, TUPLES, RUNS = range(3)
+RAW, TUPLES, RUNS, GROWING = range(4)
 ONE = 1 << 30
 MAX_RUN = 4096
 
@@ -82,6 +82,7 @@ class Header:
     max_length: int = 0
     raw_bits: int = 0
     origin: int = 0
+    growth: int = 0
     segment: int = 0
     fingerprint: int = 0
 
@@ -130,7 +131,7 @@ def read_header(data: bytes) -> Header:
     want(data[:3] == b"GW\x01" and len(data) >= 5, "no frame starts here")
     header = Header(kind=data[3], coding=data[4] & 127, explicit=data[4] >= 128)
     want(header.kind <= UNIFORM, "unknown quantiser")
-    want(header.coding <= RUNS and not (header.coding == RAW and header.explicit), "unknown coding")
+    want(header.coding <= GROWING and not (header.coding in (RAW, GROWING) and header.explicit), "unknown coding")
     place = 5
     if header.kind >= FLOAT8_1_5_2:
         want(len(data) >= 9, "the header is cut short")
@@ -151,8 +152,13 @@ def read_header(data: bytes) -> Header:
         header.beta_index, header.ratio_index, header.n_buckets, header.size, packed = fields[:5]
         header.detail, header.max_length = packed & 31, (packed >> 5) + 8
         header.raw_bits, header.origin = fields[5:]
+        place += 8
+        if header.coding == GROWING:
+            want(len(data) > place, "the header is cut short")
+            header.growth = data[place]
+            place += 1
         check_scheme(header)
-        header.segment, place = varint(data, place + 8, 7)
+        header.segment, place = varint(data, place, 7)
         want(1 <= header.segment <= 1 << 22, "segments of a forbidden length")
         want(len(data) >= place + 4, "the header is cut short")
         header.fingerprint = int.from_bytes(data[place : place + 4], "little")
@@ -170,18 +176,20 @@ def scale_limits(header: Header) -> tuple[float, float]:
 def check_scheme(header: Header) -> None:
     want(1 <= header.n_buckets <= 254 and 8 <= header.max_length <= 12, "a forbidden scheme")
     if header.kind == FLOAT32:
-        want(header.raw_bits == 24 and header.coding == TUPLES, "a forbidden scheme")
+        want(header.raw_bits == 24 and header.coding != RUNS, "a forbidden scheme")
     elif header.kind == BFLOAT16:
-        want(header.raw_bits == 8 and header.coding == TUPLES, "a forbidden scheme")
+        want(header.raw_bits == 8 and header.coding != RUNS, "a forbidden scheme")
     else:
         want(header.raw_bits <= 8, "a forbidden scheme")
         if header.kind == UNIFORM or header.raw_bits == 0:
             want(header.origin == 0, "a forbidden scheme")
     if header.raw_bits > 0:
         want(header.n_buckets <= header.modulus, "a forbidden scheme")
-    if header.coding == TUPLES:
+    if header.coding != RUNS:
         want(1 <= header.size <= 6 and 8 <= header.detail <= 20, "a forbidden scheme")
-        want((header.n_buckets + 1) ** header.size <= 4096, "a forbidden scheme")
+        most = 4096 if header.coding == TUPLES else 16384
+        want((header.n_buckets + 1) ** header.size <= most, "a forbidden scheme")
+        want(header.coding == TUPLES or (1 <= header.growth <= 63 and header.size >= 2), "a forbidden scheme")
     else:
         want(header.size >= 1 and header.detail <= 8 and header.size << header.detail <= MAX_RUN, "a forbidden scheme")
         want(header.size * header.n_buckets < 4096, "a forbidden scheme")
@@ -333,11 +341,12 @@ def derived_words(header: Header) -> Words:
         header.max_length,
         header.raw_bits,
         header.origin,
+        header.growth,
     )
     if key not in _derived:
         if len(_derived) == DERIVED_MAX:
             _derived.clear()
-        _derived[key] = tuple_words(header) if header.coding == TUPLES else run_words(header)
+        _derived[key] = {TUPLES: tuple_words, RUNS: run_words, GROWING: growing_words}[header.coding](header)
     return _derived[key]
 
 
@@ -356,6 +365,37 @@ def tuple_words(header: Header) -> Words:
         [*(word for word, _ in tuples), None],
         code_lengths([*weights, max(ONE - sum(weights), 1)], header.max_length),
         code_lengths([*rare, max(beyond, 1)], header.max_length),
+    )
+
+
+def growing_words(header: Header) -> Words:
+    _, *buckets, beyond = bucket_weights(header)
+    buckets = [max(ONE - sum(buckets) - beyond, 1), *buckets]
+    limit = (8 - header.growth % 4) * 2**27 >> header.growth // 4
+    growing, words = [((), ONE)], {}
+    for size in range(1, header.size + 1):
+        longer = [
+            ((*word, bucket), weight * more >> 30) for word, weight in growing for bucket, more in enumerate(buckets)
+        ]
+        growing = [(word, weight) for word, weight in longer if weight >= limit and size < header.size]
+        words.update({word: weight for word, weight in longer if weight < limit or size == header.size})
+    least = max(ONE >> header.detail, 1)
+    kept = sorted((word, weight) for word, weight in words.items() if weight >= least)
+    weights = [weight for _, weight in kept]
+
+    def rare_weight(bucket: int, own: int) -> int:
+        total = 0
+        for place in range(header.size):
+            ended = sum(weight for word, weight in kept if len(word) <= place)
+            covered = sum(weight for word, weight in kept if len(word) > place and word[place] == bucket)
+            total += max(own - (own * ended >> 30) - covered, 0)
+        return max(total, 1)
+
+    rare = [rare_weight(bucket, own) for bucket, own in enumerate([*buckets, max(beyond, 1)])]
+    return Words(
+        [*(word for word, _ in kept), None],
+        code_lengths([*weights, max(ONE - sum(weights), 1)], header.max_length),
+        code_lengths(rare, header.max_length),
     )
 
 
@@ -513,7 +553,7 @@ class Bits:
 
 
 def segment_levels(header: Header, words: Words, n: int, data: bytes, lengths: list[int]) -> list[np.float32]:
-    size = header.size if header.coding == TUPLES else 1
+    size = 1 if header.coding == RUNS else header.size
     quarter = -(-n // (4 * size)) * size
     place, streams = 0, []
     for length in lengths:

@@ -18,6 +18,9 @@ SCHEMES = [
     ("uniform", WordScheme(TUPLES, 63, 29, 0, 179, 1, 12, 11)),
     ("uniform", WordScheme(TUPLES, 111, -96, 3, 116, 1, 12, 11)),
     ("uniform", WordScheme(TUPLES, 140, 32, 0, 5, 4, 20, 12)),
+    ("uniform", WordScheme(TUPLES, 111, 16, 0, 15, 3, 14, 12, 0, 23)),
+    ("uniform", WordScheme(TUPLES, 87, 8, 0, 53, 2, 14, 12, 0, 11)),
+    ("float8-1-4-3", WordScheme(TUPLES, 100, -300, 3, 18, 3, 14, 12, 0, 29)),
     ("float8-1-5-2", WordScheme(TUPLES, 63, 60, 2, 40, 2, 14, 12, 9)),
     ("float4-1-2-1", WordScheme(TUPLES, 111, 60, 0, 11, 2, 12, 11)),
     ("bfloat16", WordScheme(TUPLES, 111, 0, 8, 19, 2, 14, 12, 110)),
@@ -32,9 +35,10 @@ def test_expected_bits_are_those_of_the_codebook(kind, scheme):
     expected, beyond = ExpectedBits(kind, scheme), 10.0 * int(weights[-1]) / ONE
     got = expected.bits(scheme.max_length) - beyond - scheme.raw_bits
     if scheme.coding == TUPLES:
-        _, words, rare = tuple_words(scheme, weights)
+        _, sizes, words, rare = tuple_words(scheme, weights)
         per_rare = scheme.size * float((rare * codebook.rare_lengths).sum()) / float(rare.sum())
-        want = (float((words * codebook.lengths).sum()) + float(words[-1]) * per_rare) / ONE / scheme.size
+        spent = float((words * codebook.lengths).sum()) + float(words[-1]) * per_rare
+        want = spent / float((words * sizes).sum())
     else:
         words = run_words(scheme, weights)
         place_bits = np.append(np.full(words.size - 1, scheme.detail), 0)
@@ -48,13 +52,19 @@ def test_expected_bits_are_those_of_the_codebook(kind, scheme):
 @pytest.mark.parametrize(("kind", "scheme"), [pair for pair in SCHEMES if pair[1].coding == TUPLES])
 def test_the_same_tuples_are_kept_as_in_the_codebook(kind, scheme):
     weights = bucket_weights(kind, scheme)
-    _, want_words, want_rare = tuple_words(scheme, weights)
-    words, rare = np.empty(2 * MAX_WORDS, np.uint64), np.empty(weights.size, np.uint64)
-    descending = np.append(np.sort(weights[:-1])[::-1], weights[-1])
-    n = keep_tuples(descending, scheme.size, ONE >> scheme.detail, words, rare)
+    _, sizes, want_words, want_rare = tuple_words(scheme, weights)
+    words, rare = np.empty(MAX_WORDS + 1, np.uint64), np.empty(weights.size, np.uint64)
+    descending, least = np.append(np.sort(weights[:-1])[::-1], weights[-1]), ONE >> scheme.detail
+    n, n_buckets = keep_tuples(descending, scheme.size, least, scheme.growth_weight, words, rare)
     assert_array_equal(np.sort(words[:n]), np.sort(want_words))
     assert int(words[n - 1]) == int(want_words[-1])
     assert_array_equal(np.sort(rare), np.sort(want_rare))
+    assert n_buckets == pytest.approx(float((want_words * sizes).sum()))
+
+
+def test_more_words_than_codes_cost_more_than_anything():
+    scheme = WordScheme(TUPLES, 111, -160, 0, 127, 2, 20, 12, 0, 40)
+    assert ExpectedBits("uniform", scheme).bits(12) == np.inf
 
 
 def test_known_sums():

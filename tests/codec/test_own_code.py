@@ -8,6 +8,7 @@ from gradwire_common.codec.codebooks import grid_indices, model_codebook
 from gradwire_common.codec.coder import encode_body
 from gradwire_common.codec.fit import fit_gennorm
 from gradwire_common.codec.frames import decode_frame, encode_frame, read_header, unit_of
+from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.own_code import bits_with, own_codebook, sample_of
 from gradwire_common.codec.quantizers import Uniform
 from gradwire_common.codec.schemes import choose_scheme
@@ -28,6 +29,26 @@ def fitted_code(quantizer, model):
 
 def body_length(values, quantizer, codebook, segment):
     return sum(len(part) for part in encode_body(values, quantizer, codebook, segment, None, 1))
+
+
+def test_estimated_bits_of_words_that_grow_are_those_of_the_body():
+    model, quantizer = GenNorm(1.0, 1.0), Uniform(1.4)
+    values = model.sample(np.random.default_rng(4), 16000).astype(np.float32)
+    codebook, segment = fitted_code(quantizer, model)
+    assert codebook.scheme.growth > 0
+    got = bits_with(codebook, quantizer, sample_of(values, quantizer, codebook.scheme, segment, runs=False))
+    assert got == pytest.approx(8 * body_length(values, quantizer, codebook, segment), rel=0.005)
+
+
+def test_explicit_lengths_replace_words_that_grow():
+    model, quantizer = GenNorm(1.0, 1.0), Uniform(1.4)
+    values = model.sample(np.random.default_rng(4), 16000).astype(np.float32)
+    frame = encode_frame(values, quantizer, model, explicit_lengths=True)
+    scheme = read_header(frame).scheme
+    assert read_header(frame).explicit
+    assert scheme.growth == 0
+    assert_array_equal(decode_frame(frame), quantizer.dequantize(quantizer.quantize(values)))
+    assert len(frame) < 1.06 * len(encode_frame(values, quantizer, model))
 
 
 @pytest.mark.parametrize("step", [0.2, 1.0, 4.0])

@@ -7,7 +7,8 @@ from numpy.testing import assert_array_equal
 
 from gradwire_common.codec.coder import grid_tables
 from gradwire_common.codec.fit import fit_gennorm
-from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame
+from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame, read_header
+from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.kernels.dispatch import fast_path
 from gradwire_common.codec.kernels.layout import coming_after
 from gradwire_common.codec.kernels.levels.level_tables import place_few, place_magnitudes
@@ -28,6 +29,7 @@ from gradwire_common.codec.kernels.words.lookups import (
     TO,
     look_up_batches,
 )
+from gradwire_common.codec.kernels.words.parsing import N_WALKERS, parse, parse_one_by_one, place_words
 from gradwire_common.codec.kernels.words.side_by_side import fill_constants
 from gradwire_common.codec.kernels.words.tables import RARE_FLAG, fill_pairs
 from gradwire_common.codec.kernels.words.tuple_encoding import encode_pairs, encode_tuples
@@ -66,6 +68,44 @@ def test_both_paths_make_and_read_the_same_bytes(name, portable):
             assert_array_equal(decode_frame(frame).view(np.int32), decoded.view(np.int32))
             add_frame(frame, 0.1, before)
             assert_array_equal(before.view(np.int32), added.view(np.int32))
+
+
+@pytest.mark.parametrize(("beta", "step"), [(0.7, 1.2), (1.0, 1.4), (1.5, 0.9), (2.0, 1.4)])
+def test_both_paths_make_and_read_the_same_words_that_grow(beta, step, portable):
+    model, quantizer = GenNorm(beta, 1.0), build_quantizer("uniform", step=step)
+    for n in (1, 7, 8, 9, 63, 64, 1000, 4097, 300_001):
+        values = model.sample(np.random.default_rng(n), n).astype(np.float32)
+        values[300::400] *= 20  # rare words
+        portable(False)
+        frame, residual = encode_frame(values, quantizer, model), values.copy()
+        scheme = read_header(frame).scheme
+        assert n < 64 or scheme.growth > 0
+        assert encode_frame(residual, quantizer, model, residual=residual) == frame
+        decoded = decode_frame(frame)
+        assert_array_equal(decoded, quantizer.dequantize(quantizer.quantize(values)))
+        assert_array_equal(residual, values - decoded)
+        portable(True)
+        assert encode_frame(values, quantizer, model) == frame
+        assert_array_equal(decode_frame(frame), decoded)
+
+
+@pytest.mark.parametrize("longest", range(2, 7))
+def test_parsing_finds_the_words_that_go_on_from_the_first(longest):
+    rng = np.random.default_rng(18)
+    for n in (*range(40), 100, 1000, 5000):
+        for n_tuples in (1, 2, 5, 300):
+            steps = rng.integers(1, longest + 1, n_tuples).astype(np.uint8)
+            numbers = rng.integers(0, n_tuples, n).astype(np.uint16)
+            if n_tuples == 2:  # walkers that begin at one half and the other never meet
+                steps[:], numbers[:] = [1, longest], np.arange(n) >= n // 2
+            got, want = np.zeros(n, np.uint16), np.zeros(n, np.uint16)
+            n_words = parse(numbers, steps, longest, np.empty(n + N_WALKERS**2, np.uint16), got)
+            assert n_words == parse_one_by_one(numbers, steps, want)
+            assert_array_equal(got, want)
+            listed = np.flatnonzero(rng.random(n_words) < 0.1).astype(np.int32)
+            places = np.append(0, np.cumsum(steps[want[:n_words]]))[listed]
+            place_words(listed, want, steps)
+            assert_array_equal(listed, places)
 
 
 @pytest.mark.parametrize("densest", range(9))

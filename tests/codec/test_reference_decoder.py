@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from codec.reference_decoder import decode
-from gradwire_common.codec.frames import decode_frame, encode_frame
+from gradwire_common.codec.frames import decode_frame, encode_frame, read_header
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
 
@@ -22,6 +22,21 @@ def test_both_decoders_agree(name, step, beta, explicit):
         values = model.sample(np.random.default_rng(n), n).astype(np.float32)
         frame = encode_frame(values, build_quantizer(name, model, step), model, explicit_lengths=explicit)
         assert decode(frame).tobytes() == decode_frame(frame).tobytes()
+
+
+@pytest.mark.parametrize(("beta", "step"), [(0.7, 1.2), (1.0, 1.4), (1.5, 0.9), (2.0, 1.4)])
+def test_both_decoders_agree_on_words_that_grow(beta, step):
+    model, quantizer = GenNorm(beta, 1.0), build_quantizer("uniform", step=step)
+    n_growing = 0
+    for n in (*range(1, 12), 63, 64, 65, 500):
+        for scale in (1.0, 0.1, 4.0):  # with a wrong model most words are rare
+            values = (scale * model.sample(np.random.default_rng(n), n)).astype(np.float32)
+            frame = encode_frame(values, quantizer, model)
+            scheme = read_header(frame).scheme
+            n_growing += scheme is not None and scheme.growth > 0
+            assert decode(frame).tobytes() == decode_frame(frame).tobytes()
+            assert decode(frame).tobytes() == quantizer.dequantize(quantizer.quantize(values)).tobytes()
+    assert n_growing > 20  # others are shorter stored raw
 
 
 def test_both_decoders_agree_where_the_model_is_wrong():

@@ -19,7 +19,7 @@ from gradwire_common.codec.huffman import check_lengths, code_lengths
 from gradwire_common.codec.kernels.words import tables
 from gradwire_common.codec.kernels.words.lengths import pack_halves, unpack_halves
 from gradwire_common.codec.quantizers import FORMATS, K_MAX
-from gradwire_common.codec.words import MAX_WORDS, TUPLES, WordScheme, rounded_weights, run_words, tuple_words
+from gradwire_common.codec.words import MAX_WORDS, ONE, TUPLES, WordScheme, rounded_weights, run_words, tuple_words
 from gradwire_common.errors import BitstreamError
 
 U8 = npt.NDArray[np.uint8]
@@ -92,7 +92,10 @@ def bucket_weights(kind: str, scheme: WordScheme) -> U64:
     Without raw bits, bucket 0 is zero, 2 m - 1 is +m and 2 m is -m; each sign has half of its magnitude's weight.
     """
     layout = (scheme.raw_bits, scheme.n_buckets, scheme.origin)
-    return layout_weights(kind, *layout, scheme.beta_index, scheme.ratio_index)
+    weights = layout_weights(kind, *layout, scheme.beta_index, scheme.ratio_index)
+    if scheme.growth:  # what is left for rare words is so little that no rounding may tell it
+        weights = np.append(np.uint64(max(ONE - int(weights[1:].sum()), 1)), weights[1:])
+    return weights
 
 
 @lru_cache(maxsize=64)
@@ -114,11 +117,14 @@ class Codebook:
 
     Attributes:
         scheme: What its words are.
-        tuples: TUPLES: the tuples that have words of their own, ascending; empty for RUNS.
+        tuples: TUPLES: the tuples that have words of their own, ascending, those of words that grew no longer filled up
+            with zeros; empty for RUNS.
+        sizes: TUPLES: the buckets of every word, the rare one last; empty for RUNS.
         lengths: Code lengths of the words, 0 where a word has no code.
         rare_lengths: TUPLES: code lengths of the rare list's buckets; empty for RUNS.
         fingerprint: CRC-32 of the lengths.
         encoding: By tuple or word: code at the top, length and the rare flag at the bottom.
+        steps: TUPLES that grow: by tuple: the buckets of the word that it begins with. Else empty.
         decoding: By the next bits: as many words as fit. For RUNS one word.
         pairs: TUPLES of one bucket, where two have few enough values: by two buckets: both codes as one.
         single: TUPLES: by the next bits: one word.
@@ -128,11 +134,13 @@ class Codebook:
 
     scheme: WordScheme
     tuples: I64
+    sizes: U8
     lengths: U8
     rare_lengths: U8
     fingerprint: int
     encoding: U64
     decoding: U64
+    steps: U8 = field(default_factory=lambda: np.empty(0, np.uint8))
     pairs: U64 = field(default_factory=lambda: np.empty(0, np.uint64))
     single: U64 = field(default_factory=lambda: np.empty(0, np.uint64))
     rare_codes: U32 = field(default_factory=lambda: np.empty(0, np.uint32))
@@ -156,16 +164,17 @@ def model_codebook(kind: str, scheme: WordScheme) -> Codebook:
     return build_codebook(scheme, *word_lengths(scheme, bucket_weights(kind, scheme)))
 
 
-def word_lengths(scheme: WordScheme, weights: U64) -> tuple[I64, U8, U8]:
-    """Return tuples, code lengths and code lengths of the rare list for weights of the buckets."""
+def word_lengths(scheme: WordScheme, weights: U64) -> tuple[I64, U8, U8, U8]:
+    """Return tuples, their sizes, code lengths and code lengths of the rare list for weights of the buckets."""
     if scheme.coding == TUPLES:
-        tuples, words, rare = tuple_words(scheme, weights)
-        return tuples, code_lengths(words, scheme.max_length), code_lengths(rare, scheme.max_length)
-    lengths = code_lengths(run_words(scheme, weights), scheme.max_length)
-    return np.empty(0, np.int64), lengths, np.empty(0, np.uint8)
+        words = tuple_words(scheme, weights)
+        lengths = code_lengths(words.weights, scheme.max_length)
+        return words.tuples, words.sizes, lengths, code_lengths(words.rare, scheme.max_length)
+    nothing = np.empty(0, np.uint8)
+    return np.empty(0, np.int64), nothing, code_lengths(run_words(scheme, weights), scheme.max_length), nothing
 
 
-def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U8) -> Codebook:
+def build_codebook(scheme: WordScheme, tuples: I64, sizes: U8, lengths: U8, rare_lengths: U8) -> Codebook:
     """Check code lengths and derive the tables.
 
     Raises:
@@ -178,29 +187,33 @@ def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U
     words, decoding = np.empty(size, np.int64), np.empty(size, np.uint64)
     tables.word_of_bits(lengths, codes, scheme.max_length, words)
     fingerprint = zlib.crc32(rare_lengths.tobytes(), zlib.crc32(lengths.tobytes()))
+    told = scheme, tuples, sizes, lengths, rare_lengths, fingerprint
     if scheme.coding != TUPLES:
         encoding = np.empty(lengths.size, np.uint64)
         tables.fill_words(lengths, codes, encoding)
         tables.fill_run_decoding(words, lengths, scheme.n_buckets, scheme.size, scheme.detail, decoding)
-        return Codebook(scheme, tuples, lengths, rare_lengths, fingerprint, encoding, decoding)
+        return Codebook(*told, encoding, decoding)
     check_lengths(rare_lengths, scheme.max_length)
     encoding, single = np.empty(scheme.n_tuples, np.uint64), np.empty(size, np.uint64)
-    tables.fill_encoding(lengths, codes, tuples, encoding)
+    spans = (scheme.n_buckets + 1) ** (scheme.size - sizes.astype(np.int64))
+    tables.fill_encoding(lengths, codes, tuples, spans, encoding)
+    steps = np.empty(scheme.n_tuples if scheme.growth else 0, np.uint8)
+    if scheme.growth:
+        tables.fill_steps(lengths, tuples, spans, sizes, steps)
     pairs = np.empty(encoding.size**2 if scheme.size == 1 and encoding.size**2 <= MAX_WORDS else 0, np.uint64)
     if pairs.size:
         tables.fill_pairs(encoding, pairs)
     width = _packed_width(scheme, words)
-    payloads = _payloads(scheme, tuples, _rare_byte(width))
-    tables.fill_decoding(words, lengths, scheme.max_length, payloads, scheme.size, single, decoding)
+    payloads = _payloads(scheme, tuples, sizes, _rare_byte(width))
+    tables.fill_decoding(words, lengths, scheme.max_length, payloads, sizes, single, decoding)
     packed = np.empty((1 << tables.PACKED_INDEX_BITS) if width else 0, np.uint32)
-    tables.fill_packed(words, lengths, scheme.max_length, payloads, scheme.size, width, packed)
+    tables.fill_packed(words, lengths, scheme.max_length, payloads, sizes, width, packed)
     rare_codes, rare_words = np.empty(rare_lengths.size, np.uint32), np.empty(size, np.int64)
     tables.canonical_codes(rare_lengths, rare_codes)
     tables.word_of_bits(rare_lengths, rare_codes, scheme.max_length, rare_words)
     rare_entries = np.where(rare_words < 0, 0, rare_words * 16 + rare_lengths[np.maximum(rare_words, 0)])
     rare_decoding = rare_entries.astype(np.uint16)
-    told = scheme, tuples, lengths, rare_lengths, fingerprint
-    return Codebook(*told, encoding, decoding, pairs, single, rare_codes, rare_decoding, packed, width)
+    return Codebook(*told, encoding, decoding, steps, pairs, single, rare_codes, rare_decoding, packed, width)
 
 
 def _rare_byte(width: int) -> int:
@@ -217,11 +230,12 @@ def _packed_width(scheme: WordScheme, words: I64) -> int:
     return 0
 
 
-def _payloads(scheme: WordScheme, tuples: I64, rare_byte: int) -> U64:
+def _payloads(scheme: WordScheme, tuples: I64, sizes: U8, rare_byte: int) -> U64:
     """The buckets of every word as bytes, the first lowest; the rare word's are `rare_byte`."""
     rest, out = tuples.copy(), np.zeros(tuples.size, np.uint64)
     for place in range(scheme.size - 1, -1, -1):
-        out |= (rest % (scheme.n_buckets + 1)).astype(np.uint64) << np.uint64(8 * place)
+        buckets = np.where(place < sizes[:-1], rest % (scheme.n_buckets + 1), 0)
+        out |= buckets.astype(np.uint64) << np.uint64(8 * place)
         rest //= scheme.n_buckets + 1
     rare = sum(rare_byte << 8 * place for place in range(scheme.size))
     return np.append(out, np.uint64(rare))
@@ -250,6 +264,11 @@ def pack_lengths(codebook: Codebook) -> bytes:
     return (pairs[:, 0] | pairs[:, 1] << 4).tobytes()
 
 
+def whole_sizes(scheme: WordScheme, tuples: I64) -> U8:
+    """Return the sizes of words none of which grows: one more than `tuples`, uint8."""
+    return np.full(tuples.size + 1, scheme.size, np.uint8)
+
+
 def unpack_lengths(scheme: WordScheme, data: memoryview) -> tuple[Codebook, int]:
     """Read what `pack_lengths` wrote at the start of `data`; return the codebook and the bytes it took.
 
@@ -264,11 +283,12 @@ def unpack_lengths(scheme: WordScheme, data: memoryview) -> tuple[Codebook, int]
     if n_read < 0:
         raise BitstreamError(f"frame {UNPACK_FAULTS[-1 - n_read]}, want {n} code lengths")
     if scheme.coding != TUPLES:
-        codebook = build_codebook(scheme, np.empty(0, np.int64), lengths, np.empty(0, np.uint8))
+        nothing = np.empty(0, np.uint8)
+        codebook = build_codebook(scheme, np.empty(0, np.int64), nothing, lengths, nothing)
     else:
         tuples = np.flatnonzero(lengths[: scheme.n_tuples])
         if lengths[: scheme.n_tuples][_uncoded_tuples(scheme.n_buckets, scheme.size)].any():
             raise BitstreamError("frame has a code for a tuple with a bucket that is not coded")
         words = np.append(lengths[tuples], lengths[scheme.n_tuples])
-        codebook = build_codebook(scheme, tuples, words, lengths[scheme.n_tuples + 1 :])
+        codebook = build_codebook(scheme, tuples, whole_sizes(scheme, tuples), words, lengths[scheme.n_tuples + 1 :])
     return codebook, (n_read + 1) // 2

@@ -80,6 +80,7 @@ def kernel_book(codebook: Codebook) -> Book:
         scheme.n_buckets,
         scheme.max_length,
         codebook.encoding,
+        codebook.steps,
         codebook.pairs,
         codebook.decoding,
         codebook.single,

@@ -20,19 +20,26 @@ class ExpectedBits:
     Attributes:
         least: What no code of the scheme's words goes below, whatever its longest code.
         rare: TUPLES: the share of rare words.
+        size: TUPLES: mean buckets of a word.
     """
 
     def __init__(self, kind: str, scheme: WordScheme):
         weights = bucket_weights(kind, scheme)
         if scheme.coding == TUPLES:
-            words, rare = np.empty(2 * MAX_WORDS, np.uint64), np.empty(weights.size, np.uint64)
+            words, rare = np.empty(MAX_WORDS + 1, np.uint64), np.empty(weights.size, np.uint64)
             descending = np.append(np.sort(weights[:-1])[::-1], weights[-1])
-            n = costs.keep_tuples(descending, scheme.size, max(ONE >> scheme.detail, 1), words, rare)
+            least, growth = max(ONE >> scheme.detail, 1), scheme.growth_weight
+            n, self._entries = costs.keep_tuples(descending, scheme.size, least, growth, words, rare)
+            if n == 0:
+                words[0], n, self._entries = ONE, 1, float(ONE)
+                self._fixed = np.inf  # more words than codes
+            else:
+                self._fixed = float(scheme.raw_bits)
             self._words, self._rare, self.rare = words[:n], rare, float(words[n - 1]) / ONE
+            self.size = self._entries / ONE
             self._rare_words = scheme.size * float(words[n - 1]) / float(rare.sum())  # a unit of the rare list's sum
-            self._entries, self._fixed = float(ONE * scheme.size), float(scheme.raw_bits)
         else:
-            self.rare = 0.0
+            self.rare, self.size = 0.0, 1.0
             self._words, self._rare, self._rare_words = run_words(scheme, weights), weights[:0], 0.0
             stop, total = float(np.maximum(weights[1:], 1).sum()) / ONE, float(self._words.sum())
             self._entries = total * (1 - (1 - stop) ** (scheme.size << scheme.detail)) / stop

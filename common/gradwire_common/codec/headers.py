@@ -8,7 +8,7 @@ import numpy as np
 
 from gradwire_common.codec.codebooks import n_magnitude_buckets
 from gradwire_common.codec.quantizers import FORMATS, BFloat16, Float32, Minifloat, Quantizer, Uniform
-from gradwire_common.codec.words import MAX_RUN, RAW, RUNS, TUPLES, WordScheme
+from gradwire_common.codec.words import MAX_GROWTH, MAX_RUN, RAW, RUNS, TUPLES, WordScheme
 from gradwire_common.errors import BitstreamError, UsageError
 
 FRAME_VERSION = 1
@@ -20,6 +20,7 @@ MAX_ENTRIES_PER_BYTE = 8 * MAX_RUN  # of the body; a word costs one bit at least
 MAX_SEGMENT = 1 << 22  # entries; bounds the decoder's buffers
 
 EXPLICIT = 0x80  # flag in the coding byte: code lengths follow the header
+GROWING = 3  # coding byte of TUPLES that grow
 
 KINDS = ("float32", "bfloat16", *FORMATS, "uniform")  # the kind byte is the place in this list
 RAW_DTYPES = {"float32": "<u4", "bfloat16": "<u2", "uniform": "<i4"}  # of symbols that are stored raw
@@ -59,7 +60,9 @@ class FrameHeader:
 def build_header(header: FrameHeader) -> bytes:
     """Write a header; its `header_length` is not looked at."""
     quantizer, scheme = header.quantizer, header.scheme
-    coding = RAW if scheme is None else scheme.coding | (EXPLICIT if header.explicit else 0)
+    coding = RAW
+    if scheme is not None:
+        coding = GROWING if scheme.growth else scheme.coding | (EXPLICIT if header.explicit else 0)
     parts = [MAGIC, bytes((FRAME_VERSION, kind_of(quantizer), coding))]
     if isinstance(quantizer, Uniform):
         parts.append(struct.pack("<f", quantizer.step))
@@ -97,11 +100,11 @@ def parse_header(data: memoryview) -> FrameHeader:
         if body_length != want:
             raise BitstreamError(f"raw frame of {n_entries} entries has a body of {body_length} bytes, want {want}")
         return FrameHeader(quantizer, n_entries, body_length, header_length=reader.place)
-    if coding & ~EXPLICIT not in (TUPLES, RUNS):
-        raise BitstreamError(f"frame has coding {coding}, want {RAW}, {TUPLES} or {RUNS}")
+    if coding != GROWING and coding & ~EXPLICIT not in (TUPLES, RUNS):
+        raise BitstreamError(f"frame has coding {coding}, want {RAW}, {TUPLES}, {RUNS} or {GROWING}")
     if not 1 <= n_entries <= body_length * MAX_ENTRIES_PER_BYTE:
         raise BitstreamError(f"frame claims {n_entries} coded entries in {body_length} bytes")
-    scheme = _read_scheme(coding & ~EXPLICIT, reader)
+    scheme = _read_scheme(coding, reader)
     check_raw_bits(KINDS[kind], scheme)
     segment_entries = reader.varint()
     if not 1 <= segment_entries <= MAX_SEGMENT:
@@ -166,7 +169,7 @@ SCHEME_FIELDS = "<BhBBBBB"
 
 
 def _build_scheme(scheme: WordScheme) -> bytes:
-    return struct.pack(
+    fields = struct.pack(
         SCHEME_FIELDS,
         scheme.beta_index,
         scheme.ratio_index,
@@ -176,14 +179,20 @@ def _build_scheme(scheme: WordScheme) -> bytes:
         scheme.raw_bits,
         scheme.origin,
     )
+    return fields + bytes([scheme.growth] if scheme.growth else [])
 
 
 def _read_scheme(coding: int, reader: "_Reader") -> WordScheme:
     fields = struct.unpack(SCHEME_FIELDS, reader.take(struct.calcsize(SCHEME_FIELDS)))
     beta_index, ratio_index, n_buckets, size, packed, raw_bits, origin = fields
-    return WordScheme(
-        coding, beta_index, ratio_index, raw_bits, n_buckets, size, packed & 31, (packed >> 5) + 8, origin
-    )
+    growth = 0
+    if coding == GROWING:
+        (growth,) = reader.take(1)
+        if growth == 0:
+            raise BitstreamError(f"frame's tuples grow by 0, want 1 to {MAX_GROWTH}")
+    coding = TUPLES if growth else coding & ~EXPLICIT
+    told = beta_index, ratio_index, raw_bits, n_buckets, size, packed & 31, (packed >> 5) + 8, origin, growth
+    return WordScheme(coding, *told)
 
 
 class _Reader:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.codebooks import Codebook, build_codebook, n_magnitude_buckets
+from gradwire_common.codec.codebooks import Codebook, build_codebook, n_magnitude_buckets, whole_sizes
 from gradwire_common.codec.coder import grid_tables
 from gradwire_common.codec.huffman import code_lengths
 from gradwire_common.codec.kernels.layout import N_STREAMS, quarter
@@ -104,7 +104,9 @@ def own_codebook(values: F32, quantizer: Quantizer, fitted: Codebook, segment: i
         bits = trial.bits * scale + trial.table_bits
         if bits < least or (wanted and best is None):
             best, least = trial, bits
-    return None if best is None else build_codebook(best.scheme, best.tuples, best.words, best.rare)
+    if best is None:
+        return None
+    return build_codebook(best.scheme, best.tuples, whole_sizes(best.scheme, best.tuples), best.words, best.rare)
 
 
 def sample_of(values: F32, quantizer: Quantizer, scheme: WordScheme, segment: int, *, runs: bool) -> Sample:
@@ -153,7 +155,8 @@ def _bits(codebook: Codebook, sample: Sample, counts: I64, extra_bits: float) ->
     if scheme.coding == RUNS:
         words, raw_bits = _run_counts(scheme, sample)
         return float(words @ codebook.lengths) + raw_bits + extra_bits
-    bits = tuple_bits(codebook.tuples, codebook.lengths, codebook.rare_lengths, scheme.size, counts / sample.n)
+    lengths, rare_lengths = codebook.lengths, codebook.rare_lengths
+    bits = tuple_bits(codebook.tuples, codebook.sizes, lengths, rare_lengths, counts / sample.n)
     return bits * sample.n + extra_bits + scheme.raw_bits * sample.n
 
 
@@ -186,9 +189,15 @@ def _least_bits(scheme: WordScheme, sample: Sample, counts: I64, extra_bits: flo
 
 
 def _candidates(quantizer: Quantizer, scheme: WordScheme, sample: Sample) -> Iterator[WordScheme]:
-    """The fit's own scheme, and those for as many zeros and magnitudes as the sample has, the likeliest first."""
-    yield scheme
+    """The fit's own scheme, and those for as many zeros and magnitudes as the sample has, the likeliest first.
+
+    None has words that grow, which are made from a fit alone.
+    """
     indices = (scheme.beta_index, scheme.ratio_index)
+    if scheme.growth:
+        yield tuple_schemes(indices, scheme.raw_bits, scheme.n_buckets, scheme.origin, (scheme.detail,))[-1]
+    else:
+        yield scheme
     if not isinstance(quantizer, Uniform | Minifloat):
         yield replace(scheme, n_buckets=MAX_BUCKETS, size=1, origin=0)
         return
@@ -223,7 +232,7 @@ def _own_lengths(scheme: WordScheme, quantizer: Quantizer, sample: Sample) -> Le
         nothing = np.empty(0, np.int64)
         return Lengths(scheme, nothing, lengths, nothing.astype(np.uint8), bits, _table_bits(lengths))
     weights = _weights(smooth)
-    tuples, word_weights, rare_weights = tuple_words(scheme, weights)
+    tuples, _, word_weights, rare_weights = tuple_words(scheme, weights)
     if scheme.size == 1:  # a bucket that is a word itself is never rare
         rare_weights[tuples] = 0
     lengths, rare = code_lengths(word_weights, scheme.max_length), code_lengths(rare_weights, scheme.max_length)

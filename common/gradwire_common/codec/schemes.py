@@ -4,7 +4,7 @@ decoder.
 The bits that candidates take are computed from their code lengths; the least wins. Another choice changes no format.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from operator import itemgetter
@@ -21,19 +21,23 @@ from gradwire_common.errors import UsageError
 RARE_BUCKET = ONE >> 15  # a bucket of less weight is not coded
 MOST_BUCKETS = 250
 MOST_BUCKETS_OF_SIZE = (MOST_BUCKETS, 63, 15, 7, 3, 3)  # (n + 1)**size <= MAX_WORDS; odd, for both signs
+MOST_BUCKETS_TO_GROW = {2: 63, 3: 23, 4: 9, 5: 5}  # by size; (n + 1)**size <= MAX_GROWN_TUPLES
+GROWTHS = (11, 15, 20, 23, 29)  # of 2 to 43, with which uniform at 90 rates loses 1.0 % of the bits less than all
 FEW_MAGNITUDES = 64
 FEW_MORE = 6  # buckets
-COARSE_BETA, COARSE_RATIO = 4, 2  # steps of the grid
+COARSE_BETA, COARSE_RATIO = 4, 1  # steps of the grid
 BITS_FOR_TIME = 0.006  # share of the bits that a cycle of decoding is worth ...
 MOST_EXCESS = 0.0088  # ... up to this share above the entropy; what is beyond it weighs EXCESS_WEIGHT times
 EXCESS_WEIGHT = 9.0
 LOOK_UP, SLOW_LOOK_UP, RARE_WORD, RARE_BUCKET_TIME, RAW_TIME = 2.0, 3.0, 40, 15, 0.2  # cycles; docs/performance.md
 RUN_TIME = 14  # cycles of an entry that is not zero
+PARSE_TIME = 2.5  # cycles of an entry that is encoded, in words that grow
 CUT_WORDS = 0.4  # of a word: what the end of a look-up's bits mostly holds
 MOST_PACKED = (1 << min(PACKED_WIDTHS)) - 3  # buckets of which PACKED_SYMBOLS fit in a look-up, else one less
 MAX_LENGTH = 12  # bits
 DETAILS = (14, 13, 12)  # of tuples; with more words, the limit to their codes' length costs more than it gains
 CLASSES_AND_REACH = ((8, 0.75), (8, 1.5), (8, 3.0), (16, 1.5), (32, 1.5), (4, 1.5))  # of runs; reach in mean runs
+MORE_CLASSES_AND_REACH = ((12, 2.6), (16, 3.3), (20, 2.0), (6, 0.65), (5, 2.0))
 SEGMENT_BITS = 6 << 16  # predicted bits of a segment: its index costs 0.02 % of that
 SEGMENT_QUANTUM = 256  # entries
 MAX_SEGMENT_ENTRIES = 1 << 22
@@ -53,30 +57,47 @@ def choose_scheme(kind: str, beta_index: int, ratio_index: int) -> tuple[WordSch
 @lru_cache(maxsize=4096)
 def chosen(kind: str, beta_index: int, ratio_index: int) -> tuple[WordScheme, int]:
     """Return the scheme of least cost, and the entries of a segment."""
-    best, best_bits, least = None, 0.0, np.inf
-    enough = (1 + MOST_EXCESS) * _entropy(kind, beta_index, ratio_index)
+    entropy = _entropy(kind, beta_index, ratio_index)
+    enough = (1 + MOST_EXCESS) * entropy
     zero = int(magnitude_weights(kind, 0, beta_index, ratio_index, 1)[0]) / ONE
 
-    def cost(scheme: WordScheme, bits: float, rare: float) -> float:
-        time = _decoding_time(scheme, bits, rare, zero)
+    def cost(scheme: WordScheme, bits: float, words: ExpectedBits) -> float:
+        time = _time(scheme, bits, words, zero)
         return bits * (1 + BITS_FOR_TIME * time) + EXCESS_WEIGHT * max(bits - enough, 0)
 
-    trials = []
-    for scheme in _candidates(kind, beta_index, ratio_index):
+    candidates = _candidates(kind, beta_index, ratio_index)
+    best = _cheapest(kind, candidates, cost, np.inf)
+    if best is None:
+        raise UsageError(f"no words for {kind}, beta index {beta_index}, ratio index {ratio_index}")
+    least, scheme, bits = best
+    if entropy > 0 and bits > enough:
+        more = growing_schemes(candidates) + _more_run_schemes(candidates, zero)
+        _, scheme, bits = _cheapest(kind, more, cost, least) or best
+    entries = int(SEGMENT_BITS / max(bits, SEGMENT_BITS / MAX_SEGMENT_ENTRIES))
+    return scheme, max(entries // SEGMENT_QUANTUM, 1) * SEGMENT_QUANTUM
+
+
+def _cheapest(
+    kind: str, candidates: list[WordScheme], cost: Callable[[WordScheme, float, ExpectedBits], float], least: float
+) -> tuple[float, WordScheme, float] | None:
+    """The candidate of the least cost, that cost first, and its bits an entry; None where none costs less than `least`.
+
+    Bounds of the bits are computed for all, and what is dearer for those that they leave.
+    """
+    trials, best = [], None
+    for scheme in candidates:
         expected = ExpectedBits(kind, scheme)
-        trials.append((cost(scheme, expected.least, expected.rare), scheme, expected))
+        trials.append((cost(scheme, expected.least, expected), scheme, expected))
     for bound, scheme, expected in sorted(trials, key=itemgetter(0)):
         if bound >= least:
             break
-        if cost(scheme, expected.unlimited, expected.rare) >= least:
+        if cost(scheme, expected.unlimited, expected) >= least:
             continue
         bits = expected.bits(scheme.max_length)
-        if cost(scheme, bits, expected.rare) < least:
-            best, best_bits, least = scheme, bits, cost(scheme, bits, expected.rare)
-    if best is None:
-        raise UsageError(f"no words for {kind}, beta index {beta_index}, ratio index {ratio_index}")
-    entries = int(SEGMENT_BITS / max(best_bits, SEGMENT_BITS / MAX_SEGMENT_ENTRIES))
-    return best, max(entries // SEGMENT_QUANTUM, 1) * SEGMENT_QUANTUM
+        if cost(scheme, bits, expected) < least:
+            least = cost(scheme, bits, expected)
+            best = least, scheme, bits
+    return best
 
 
 def _entropy(kind: str, beta_index: int, ratio_index: int) -> float:
@@ -91,15 +112,16 @@ def _entropy(kind: str, beta_index: int, ratio_index: int) -> float:
     return float(-(weights * np.log2(weights)).sum() + weights[1:].sum())
 
 
-def _decoding_time(scheme: WordScheme, bits: float, rare: float, zero: float) -> float:
-    """Rough cycles an entry, of which a share `zero` is zero, and a share `rare` of the words rare."""
+def _time(scheme: WordScheme, bits: float, words: ExpectedBits, zero: float) -> float:
+    """Rough cycles of decoding an entry, of which a share `zero` is zero; and of parsing it before."""
     if scheme.coding != TUPLES:
         return RUN_TIME * (1 - zero)
-    room = (PACKED_SYMBOLS if scheme.n_buckets <= MOST_PACKED else PACKED_SYMBOLS - 1) // scheme.size
-    word_bits = scheme.size * max(bits - scheme.raw_bits, 0.1)
-    n_words = min(max(MAX_LENGTH / word_bits - CUT_WORDS, 1), max(room, 1))
-    look_ups = (LOOK_UP if room else SLOW_LOOK_UP) / n_words + rare * (RARE_WORD + RARE_BUCKET_TIME * scheme.size)
-    return look_ups / scheme.size + (RAW_TIME if scheme.raw_bits else 0.0)
+    slots = PACKED_SYMBOLS if scheme.n_buckets <= MOST_PACKED else PACKED_SYMBOLS - 1
+    fitting = slots / words.size if scheme.growth else slots // scheme.size
+    n_words = MAX_LENGTH / (words.size * max(bits - scheme.raw_bits, 0.1)) - CUT_WORDS
+    look_ups = (LOOK_UP if scheme.size <= slots else SLOW_LOOK_UP) / min(max(n_words, 1), max(fitting, 1))
+    look_ups += words.rare * (RARE_WORD + RARE_BUCKET_TIME * scheme.size)
+    return look_ups / words.size + (RAW_TIME if scheme.raw_bits else 0.0) + (PARSE_TIME if scheme.growth else 0.0)
 
 
 def _candidates(kind: str, beta_index: int, ratio_index: int) -> list[WordScheme]:
@@ -156,6 +178,18 @@ def tuple_schemes(
     return found
 
 
+def growing_schemes(whole: Sequence[WordScheme]) -> list[WordScheme]:
+    """Tuples that grow, of the buckets that some of the schemes `whole` code one by one."""
+    found = []
+    for scheme in whole:
+        if scheme.coding == TUPLES and scheme.size == 1 and scheme.detail == DETAILS[0]:
+            for size, most in MOST_BUCKETS_TO_GROW.items():
+                n_coded = min(scheme.n_buckets, most)
+                if 2 * n_coded > scheme.n_buckets:
+                    found += [replace(scheme, n_buckets=n_coded, size=size, growth=growth) for growth in GROWTHS]
+    return found
+
+
 def run_schemes(
     indices: tuple[int, int], zero: float, n: int, classes_and_reach: Sequence[tuple[int, float]] = CLASSES_AND_REACH
 ) -> list[WordScheme]:
@@ -169,6 +203,16 @@ def run_schemes(
         if size * n_buckets < MAX_WORDS // 4:
             found.append(WordScheme(RUNS, *indices, 0, n_buckets, size, detail, MAX_LENGTH))
     return list(dict.fromkeys(found))
+
+
+def _more_run_schemes(runs: Sequence[WordScheme], zero: float) -> list[WordScheme]:
+    """Runs in other classes than those of the schemes `runs`, and with a magnitude less."""
+    for scheme in runs:
+        if scheme.coding == RUNS:
+            indices, n = (scheme.beta_index, scheme.ratio_index), scheme.n_buckets
+            more = MORE_CLASSES_AND_REACH
+            return run_schemes(indices, zero, n, more) + run_schemes(indices, zero, n - 2, more)
+    return []
 
 
 def _span(weights: np.ndarray) -> tuple[int, int]:

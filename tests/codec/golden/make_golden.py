@@ -1,4 +1,4 @@
-"""Write the golden frames anew: only where the frame version changes, for old frames must stay readable.
+"""Write the golden frames that are not there yet; old ones must stay readable as they are, until the version changes.
 
 python tests/codec/golden/make_golden.py
 """
@@ -17,16 +17,15 @@ from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
 HERE = Path(__file__).parent
 INDEX = HERE / "golden.json"  # name -> entries and CRC-32 of the decoded float32 bytes
 STEPS = {"7-bits": 0.02, "3-bits": 0.5, "1-bit": 2.0, "tenth-of-a-bit": 6.0, "hundredth-of-a-bit": 9.0}  # in alpha
+GROWING = {2: (0.7, 1.2), 3: (1.0, 1.4), 4: (1.5, 0.9), 5: (2.0, 1.4)}  # most buckets of a word: shape, step in alpha
 
 F32 = npt.NDArray[np.float32]
 
 
 def main() -> None:
     """Write a file for each frame, and the index."""
-    frames = build_frames()
-    for old in HERE.glob("*.frame"):
-        old.unlink()
-    index = {}
+    index = json.loads(INDEX.read_text()) if INDEX.exists() else {}
+    frames = {name: frame for name, frame in build_frames().items() if name not in index}
     for name, frame in frames.items():
         (HERE / f"{name}.frame").write_bytes(frame)
         decoded = decode_frame(frame)
@@ -54,6 +53,11 @@ def build_frames() -> dict[str, bytes]:
     frames["uniform-runs-outliers"] = encode_frame(outliers, build_quantizer("uniform", model, 6.0), model)
     several = samples(rng, model, 60_000)
     frames["float4-1-2-1-segments"] = encode_frame(several, build_quantizer("float4-1-2-1", model), model)
+    for size, (shape, step) in GROWING.items():
+        model = GenNorm(shape, 1.0)
+        values = samples(rng, model, 3000)
+        values[::200] *= 10  # rare words
+        frames[f"uniform-growing-{size}"] = encode_frame(values, build_quantizer("uniform", model, step), model)
     return frames
 
 

@@ -112,14 +112,13 @@ def decode_words(data: U8, places: I64, index: I64, segment: int, book: Book, fa
         first, last = number * N_STREAMS, (number + 1) * N_STREAMS
         if fast:
             between = borders[first : last + 1]
-            if not decode_tuples(
-                data, starts[first:last], ends[first:last], book.decoding, book.single, book.size, buckets, between
-            ):
+            some, to = starts[first:last], ends[first:last]
+            if not decode_tuples(data, some, to, book.decoding, book.single, buckets, between):
                 return number
             continue
         for stream in range(first, last):
             some, there = data[starts[stream] : ends[stream]], buckets[borders[stream] : borders[stream + 1]]
-            if portable.decode_tuples(some, book.single, book.max_length, book.size, there) != some.size:
+            if portable.decode_tuples(some, book.single, book.max_length, there) != some.size:
                 return number
     return n_segments
 

@@ -12,10 +12,12 @@ from gradwire_common.codec.kernels.layout import N_STREAMS, Book, Coming, Work, 
 from gradwire_common.codec.kernels.quantizing.quantize import quantize_block
 from gradwire_common.codec.kernels.raws import pack_raws
 from gradwire_common.codec.kernels.words import runs
+from gradwire_common.codec.kernels.words.parsing import parse, parse_one_by_one, place_words
 from gradwire_common.codec.kernels.words.rares import encode_rares
-from gradwire_common.codec.kernels.words.tuple_encoding import encode_pairs, encode_tuples, form_tuples
+from gradwire_common.codec.kernels.words.tuple_encoding import encode_pairs, encode_tuples, form_tuples, number_tuples
 
 F32 = npt.NDArray[np.float32]
+U16 = npt.NDArray[np.uint16]
 I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -92,6 +94,8 @@ def encode_stream(
             )
         return n_bytes, rare_place
     padded = work.buckets[: (n + book.size - 1) // book.size * book.size]
+    if book.steps.size > 0:
+        padded = work.buckets[: n + book.size - 1]
     padded[n:] = np.uint8(0)
     n_bytes, n_rare = encode_words(padded, book, fast, work, coming, out)
     if n_rare > 0:
@@ -117,13 +121,38 @@ def end_segment(n: int, grid: Grid, fast: bool, work: Work, rare_place: int, out
 
 @njit(cache=True, nogil=True)
 def encode_words(buckets: U8, book: Book, fast: bool, work: Work, coming: Coming, out: U8) -> tuple[int, int]:
-    """Write a bitstream of whole words; list the rare ones in `work`. Returns its bytes and how many are rare."""
+    """Write a bitstream of whole words; list where in `buckets` the rare ones start in `work`.
+
+    For words that grow, the last book.size - 1 of `buckets` fill up tuples. Returns its bytes and how many are rare.
+    """
     if fast and book.pairs.size > 0:
         return encode_pairs(buckets, book.n_coded + 1, book.pairs, book.encoding, work.words, coming, out, work.rare)
+    if book.steps.size > 0:
+        numbers = work.numbers[: buckets.size - book.size + 1]
+        number_tuples(buckets, book.size, book.n_coded + 1, numbers)
+        if fast:
+            n_words = parse(numbers, book.steps, book.size, work.found, work.words)
+        else:
+            n_words = parse_one_by_one(numbers, book.steps, work.words)
+        words = work.words[:n_words]
+        mean_size = (numbers.size + n_words - 1) // max(n_words, 1)
+        n_bytes, n_rare = _encode_tuples(words, mean_size, book, fast, work, coming, out)
+        place_words(work.rare[:n_rare], words, book.steps)
+        return n_bytes, n_rare
     words = work.words[: buckets.size // book.size]
     form_tuples(buckets, book.size, book.n_coded + 1, words)
+    n_bytes, n_rare = _encode_tuples(words, book.size, book, fast, work, coming, out)
+    for i in range(n_rare):
+        work.rare[i] *= book.size
+    return n_bytes, n_rare
+
+
+@njit(cache=True, nogil=True)
+def _encode_tuples(
+    words: U16, size: int, book: Book, fast: bool, work: Work, coming: Coming, out: U8
+) -> tuple[int, int]:
     if fast:
-        return encode_tuples(words, book.size, book.encoding, coming, out, work.rare)
+        return encode_tuples(words, size, book.encoding, coming, out, work.rare)
     return portable.encode_tuples(words, book.encoding, out, work.rare)
 
 

@@ -34,6 +34,7 @@ class Book(NamedTuple):
     n_coded: int
     max_length: int
     encoding: U64
+    steps: U8
     pairs: U64
     decoding: U64
     single: U64
@@ -55,6 +56,7 @@ class Work(NamedTuple):
         beyond: The buckets that are not coded, in order; one that is listed here is n_coded in `buckets`.
         places: Decoding tuples: where each of `beyond` stands.
         words: Encoding tuples: the words of a bitstream.
+        numbers, found: Encoding tuples that grow: `parsing.parse` says what they are.
         rare: Encoding tuples: places of its rare words. Decoding runs: places of entries that are not zero.
         ends: Decoding runs: the buckets at these places.
         rare_bits: Encoding: the rare list.
@@ -65,6 +67,8 @@ class Work(NamedTuple):
     beyond: I32
     places: I32
     words: U16
+    numbers: U16
+    found: U16
     rare: I32
     ends: I32
     rare_bits: U8
@@ -96,6 +100,8 @@ def work_of(most: int, planes: int) -> Work:
         np.empty(most + SLACK, np.int32),
         np.empty(most + SLACK, np.int32),
         np.empty(quarters, np.uint16),
+        np.empty(quarters, np.uint16),
+        np.empty(quarters + SLACK, np.uint16),
         np.empty(quarters, np.int32),
         np.empty(quarters, np.int32),
         np.empty(RARE_BYTES * (most + SLACK), np.uint8),

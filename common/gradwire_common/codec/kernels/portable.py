@@ -38,14 +38,14 @@ def encode_tuples(tuples: U16, encoding: U64, out: U8, rare: I32) -> tuple[int, 
 def encode_rares(
     buckets: U8, size: int, rare: I32, beyond: I32, codes: U32, lengths: U8, out: U8, place: int
 ) -> tuple[int, int]:
-    """Write the buckets of the tuples that `rare` lists at bit `place` of `out`.
+    """Write the `size` buckets from each place on that `rare` lists, at bit `place` of `out`.
 
     `beyond` holds the buckets that are not coded, in order. Returns the place after, and how many of `beyond` were
     used.
     """
     last, n_beyond = lengths.size - 1, 0
     for i in range(rare.size):
-        for j in range(np.int64(rare[i]) * size, (np.int64(rare[i]) + 1) * size):
+        for j in range(np.int64(rare[i]), np.int64(rare[i]) + size):
             bucket = np.int64(buckets[j])
             place = put(out, place, np.int64(codes[bucket]), np.int64(lengths[bucket]))
             if bucket == last:
@@ -55,7 +55,7 @@ def encode_rares(
 
 
 @njit(cache=True, nogil=True)
-def decode_tuples(data: U8, single: U64, max_length: int, size: int, buckets: U8) -> int:
+def decode_tuples(data: U8, single: U64, max_length: int, buckets: U8) -> int:
     """Read words until `buckets` is full; return the bytes read, -1 where bits start no word or the data ends."""
     place, n = 0, 0
     while n < buckets.size:
@@ -64,9 +64,11 @@ def decode_tuples(data: U8, single: U64, max_length: int, size: int, buckets: U8
         place += length
         if length == 0 or place > 8 * data.size:
             return -1
-        for i in range(min(size, buckets.size - n)):
-            buckets[n + i] = np.uint8((entry >> np.uint64(8 * i)) & np.uint64(255))
-        n += size
+        for _ in range(np.int64(entry >> np.uint64(56))):
+            if n < buckets.size:
+                buckets[n] = np.uint8(entry & np.uint64(255))
+            entry >>= np.uint64(8)
+            n += 1
     return (place + 7) >> 3
 
 

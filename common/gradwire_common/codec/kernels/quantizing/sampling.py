@@ -60,22 +60,28 @@ def _count(symbols: I32, tables: I32) -> None:
 
 
 @njit(cache=True, nogil=True)
-def tuple_bits(tuples: I64, lengths: U8, rare_lengths: U8, size: int, shares: F64) -> float:
-    """Return the bits a bucket takes with words of `size`, where buckets have `shares` and do not depend on each other.
+def tuple_bits(tuples: I64, sizes: U8, lengths: U8, rare_lengths: U8, shares: F64) -> float:
+    """Return the bits a bucket takes with words, where buckets have `shares` and do not depend on each other.
 
-    `shares` are of coded buckets and, last, of all others; `lengths` of the words for `tuples` and, last, the rare one.
+    `shares` are of coded buckets and, last, of all others; `sizes` and `lengths` of the words for `tuples` and, last,
+    the rare one.
     """
-    base, covered = shares.size, np.zeros(shares.size)
-    bits, rest = 0.0, 1.0
+    base, covered, most = shares.size, np.zeros(shares.size), np.int64(sizes[tuples.size])
+    bits, rest, n_buckets = 0.0, 1.0, 0.0
     for i in range(tuples.size):
-        digits, bucket, weight = tuples[i], 0, 1.0
+        digits, bucket, weight, size = tuples[i], 0, 1.0, np.int64(sizes[i])
+        for _ in range(most - size):
+            digits //= base
         for _ in range(size):
             digits, bucket = digits // base, digits % base
             weight *= shares[bucket]
         covered[bucket] += weight
         rest -= weight
         bits += weight * np.float64(lengths[i])
+        n_buckets += weight * np.float64(size)
+    rest = max(rest, 0.0)
     per_rare = 0.0  # of a rare word's first bucket; its others have about the same code
     for bucket in range(base):
         per_rare += max(shares[bucket] - covered[bucket], 0.0) * np.float64(rare_lengths[bucket])
-    return (bits + max(rest, 0.0) * np.float64(lengths[tuples.size])) / size + per_rare
+    bits += rest * np.float64(lengths[tuples.size]) + np.float64(most) * per_rare
+    return bits / (n_buckets + rest * np.float64(most))

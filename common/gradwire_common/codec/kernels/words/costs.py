@@ -20,45 +20,61 @@ NO_CODE = np.inf  # bits of more words than codes
 
 
 @njit(cache=True, nogil=True)
-def keep_tuples(buckets: U64, size: int, least: int, words: U64, rare: U64) -> int:
-    """Fill `words` with the weights of all tuples of at least `least`, and of the rare word; return how many.
+def keep_tuples(buckets: U64, size: int, least: int, growth: int, words: U64, rare: U64) -> tuple[int, float]:
+    """Fill `words` with the weights of all words of at least `least`, and of the rare word.
 
     Args:
         buckets: Weights of the coded buckets, descending, then of all others.
-        size: Buckets in a tuple.
-        least: Weight of a tuple that is a word.
-        words: Room for n**size + 1; in no order.
+        size: Most buckets of a word.
+        least: Weight that a word has.
+        growth: Weight of a word that grows; 0 where all have `size` buckets.
+        words: Receives the words, in no order.
         rare: (n + 1,), receives the weights of the rare list's code; `words.tuple_words` says what they are.
+
+    Returns:
+        How many words there are, and their buckets times their weights; 0 where `words` has no room for them.
     """
-    n, least = buckets.size - 1, np.uint64(least)
-    shift, one = np.uint64(WEIGHT_BITS), np.uint64(1)
-    n_words, total = 0, np.uint64(0)
-    for first in range(n):
-        begin, end = n_words, n_words
-        if buckets[first] >= least:
-            words[end] = buckets[first]
-            end += 1
-        for _ in range(size - 1):  # products only shrink, so what is too light already needs no successors
-            stop = end
-            for i in range(begin, stop):
-                for b in range(n):
-                    weight = (words[i] * buckets[b]) >> shift
-                    if weight < least:
-                        break
-                    words[end] = weight
-                    end += 1
-            for i in range(end - stop):
-                words[begin + i] = words[stop + i]
-            end = begin + end - stop
-        covered = np.uint64(0)
-        for i in range(begin, end):
-            covered += words[i]
-        rare[first] = max(buckets[first], covered + one) - covered
-        total += covered
-        n_words = end
-    rare[n] = max(buckets[n], one)
-    words[n_words] = max(one << shift, total + one) - total
-    return n_words + 1
+    n, least, growth, shift = buckets.size - 1, np.uint64(least), np.uint64(growth), np.uint64(WEIGHT_BITS)
+    places = size if growth else 1
+    covered, ended = np.zeros((places, n + 1), np.uint64), np.zeros(places, np.uint64)
+    growing, grown = np.empty(words.size, np.uint64), np.empty(words.size, np.uint64)
+    growing_digits, grown_digits = np.empty(words.size, np.uint64), np.empty(words.size, np.uint64)
+    growing[0], growing_digits[0] = np.uint64(1) << shift, np.uint64(0)
+    n_growing, n_words, total, n_buckets = 1, 0, np.uint64(0), 0.0
+    for place in range(size):
+        n_grown = 0
+        for i in range(n_growing):
+            for b in range(n):
+                weight, digits = (growing[i] * buckets[b]) >> shift, growing_digits[i] | np.uint64(b << 8 * place)
+                if weight < least:  # products only shrink, so what is too light already needs no successors
+                    break
+                if n_words + 1 == words.size or n_grown == words.size:
+                    return 0, 0.0
+                if place + 1 < size and weight >= growth:
+                    grown[n_grown], grown_digits[n_grown] = weight, digits
+                    n_grown += 1
+                    continue
+                words[n_words] = weight
+                n_words += 1
+                total += weight
+                n_buckets += np.float64(weight) * (place + 1)
+                covered[0, digits & np.uint64(255)] += weight
+                for j in range(1, places):
+                    if j > place:
+                        ended[j] += weight
+                    else:
+                        covered[j, (digits >> np.uint64(8 * j)) & np.uint64(255)] += weight
+        growing, grown, n_growing = grown, growing, n_grown
+        growing_digits, grown_digits = grown_digits, growing_digits
+    for b in range(n + 1):
+        rare[b] = np.uint64(0)
+        weight = max(buckets[b], np.uint64(1))
+        for j in range(places):
+            gone = (weight * ended[j] >> shift) + covered[j, b]
+            rare[b] += max(weight, gone) - gone
+        rare[b] = max(rare[b], np.uint64(1))
+    words[n_words] = max(np.uint64(1) << shift, total + np.uint64(1)) - total
+    return n_words + 1, n_buckets + np.float64(words[n_words]) * size
 
 
 @njit(cache=True, nogil=True)

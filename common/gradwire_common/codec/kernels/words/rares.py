@@ -23,7 +23,7 @@ WINDOW_CODES = 4  # of at most 12 bits, of the 56 that a window has at least
 def encode_rares(
     buckets: U8, size: int, rare: I32, beyond: I32, codes: U32, lengths: U8, out: U8, place: int
 ) -> tuple[int, int]:
-    """Write the buckets of the tuples that `rare` lists at bit `place` of `out`, a flush for each bucket.
+    """Write the `size` buckets from each place on that `rare` lists, at bit `place` of `out`, a flush for each bucket.
 
     `beyond` holds the buckets that are not coded, in order. Returns the place after, and how many of `beyond` were
     used. Stores write eight bytes at the byte of a place; `out` has room for RARE_BYTES a bucket + 8.
@@ -32,7 +32,7 @@ def encode_rares(
     to, n_bits = start + np.uint64(place >> 3), np.uint64(place & 7)
     bits = np.uint64(out[place >> 3]) & ((np.uint64(1) << n_bits) - np.uint64(1))
     for i in range(rare.size):
-        first = np.int64(rare[i]) * size
+        first = np.int64(rare[i])
         for j in range(first, first + size):
             bucket = np.int64(buckets[j])
             bits |= shift_left(np.uint64(codes[bucket]), n_bits)

@@ -90,7 +90,7 @@ def decode_side_by_side(data: U8, starts: I64, ends: I64, book: Book, buckets: U
                 decode_four(np.uint64(state.ctypes.data))
     for i in range(n_streams):
         missing = buckets[rest[i] : borders[i + 1]]
-        if finish(data, read[i], book.decoding, book.single, book.size, missing) != ends[i]:
+        if finish(data, read[i], book.decoding, book.single, missing) != ends[i]:
             return i
     return n_streams
 

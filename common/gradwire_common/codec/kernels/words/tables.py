@@ -55,18 +55,29 @@ def word_of_bits(lengths: U8, codes: U32, max_length: int, words: I64) -> None:
 
 
 @njit(cache=True, nogil=True)
-def fill_encoding(lengths: U8, codes: U32, tuples: I64, table: U64) -> None:
+def fill_encoding(lengths: U8, codes: U32, tuples: I64, spans: I64, table: U64) -> None:
     """Fill table[tuple] with its code at the top and its length in the low byte; all others are the rare word, flagged.
 
-    The last word is the rare one; its length is 0 where no tuple is rare, and so is the entry of tuples that no word
-    has.
+    A word stands for spans[i] successive tuples: those that begin with its buckets. The last word is the rare one; its
+    length is 0 where no tuple is rare, and so is the entry of tuples that no word has.
     """
     rare = lengths.size - 1
     for t in range(table.size):
         table[t] = _entry(lengths, codes, rare) | np.uint64(RARE_FLAG)
     for i in range(tuples.size):
         if lengths[i] > 0:
-            table[tuples[i]] = _entry(lengths, codes, i)
+            for t in range(tuples[i], tuples[i] + spans[i]):
+                table[t] = _entry(lengths, codes, i)
+
+
+@njit(cache=True, nogil=True)
+def fill_steps(lengths: U8, tuples: I64, spans: I64, sizes: U8, steps: U8) -> None:
+    """Fill steps[tuple] with the buckets of the word that it begins with, the last of `sizes` where that is rare."""
+    steps[:] = sizes[tuples.size]
+    for i in range(tuples.size):
+        if lengths[i] > 0:
+            for t in range(tuples[i], tuples[i] + spans[i]):
+                steps[t] = sizes[i]
 
 
 @njit(cache=True, nogil=True)
@@ -98,7 +109,7 @@ def _entry(lengths: U8, codes: U32, i: int) -> np.uint64:
 
 @njit(cache=True, nogil=True)
 def fill_decoding(
-    words: I64, lengths: U8, max_length: int, payloads: U64, size: int, single: U64, multiple: U64
+    words: I64, lengths: U8, max_length: int, payloads: U64, sizes: U8, single: U64, multiple: U64
 ) -> None:
     """Fill the two decoding tables of tuples, both indexed by the next `max_length` bits.
 
@@ -110,21 +121,25 @@ def fill_decoding(
         word = words[v]
         single[v] = np.uint64(0)
         if word >= 0:
-            single[v] = payloads[word] | np.uint64(lengths[word]) << np.uint64(48) | np.uint64(size) << np.uint64(56)
+            told = np.uint64(lengths[word]) << np.uint64(48) | np.uint64(sizes[word]) << np.uint64(56)
+            single[v] = payloads[word] | told
         rest, n_bits, n_symbols, buckets = v, 0, 0, np.uint64(0)
-        while n_symbols + size <= ENTRY_SYMBOLS:
+        while True:
             word = words[rest]
-            if word < 0 or n_bits + np.int64(lengths[word]) > max_length:
+            if word < 0:
+                break
+            length, size = np.int64(lengths[word]), np.int64(sizes[word])
+            if n_bits + length > max_length or n_symbols + size > ENTRY_SYMBOLS:
                 break
             buckets |= payloads[word] << np.uint64(8 * n_symbols)
-            n_bits += np.int64(lengths[word])
+            n_bits += length
             n_symbols += size
-            rest >>= np.int64(lengths[word])
+            rest >>= length
         multiple[v] = buckets | np.uint64(n_bits) << np.uint64(48) | np.uint64(n_symbols) << np.uint64(56)
 
 
 @njit(cache=True, nogil=True)
-def fill_packed(words: I64, lengths: U8, max_length: int, payloads: U64, size: int, width: int, table: U32) -> None:
+def fill_packed(words: I64, lengths: U8, max_length: int, payloads: U64, sizes: U8, width: int, table: U32) -> None:
     """Fill the packed decoding table of tuples, indexed by the next PACKED_INDEX_BITS bits, all of which start a word.
 
     An entry holds the bits it takes in the lowest LENGTH_BITS, then the buckets of as many whole words as fit, `width`
@@ -134,10 +149,10 @@ def fill_packed(words: I64, lengths: U8, max_length: int, payloads: U64, size: i
     for v in range(table.size):
         most = min(PACKED_SYMBOLS, (32 - LENGTH_BITS) // width)
         rest, n_bits, n_symbols, entry = v, 0, 0, 0
-        while n_symbols + size <= most:
+        while True:
             word = words[rest & known]
-            length = np.int64(lengths[word])
-            if n_bits + length > PACKED_INDEX_BITS:
+            length, size = np.int64(lengths[word]), np.int64(sizes[word])
+            if n_bits + length > PACKED_INDEX_BITS or n_symbols + size > most:
                 break
             for i in range(size):
                 bucket = np.int64(payloads[word] >> np.uint64(8 * i) & np.uint64(255))

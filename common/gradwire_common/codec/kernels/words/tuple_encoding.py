@@ -67,6 +67,30 @@ def form_tuples(buckets: U8, size: int, base: int, words: U16) -> None:
 
 
 @njit(cache=True, nogil=True)
+def number_tuples(buckets: U8, size: int, base: int, numbers: U16) -> None:
+    """Fill `numbers` with what `form_tuples` would give for the tuples that begin at each of `buckets`.
+
+    There are size - 1 buckets more than numbers.
+    """
+    factor, n = np.int32(base), numbers.size
+    if size == 2:
+        for i in range(n):
+            numbers[i] = np.uint16(np.int32(buckets[i]) * factor + np.int32(buckets[i + 1]))
+    elif size == 3:
+        for i in range(n):
+            word = np.int32(buckets[i]) * factor + np.int32(buckets[i + 1])
+            numbers[i] = np.uint16(word * factor + np.int32(buckets[i + 2]))
+    else:
+        for i in range(n):
+            high = np.int32(buckets[i]) * factor + np.int32(buckets[i + 1])
+            low = np.int32(buckets[i + 2]) * factor + np.int32(buckets[i + 3])
+            numbers[i] = np.uint16(high * (factor * factor) + low)
+        for j in range(4, size):
+            for i in range(n):
+                numbers[i] = np.uint16(np.int32(numbers[i]) * factor + np.int32(buckets[i + j]))
+
+
+@njit(cache=True, nogil=True)
 def encode_tuples(words: U16, size: int, encoding: U64, coming: Coming, out: U8, rare: I32) -> tuple[int, int]:
     """Write the codes of `words`, of `size` buckets each, four a flush; list the places of rare ones in `rare`.
 

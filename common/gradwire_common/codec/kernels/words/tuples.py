@@ -40,15 +40,13 @@ I64 = npt.NDArray[np.int64]
 BATCH_BUCKETS = ENTRY_SYMBOLS * LOOKUPS
 BATCH_BYTES = 7
 
-_3, _48, _56, _63 = (np.uint64(n) for n in (3, 48, 56, 63))
+_3, _8, _48, _56, _63 = (np.uint64(n) for n in (3, 8, 48, 56, 63))
 _BYTE = np.uint64(255)
 _ZERO = np.uint64(0)
 
 
 @njit(cache=True, nogil=True)
-def decode_tuples(
-    data: U8, starts: I64, ends: I64, decoding: U64, single: U64, size: int, buckets: U8, borders: I64
-) -> bool:
+def decode_tuples(data: U8, starts: I64, ends: I64, decoding: U64, single: U64, buckets: U8, borders: I64) -> bool:
     """Read four bitstreams at starts[i] of `data` into buckets[borders[i] : borders[i + 1]].
 
     Returns whether every stream ended at ends[i], to the byte.
@@ -80,7 +78,7 @@ def decode_tuples(
     for i in range(4):
         read = 8 * np.int64(state[PLACE + i] - base) - np.int64(state[VALID + i] & _63)
         rest = buckets[np.int64(state[TO + i] - to) : borders[i + 1]]
-        if finish(data, read, decoding, single, size, rest) != ends[i]:
+        if finish(data, read, decoding, single, rest) != ends[i]:
             return False
     return True
 
@@ -106,7 +104,7 @@ def look_up_batches_anywhere(state: U64) -> None:
 
 
 @njit(cache=True, nogil=True)
-def finish(data: U8, place: int, decoding: U64, single: U64, size: int, rest: U8) -> int:
+def finish(data: U8, place: int, decoding: U64, single: U64, rest: U8) -> int:
     """Read the last buckets of a stream from bit `place` on; return the byte where it ended, -1 where it failed."""
     mask, n = np.uint64(decoding.size - 1), 0
     base, to = np.uint64(data.ctypes.data), np.uint64(rest.ctypes.data)
@@ -131,7 +129,9 @@ def finish(data: U8, place: int, decoding: U64, single: U64, size: int, rest: U8
         if entry == _ZERO:
             return -1
         place += np.int64((entry >> _48) & _63)
-        for i in range(min(size, rest.size - n)):
-            rest[n + i] = np.uint8((entry >> np.uint64(8 * i)) & _BYTE)
-        n += size
+        for _ in range(np.int64(entry >> _56)):
+            if n < rest.size:
+                rest[n] = np.uint8(entry & _BYTE)
+            entry >>= _8
+            n += 1
     return (place + 7) >> 3
