@@ -13,7 +13,13 @@ from gradwire_common.codec.rate_model import ratio_for_bits
 from rates import RATES
 from workloads import BETAS
 
-CACHES = (codebooks.magnitude_weights, codebooks.layout_weights, codebooks.model_codebook, schemes.chosen)
+CACHES = (
+    codebooks.magnitude_weights,
+    codebooks.layout_weights,
+    codebooks.model_codebook,
+    schemes.choose_scheme,
+    schemes.chosen,
+)
 
 
 def measure_choices(rounds: int) -> dict[str, Any]:

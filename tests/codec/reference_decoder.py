@@ -369,8 +369,7 @@ def tuple_words(header: Header) -> Words:
 
 
 def growing_words(header: Header) -> Words:
-    _, *buckets, beyond = bucket_weights(header)
-    buckets = [max(ONE - sum(buckets) - beyond, 1), *buckets]
+    *buckets, beyond = bucket_weights(header)
     limit = (8 - header.growth % 4) * 2**27 >> header.growth // 4
     growing, words = [((), ONE)], {}
     for size in range(1, header.size + 1):
@@ -418,12 +417,17 @@ def bucket_weights(header: Header) -> list[int]:
     n = header.n_buckets
     if header.raw_bits == 0:
         zero, *others, beyond = magnitude_weights(header, n // 2 + 1)
-        weights = [zero, *(max(weight >> 1, 1) for weight in others for _ in range(2))]
-        return [*weights[:n], beyond + sum(weights[n:])]
-    places = [(header.origin + bucket) % header.modulus for bucket in range(n)]
-    weights = magnitude_weights(header, max(places) + 1)
-    coded = [weights[place] for place in places]
-    return [*coded, sum(weights) - sum(coded)]
+        coded = [zero, *(max(weight >> 1, 1) for weight in others for _ in range(2))]
+        beyond += sum(coded[n:])
+        coded = coded[:n]
+    else:
+        places = [(header.origin + bucket) % header.modulus for bucket in range(n)]
+        weights = magnitude_weights(header, max(places) + 1)
+        coded = [weights[place] for place in places]
+        beyond = sum(weights) - sum(coded)
+    largest = coded.index(max(coded))
+    coded[largest] = max(ONE - sum(coded) + coded[largest] - beyond, 1)
+    return [*coded, beyond]
 
 
 def magnitude_weights(header: Header, n: int) -> list[int]:

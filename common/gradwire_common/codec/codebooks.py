@@ -92,10 +92,7 @@ def bucket_weights(kind: str, scheme: WordScheme) -> U64:
     Without raw bits, bucket 0 is zero, 2 m - 1 is +m and 2 m is -m; each sign has half of its magnitude's weight.
     """
     layout = (scheme.raw_bits, scheme.n_buckets, scheme.origin)
-    weights = layout_weights(kind, *layout, scheme.beta_index, scheme.ratio_index)
-    if scheme.growth:  # what is left for rare words is so little that no rounding may tell it
-        weights = np.append(np.uint64(max(ONE - int(weights[1:].sum()), 1)), weights[1:])
-    return weights
+    return layout_weights(kind, *layout, scheme.beta_index, scheme.ratio_index)
 
 
 @lru_cache(maxsize=64)
@@ -105,10 +102,14 @@ def layout_weights(kind: str, raw_bits: int, n: int, origin: int, *indices: int)
         magnitudes = magnitude_weights(kind, 0, *indices, n // 2 + 1)
         halves = np.maximum(magnitudes[1:-1] >> np.uint64(1), np.uint64(1))
         coded = np.concatenate([magnitudes[:1], np.repeat(halves, 2)])
-        return np.append(coded[:n], magnitudes[-1] + coded[n:].sum())
-    places = (origin + np.arange(n)) % n_magnitude_buckets(kind, raw_bits)
-    weights = magnitude_weights(kind, raw_bits, *indices, int(places.max()) + 1)
-    return np.append(weights[places], weights.sum() - weights[places].sum())
+        weights = np.append(coded[:n], magnitudes[-1] + coded[n:].sum())
+    else:
+        places = (origin + np.arange(n)) % n_magnitude_buckets(kind, raw_bits)
+        magnitudes = magnitude_weights(kind, raw_bits, *indices, int(places.max()) + 1)
+        weights = np.append(magnitudes[places], magnitudes.sum() - magnitudes[places].sum())
+    largest = int(np.argmax(weights[:n]))  # where rounding matters least; what is left for rare words must be exact
+    weights[largest] = max(ONE - int(weights.sum() - weights[largest]), 1)
+    return weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,10 +25,12 @@ MOST_BUCKETS_TO_GROW = {2: 63, 3: 23, 4: 9, 5: 5}  # by size; (n + 1)**size <= M
 GROWTHS = (11, 15, 20, 23, 29)  # of 2 to 43, with which uniform at 90 rates loses 1.0 % of the bits less than all
 FEW_MAGNITUDES = 64
 FEW_MORE = 6  # buckets
-COARSE_BETA, COARSE_RATIO = 4, 1  # steps of the grid
+COARSE_BETA, COARSE_RATIO = 4, 2  # steps of the grid
 BITS_FOR_TIME = 0.006  # share of the bits that a cycle of decoding is worth ...
 MOST_EXCESS = 0.0088  # ... up to this share above the entropy; what is beyond it weighs EXCESS_WEIGHT times
 EXCESS_WEIGHT = 9.0
+PROMISED_EXCESS = 0.0097  # of the words; index, rest of the last byte and the fit's error make it a percent
+BROKEN_PROMISE = 0.02  # share of the bits
 LOOK_UP, SLOW_LOOK_UP, RARE_WORD, RARE_BUCKET_TIME, RAW_TIME = 2.0, 3.0, 40, 15, 0.2  # cycles; docs/performance.md
 RUN_TIME = 14  # cycles of an entry that is not zero
 PARSE_TIME = 2.5  # cycles of an entry that is encoded, in words that grow
@@ -43,35 +45,41 @@ SEGMENT_QUANTUM = 256  # entries
 MAX_SEGMENT_ENTRIES = 1 << 22
 
 
+@lru_cache(maxsize=4096)
 def choose_scheme(kind: str, beta_index: int, ratio_index: int) -> tuple[WordScheme, int]:
     """Return the scheme to code a grid model with, and the entries of a segment.
 
-    Neighbours on the grid share a choice, so that the fits of successive gradients rarely need a new one.
+    Neighbours on the grid share a choice, where it is good enough for both, so that the fits of successive gradients
+    rarely need a new one.
     """
     beta_near = min((beta_index + COARSE_BETA // 2) // COARSE_BETA * COARSE_BETA, BETA_LAST)
     ratio_near = (ratio_index + COARSE_RATIO // 2) // COARSE_RATIO * COARSE_RATIO
     scheme, segment = chosen(kind, beta_near, ratio_near)
-    return replace(scheme, beta_index=beta_index, ratio_index=ratio_index), segment
+    scheme = replace(scheme, beta_index=beta_index, ratio_index=ratio_index)
+    promised = (1 + PROMISED_EXCESS) * _entropy(kind, beta_index, ratio_index)
+    if promised > 0 and ExpectedBits(kind, scheme).bits(scheme.max_length) > promised:
+        return chosen(kind, beta_index, ratio_index)
+    return scheme, segment
 
 
 @lru_cache(maxsize=4096)
 def chosen(kind: str, beta_index: int, ratio_index: int) -> tuple[WordScheme, int]:
     """Return the scheme of least cost, and the entries of a segment."""
     entropy = _entropy(kind, beta_index, ratio_index)
-    enough = (1 + MOST_EXCESS) * entropy
+    enough, promised = (1 + MOST_EXCESS) * entropy, (1 + PROMISED_EXCESS) * entropy
     zero = int(magnitude_weights(kind, 0, beta_index, ratio_index, 1)[0]) / ONE
 
     def cost(scheme: WordScheme, bits: float, words: ExpectedBits) -> float:
-        time = _time(scheme, bits, words, zero)
-        return bits * (1 + BITS_FOR_TIME * time) + EXCESS_WEIGHT * max(bits - enough, 0)
+        spent = bits * (1 + BITS_FOR_TIME * _time(scheme, bits, words, zero)) + EXCESS_WEIGHT * max(bits - enough, 0)
+        return spent + (BROKEN_PROMISE * bits if bits > promised else 0.0)
 
     candidates = _candidates(kind, beta_index, ratio_index)
     best = _cheapest(kind, candidates, cost, np.inf)
     if best is None:
         raise UsageError(f"no words for {kind}, beta index {beta_index}, ratio index {ratio_index}")
     least, scheme, bits = best
-    if entropy > 0 and bits > enough:
-        more = growing_schemes(candidates) + _more_run_schemes(candidates, zero)
+    if entropy > 0 and (bits > enough or scheme.coding == RUNS):
+        more = growing_schemes(candidates) + (_more_run_schemes(candidates, zero) if bits > enough else [])
         _, scheme, bits = _cheapest(kind, more, cost, least) or best
     entries = int(SEGMENT_BITS / max(bits, SEGMENT_BITS / MAX_SEGMENT_ENTRIES))
     return scheme, max(entries // SEGMENT_QUANTUM, 1) * SEGMENT_QUANTUM
