@@ -1,8 +1,9 @@
-"""Time the parts of the codec's kernels on the nine workloads: how far coding has come after each, in ns an entry.
+"""Time the parts of the codec's kernels: how far coding has come after each, in ns an entry.
 
     python benchmarks/codec_parts.py --entries 2097152 --rounds 10
 
-By the processor time of one thread, best of several rounds. Encoding: entries quantised (and with their residual),
+On the nine workloads and on uniform at 2 bits, beta 1.5, whose words grow, by the processor time of one thread, best of
+several rounds. Encoding: entries quantised (and with their residual),
 then all of a segment. Decoding: words, with their rare ones, with the raw bits joined (only float8 has some), with
 levels stored. Beside them buckets a look-up, the mean over the decoder's table, and rare words among a thousand
 entries.
@@ -11,6 +12,7 @@ entries.
 import argparse
 import json
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from gradwire_common.codec.kernels.levels.levels import fill_levels, restore_bey
 from gradwire_common.codec.kernels.quantizing.minifloat import join_packed
 from gradwire_common.codec.kernels.words.tables import LENGTH_BITS, PACKED_SYMBOLS
 from stopwatch import take_turns
-from workloads import Part, sampled_workloads
+from workloads import Part, sampled_workloads, uniform_workload
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -125,7 +127,7 @@ def main() -> None:
     print(
         "ns an entry".ljust(14) + "".join(f"{name:>12}" for name in COLUMNS) + f"{'a look-up':>12}{'rare, 1/1000':>14}"
     )
-    for workload in sampled_workloads(options.entries):
+    for workload in chain(sampled_workloads(options.entries), [uniform_workload(1.5, 2.0, options.entries)]):
         parts = Parts(workload.parts[0])
         timings = take_turns(parts.runs, options.rounds)
         ns = {name: 1e9 * timing.best / workload.n_entries for name, timing in timings.items()}

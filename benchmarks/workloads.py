@@ -12,6 +12,7 @@ from gradwire_common.codec.fit import fit_gennorm
 from gradwire_common.codec.frames import unit_of
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.quantizers import Minifloat, Quantizer, build_quantizer
+from gradwire_common.codec.rate_model import ratio_for_bits
 from gradwire_common.codec.schemes import choose_scheme
 from gradwire_common.codec.words import WordScheme
 
@@ -82,7 +83,10 @@ def build_part(grid: str, values: F32) -> Part:
     if grid == "W3":
         edge = np.float32(W3_LAST * step)
         values = np.clip(values, -edge, edge)
-    quantizer = build_quantizer(GRIDS[grid], model, step)
+    return _part_of(values, model, build_quantizer(GRIDS[grid], model, step))
+
+
+def _part_of(values: F32, model: GenNorm, quantizer: Quantizer) -> Part:
     scheme, segment = choose_scheme(quantizer.name, *grid_indices(model, unit_of(quantizer)))
     signed = quantizer.quantize(values).astype(np.int32)
     if isinstance(quantizer, Minifloat):
@@ -104,6 +108,14 @@ def sampled_workloads(n: int) -> Iterator[Workload]:
         values = samples(beta, n)
         for grid in GRIDS:
             yield build_workload(f"{grid} beta {beta:g}", [build_part(grid, values)])
+
+
+def uniform_workload(beta: float, bits: float, n: int) -> Workload:
+    """Return `n` entries of one tensor, quantised uniformly to so many bits an entry."""
+    values = samples(beta, n)
+    model = fit_gennorm(values)
+    quantizer = build_quantizer("uniform", model, ratio_for_bits(model.beta, bits) * model.alpha)
+    return build_workload(f"{bits:g} bits, {beta:g}", [_part_of(values, model, quantizer)])
 
 
 def recorded_workloads(path: Path) -> Iterator[Workload]:
