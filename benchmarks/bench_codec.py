@@ -49,7 +49,7 @@ def main() -> None:
     else:
         for workload in recorded_workloads(options.gradients):
             recorded += compare(workload, peers, options.rounds)
-    rates = list(measure_rates(options.entries))
+    rates = list(measure_rates(options.entries, options.rounds))
     codebooks = measure_choices(options.rounds)
     lossless = measure_weights(options.entries, options.rounds)
     summary = summarise(coders, passes)

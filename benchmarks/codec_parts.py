@@ -3,10 +3,9 @@
     python benchmarks/codec_parts.py --entries 2097152 --rounds 10
 
 On the nine workloads and on uniform at 2 bits, beta 1.5, whose words grow, by the processor time of one thread, best of
-several rounds. Encoding: entries quantised (and with their residual),
-then all of a segment. Decoding: words, with their rare ones, with the raw bits joined (only float8 has some), with
-levels stored. Beside them buckets a look-up, the mean over the decoder's table, and rare words among a thousand
-entries.
+several rounds. Encoding: entries quantised (and with their residual), then all of a segment. Decoding: words, with
+their rare ones, with the raw bits joined (only float8 has some), with levels stored. Beside them buckets a look-up, the
+mean over the decoder's table, and rare words among a thousand entries.
 """
 
 import argparse

@@ -1,6 +1,7 @@
-"""Bits above entropy of the uniform quantiser, from a hundredth of a bit to eight."""
+"""Bits above entropy of the uniform quantiser, from a hundredth of a bit to eight, and the time that they take."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,18 @@ from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.quantizers import Uniform
 from gradwire_common.codec.rate_model import ratio_for_bits
 from passes import check
+from stopwatch import take_turns
 from workloads import BETAS, entropy_bits
 
-RATES = (0.01, 0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # bits an entry
+RATES = (0.01, 0.03, 0.1, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)  # bits an entry
 FRAME_ALLOWANCE = 64  # bytes a frame beside the percentage
 
 
-def measure_rates(n: int) -> Iterator[dict[str, Any]]:
-    """Encode `n` samples at every rate and shape; print and yield what the frames cost."""
+def measure_rates(n: int, rounds: int) -> Iterator[dict[str, Any]]:
+    """Encode `n` samples at every rate and shape; print and yield what the frames cost, in bits and in time."""
     print(
-        f"\nuniform, {n} samples: bits asked for, entropy, bits above it, without the {FRAME_ALLOWANCE} bytes a frame"
+        f"\nuniform, {n} samples: bits asked for, entropy, bits above it, without the {FRAME_ALLOWANCE} bytes a frame;"
+        "\nencode_frame and decode_frame, ns an entry"
     )
     for beta in BETAS:
         model = GenNorm(beta, 1.0)
@@ -31,6 +34,9 @@ def measure_rates(n: int) -> Iterator[dict[str, Any]]:
             check(np.array_equal(decode_frame(frame), quantizer.dequantize(symbols)), f"{asked} bits decode")
             entropy = entropy_bits(symbols)
             least = n * entropy / 8
+            encode = partial(encode_frame, values, quantizer, model)
+            decode = partial(decode_frame, frame, out=np.empty_like(values))
+            timings = take_turns({"encode": encode, "decode": decode}, rounds)
             row = {
                 "beta": beta,
                 "asked": asked,
@@ -38,9 +44,11 @@ def measure_rates(n: int) -> Iterator[dict[str, Any]]:
                 "bits": 8 * len(frame) / n,
                 "excess_percent": 100 * (len(frame) / least - 1),
                 "excess_beside_allowance_percent": 100 * ((len(frame) - FRAME_ALLOWANCE) / least - 1),
+                "encode_ns": 1e9 * timings["encode"].best / n,
+                "decode_ns": 1e9 * timings["decode"].best / n,
             }
             print(
                 f"  beta {beta:<4g} {asked:5g} {entropy:8.4f} {row['excess_percent']:7.2f}%"
-                f" {row['excess_beside_allowance_percent']:7.2f}%"
+                f" {row['excess_beside_allowance_percent']:7.2f}% {row['encode_ns']:7.2f} {row['decode_ns']:7.2f}"
             )
             yield row
