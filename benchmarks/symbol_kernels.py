@@ -7,13 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.decoding import decode_rare_words, decode_run_stream, decode_words
+from gradwire_common.codec.kernels.decoding import decode_rare_words, decode_words
 from gradwire_common.codec.kernels.encoding import BLOCK, encode_stream, end_segment
 from gradwire_common.codec.kernels.grids import Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, SIDE_BY_SIDE, Book, Work, coming_after, quarter
-from gradwire_common.codec.kernels.levels.levels import restore_beyond
+from gradwire_common.codec.kernels.levels.levels import largest_bucket, restore_beyond
 from gradwire_common.codec.kernels.quantizing.minifloat import join_packed, split_codes
 from gradwire_common.codec.kernels.quantizing.quantize import list_beyond
+from gradwire_common.codec.kernels.words.runs import decode_runs
 
 U8 = npt.NDArray[np.uint8]
 I32 = npt.NDArray[np.int32]
@@ -93,10 +94,13 @@ def decode_run_symbols(
         part[:] = np.uint8(0)
         for stream in range(N_STREAMS):
             start, stop = min(stream * quarter(n, 1), n), min((stream + 1) * quarter(n, 1), n)
-            n_listed = decode_run_stream(data, place, lengths[stream], book, grid, True, stop - start, work)
+            some, limit = data[: place + lengths[stream]], largest_bucket(grid)
+            bit, _, n_listed = decode_runs(
+                some, 8 * place, 0, book.decoding, book.n_coded, limit, stop - start, n, work.rare, work.ends
+            )
             for i in range(n_listed):
                 part[start + work.rare[i]] = np.uint8(work.ends[i])
             place += lengths[stream]
-            if n_listed < 0:
+            if (bit + 7) >> 3 != place:
                 return False
     return True

@@ -37,7 +37,7 @@ from gradwire_common.codec.kernels.words.tuples import look_up_batches_anywhere
 from gradwire_common.codec.kernels.words.vector_lookups import decode_eight, decode_four
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, Minifloat, build_quantizer
 from gradwire_common.codec.quantizers.minifloat import FLOAT8_1_4_3, FLOAT8_1_5_2, FORMATS
-from gradwire_common.codec.words import TUPLES, WordScheme
+from gradwire_common.codec.words import RUNS, TUPLES, WordScheme
 
 
 @pytest.fixture
@@ -87,6 +87,29 @@ def test_both_paths_make_and_read_the_same_words_that_grow(beta, step, portable)
         portable(True)
         assert encode_frame(values, quantizer, model) == frame
         assert_array_equal(decode_frame(frame), decoded)
+
+
+@pytest.mark.parametrize("step", [3.2, 4.0, 7.0, 12.0])
+def test_both_paths_make_and_read_the_same_runs(step, portable):
+    model, quantizer = GenNorm(1.0, 1.0), build_quantizer("uniform", step=step)
+    for n in (5, 64, 1000, 4097, 300_001):
+        for every in (0, 1500, 100):  # outliers, which are not coded
+            values = model.sample(np.random.default_rng(n), n).astype(np.float32)
+            if every:
+                values[::every] *= 1e3
+            portable(False)
+            frame = encode_frame(values, quantizer, model)
+            scheme, want = read_header(frame).scheme, quantizer.dequantize(quantizer.quantize(values))
+            assert n < 64 or scheme.coding == RUNS
+            assert_array_equal(decode_frame(frame), want)
+            before = np.where(np.arange(n) % 3, np.float32(-0.0), np.float32(0.1))
+            added = before.copy()
+            add_frame(frame, 0.3, added)
+            portable(True)
+            assert encode_frame(values, quantizer, model) == frame
+            assert_array_equal(decode_frame(frame), want)
+            add_frame(frame, 0.3, before)
+            assert_array_equal(added.view(np.int32), before.view(np.int32))
 
 
 @pytest.mark.parametrize("longest", range(2, 7))

@@ -20,7 +20,7 @@ class ExpectedBits:
     Attributes:
         least: What no code of the scheme's words goes below, whatever its longest code.
         rare: TUPLES: the share of rare words.
-        size: TUPLES: mean buckets of a word.
+        size: Mean buckets of a word.
     """
 
     def __init__(self, kind: str, scheme: WordScheme):
@@ -39,10 +39,11 @@ class ExpectedBits:
             self.size = self._entries / ONE
             self._rare_words = scheme.size * float(words[n - 1]) / float(rare.sum())  # a unit of the rare list's sum
         else:
-            self.rare, self.size = 0.0, 1.0
+            self.rare = 0.0
             self._words, self._rare, self._rare_words = run_words(scheme, weights), weights[:0], 0.0
             stop, total = float(np.maximum(weights[1:], 1).sum()) / ONE, float(self._words.sum())
             self._entries = total * (1 - (1 - stop) ** (scheme.size << scheme.detail)) / stop
+            self.size = self._entries / total
             self._fixed = scheme.detail * (1 - float(self._words[-1]) / total) * total / self._entries
         self._fixed += float(weights[-1]) / ONE * EXTRA_BITS
         self.least = self._bits(costs.entropy_sum(self._words), costs.entropy_sum(self._rare))

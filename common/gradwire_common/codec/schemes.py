@@ -32,8 +32,8 @@ EXCESS_WEIGHT = 9.0
 PROMISED_EXCESS = 0.0097  # of the words; index, rest of the last byte and the fit's error make it a percent
 BROKEN_PROMISE = 0.02  # share of the bits
 LOOK_UP, SLOW_LOOK_UP, RARE_WORD, RARE_BUCKET_TIME, RAW_TIME = 2.0, 3.0, 40, 15, 0.2  # cycles; docs/performance.md
-RUN_TIME = 14  # cycles of an entry that is not zero
-PARSE_TIME = 2.5  # cycles of an entry that is encoded, in words that grow
+RUN_TIME = 20  # cycles of a run's word
+PARSE_TIME = 2.5  # cycles of an entry
 CUT_WORDS = 0.4  # of a word: what the end of a look-up's bits mostly holds
 MOST_PACKED = (1 << min(PACKED_WIDTHS)) - 3  # buckets of which PACKED_SYMBOLS fit in a look-up, else one less
 MAX_LENGTH = 12  # bits
@@ -70,7 +70,7 @@ def chosen(kind: str, beta_index: int, ratio_index: int) -> tuple[WordScheme, in
     zero = int(magnitude_weights(kind, 0, beta_index, ratio_index, 1)[0]) / ONE
 
     def cost(scheme: WordScheme, bits: float, words: ExpectedBits) -> float:
-        spent = bits * (1 + BITS_FOR_TIME * _time(scheme, bits, words, zero)) + EXCESS_WEIGHT * max(bits - enough, 0)
+        spent = bits * (1 + BITS_FOR_TIME * _time(scheme, bits, words)) + EXCESS_WEIGHT * max(bits - enough, 0)
         return spent + (BROKEN_PROMISE * bits if bits > promised else 0.0)
 
     candidates = _candidates(kind, beta_index, ratio_index)
@@ -120,10 +120,10 @@ def _entropy(kind: str, beta_index: int, ratio_index: int) -> float:
     return float(-(weights * np.log2(weights)).sum() + weights[1:].sum())
 
 
-def _time(scheme: WordScheme, bits: float, words: ExpectedBits, zero: float) -> float:
-    """Rough cycles of decoding an entry, of which a share `zero` is zero; and of parsing it before."""
+def _time(scheme: WordScheme, bits: float, words: ExpectedBits) -> float:
+    """Rough cycles of decoding an entry, and those of encoding that runs and words that grow take more than others."""
     if scheme.coding != TUPLES:
-        return RUN_TIME * (1 - zero)
+        return RUN_TIME / words.size
     slots = PACKED_SYMBOLS if scheme.n_buckets <= MOST_PACKED else PACKED_SYMBOLS - 1
     fitting = slots / words.size if scheme.growth else slots // scheme.size
     n_words = MAX_LENGTH / (words.size * max(bits - scheme.raw_bits, 0.1)) - CUT_WORDS

@@ -8,7 +8,7 @@ from numba import njit
 
 from gradwire_common.codec.kernels import portable
 from gradwire_common.codec.kernels.grids import BFLOAT16, FLOAT32, Grid
-from gradwire_common.codec.kernels.layout import N_STREAMS, SIDE_BY_SIDE, Book, Work, fill_borders, quarter
+from gradwire_common.codec.kernels.layout import N_STREAMS, SIDE_BY_SIDE, Book, Work, fill_borders
 from gradwire_common.codec.kernels.levels.levels import largest_bucket, place_levels, restore_beyond, scatter
 from gradwire_common.codec.kernels.quantizing.floats import place_floats
 from gradwire_common.codec.kernels.raws import raw_bytes
@@ -159,26 +159,98 @@ def _decode_run_segments(
     work: Work,
     out: F32,
 ) -> int:
+    usual = 0  # buckets whose levels exist
+    while usual < book.n_coded and not np.isnan(levels[usual]):
+        usual += 1
+    ends, borders = np.empty(N_STREAMS, np.int64), np.empty(N_STREAMS + 1, np.int64)
+    bits, entries = np.empty(N_STREAMS, np.int64), np.empty(N_STREAMS, np.int64)
     for number in range(index.shape[0]):
         part, place = out[number * segment : (number + 1) * segment], places[number]
-        n = part.size
+        fill_borders(part.size, 1, borders)
+        for stream in range(N_STREAMS):
+            bits[stream], entries[stream] = 8 * place, borders[stream]
+            place += index[number, stream]
+            ends[stream] = place
         if not adding:
             part[:] = np.float32(0)
+        together = fast
+        while together:
+            together = runs.decode_runs_together(
+                data, ends, book.decoding, usual, levels, adding, bits, entries, part, borders
+            )
+            for stream in range(N_STREAMS if together else 0):
+                if not _read_runs(
+                    data,
+                    stream,
+                    1,
+                    ends,
+                    borders,
+                    book,
+                    grid,
+                    magnitudes,
+                    levels,
+                    weight,
+                    adding,
+                    work,
+                    bits,
+                    entries,
+                    part,
+                ):
+                    return -1 - number
+                together = together and entries[stream] < borders[stream + 1]
         for stream in range(N_STREAMS):
-            start, stop = min(stream * quarter(n, 1), n), min((stream + 1) * quarter(n, 1), n)
-            length = index[number, stream]
-            n_listed = decode_run_stream(data, place, length, book, grid, fast, stop - start, work)
-            listed, ends = work.rare[: max(n_listed, 0)], work.ends
-            if n_listed < 0 or not scatter(listed, ends, grid, magnitudes, levels, weight, adding, part[start:stop]):
+            if not _read_runs(
+                data,
+                stream,
+                part.size,
+                ends,
+                borders,
+                book,
+                grid,
+                magnitudes,
+                levels,
+                weight,
+                adding,
+                work,
+                bits,
+                entries,
+                part,
+            ):
                 return -1 - number
-            place += length
+            if (bits[stream] + 7) >> 3 != ends[stream]:
+                return -1 - number
     return index.shape[0]
 
 
 @njit(cache=True, nogil=True)
-def decode_run_stream(data: U8, place: int, length: int, book: Book, grid: Grid, fast: bool, n: int, work: Work) -> int:
-    """List places and buckets of those of `n` entries that are not zero, in `work`; return how many, -1 if damaged."""
-    some = data[place : place + length]
-    limit = largest_bucket(grid)
-    end, n_listed = runs.decode_runs(some, book.decoding, book.n_coded, limit, n, fast, work.rare, work.ends)
-    return n_listed if end == some.size else -1
+def _read_runs(
+    data: U8,
+    stream: int,
+    most: int,
+    ends: I64,
+    borders: I64,
+    book: Book,
+    grid: Grid,
+    magnitudes: F32,
+    levels: F32,
+    weight: np.float32,
+    adding: bool,
+    work: Work,
+    bits: I64,
+    entries: I64,
+    out: F32,
+) -> bool:
+    """Go on in a bitstream for at most `most` words, with care; return whether there was nothing wrong with them."""
+    bits[stream], entries[stream], n = runs.decode_runs(
+        data[: ends[stream]],
+        bits[stream],
+        entries[stream],
+        book.decoding,
+        book.n_coded,
+        largest_bucket(grid),
+        borders[stream + 1],
+        most,
+        work.rare,
+        work.ends,
+    )
+    return bits[stream] >= 0 and scatter(work.rare[:n], work.ends, grid, magnitudes, levels, weight, adding, out)
