@@ -95,8 +95,8 @@ def decode_run_symbols(
         for stream in range(N_STREAMS):
             start, stop = min(stream * quarter(n, 1), n), min((stream + 1) * quarter(n, 1), n)
             some, limit = data[: place + lengths[stream]], largest_bucket(grid)
-            bit, _, n_listed = decode_runs(
-                some, 8 * place, 0, book.decoding, book.n_coded, limit, stop - start, n, work.rare, work.ends
+            bit, n_listed = decode_runs(
+                some, 8 * place, 0, book.decoding, book.n_coded, limit, stop - start, work.rare, work.ends
             )
             for i in range(n_listed):
                 part[start + work.rare[i]] = np.uint8(work.ends[i])

@@ -159,9 +159,7 @@ def _decode_run_segments(
     work: Work,
     out: F32,
 ) -> int:
-    usual = 0  # buckets whose levels exist
-    while usual < book.n_coded and not np.isnan(levels[usual]):
-        usual += 1
+    limit, together = largest_bucket(grid), fast and not np.isnan(levels).any()  # where all buckets have levels
     ends, borders = np.empty(N_STREAMS, np.int64), np.empty(N_STREAMS + 1, np.int64)
     bits, entries = np.empty(N_STREAMS, np.int64), np.empty(N_STREAMS, np.int64)
     for number in range(index.shape[0]):
@@ -173,84 +171,20 @@ def _decode_run_segments(
             ends[stream] = place
         if not adding:
             part[:] = np.float32(0)
-        together = fast
-        while together:
-            together = runs.decode_runs_together(
-                data, ends, book.decoding, usual, levels, adding, bits, entries, part, borders
+        if together:
+            longest, listed, beyond = book.n_classes << book.detail, work.rare, work.ends
+            n = runs.decode_runs_together(
+                data, ends, book.decoding, longest, levels, adding, bits, entries, part, borders, listed, beyond
             )
-            for stream in range(N_STREAMS if together else 0):
-                if not _read_runs(
-                    data,
-                    stream,
-                    1,
-                    ends,
-                    borders,
-                    book,
-                    grid,
-                    magnitudes,
-                    levels,
-                    weight,
-                    adding,
-                    work,
-                    bits,
-                    entries,
-                    part,
-                ):
-                    return -1 - number
-                together = together and entries[stream] < borders[stream + 1]
-        for stream in range(N_STREAMS):
-            if not _read_runs(
-                data,
-                stream,
-                part.size,
-                ends,
-                borders,
-                book,
-                grid,
-                magnitudes,
-                levels,
-                weight,
-                adding,
-                work,
-                bits,
-                entries,
-                part,
-            ):
+            if n < 0 or not scatter(listed[:n], beyond, grid, magnitudes, levels, weight, adding, part):
                 return -1 - number
-            if (bits[stream] + 7) >> 3 != ends[stream]:
+        for stream in range(N_STREAMS):
+            some, rest = data[: ends[stream]], borders[stream + 1]
+            bit, n = runs.decode_runs(
+                some, bits[stream], entries[stream], book.decoding, book.n_coded, limit, rest, work.rare, work.ends
+            )
+            if (bit + 7) >> 3 != ends[stream]:
+                return -1 - number
+            if not scatter(work.rare[:n], work.ends, grid, magnitudes, levels, weight, adding, part):
                 return -1 - number
     return index.shape[0]
-
-
-@njit(cache=True, nogil=True)
-def _read_runs(
-    data: U8,
-    stream: int,
-    most: int,
-    ends: I64,
-    borders: I64,
-    book: Book,
-    grid: Grid,
-    magnitudes: F32,
-    levels: F32,
-    weight: np.float32,
-    adding: bool,
-    work: Work,
-    bits: I64,
-    entries: I64,
-    out: F32,
-) -> bool:
-    """Go on in a bitstream for at most `most` words, with care; return whether there was nothing wrong with them."""
-    bits[stream], entries[stream], n = runs.decode_runs(
-        data[: ends[stream]],
-        bits[stream],
-        entries[stream],
-        book.decoding,
-        book.n_coded,
-        largest_bucket(grid),
-        borders[stream + 1],
-        most,
-        work.rare,
-        work.ends,
-    )
-    return bits[stream] >= 0 and scatter(work.rare[:n], work.ends, grid, magnitudes, levels, weight, adding, out)

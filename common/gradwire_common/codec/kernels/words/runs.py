@@ -7,9 +7,10 @@ Unguarded accesses, and why each is safe:
     encode  loads: eight buckets at a time, while at least eight are left. Stores: a word takes at most 12 + 8 bits, and
             what follows a rare bucket goes through two stores of at most 26; `out` has 8 bytes of slack after the most
             that the stream can take.
-    decode  together: loads eight bytes at a place of a stream; a word has at most WINDOW_BITS, so `n` words are safe
-            while n WINDOW_BITS + 64 bits are left. The table index is masked to the table's size. Entries are stored
-            below the end of their stream, buckets looked up below `usual`: both are compared before.
+    decode  together: loads eight bytes at a place of a stream. A word has at most WINDOW_BITS and `longest` entries, so
+            `n` words are safe while n WINDOW_BITS + 64 bits and more than n longest entries are left in each stream;
+            behind a bucket that is not coded what is left is looked at anew, and that is read where 64 bits were left
+            before its word: WORST_BITS of them are its own. Table indices are masked to the table's size.
 """
 
 import numpy as np
@@ -17,8 +18,8 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.memory import load64, shift_left, shift_right, store64, trailing_zeros
-from gradwire_common.codec.kernels.words.bits import EXTRA_COUNT_BITS, peek, peek_extra
-from gradwire_common.codec.kernels.words.tables import NO_WORD
+from gradwire_common.codec.kernels.words.bits import EXTRA_COUNT_BITS, EXTRA_MAX_BITS, peek, peek_extra
+from gradwire_common.codec.kernels.words.tables import NO_WORD, UNUSUAL
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -29,7 +30,10 @@ I32 = npt.NDArray[np.int32]
 WINDOW_BITS = 12 + 8  # a code, and the place within its class
 
 _3, _7, _8, _16, _32, _48, _63 = (np.uint64(n) for n in (3, 7, 8, 16, 32, 48, 63))
-_BYTE, _TWO_BYTES = np.uint64(0xFF), np.uint64(0xFFFF)
+N_STREAMS = 4
+DAMAGED = -8  # a bit of no byte
+_BYTE, _TWO_BYTES, _31 = np.uint64(0xFF), np.uint64(0xFFFF), np.uint64(31)
+_FLAG, _UNUSUAL, _BUCKET = np.uint64(UNUSUAL), np.uint64(UNUSUAL << 48), np.uint64(UNUSUAL - 1)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
@@ -103,49 +107,36 @@ def encode_runs(
 
 @njit(cache=True, nogil=True)
 def decode_runs(
-    data: U8,
-    place: int,
-    first: int,
-    decoding: U64,
-    n_coded: int,
-    limit: int,
-    size: int,
-    most: int,
-    places: I32,
-    buckets: I32,
-) -> tuple[int, int, int]:
-    """Read at most `most` words from bit `place` on, of the entries `first` to `size`, every access checked.
+    data: U8, place: int, first: int, decoding: U64, n_coded: int, limit: int, size: int, listed: I32, buckets: I32
+) -> tuple[int, int]:
+    """Read the words of the entries `first` to `size` from bit `place` on, every access checked.
 
-    Lists places and buckets of entries that are not zero. Returns the bit and the entry reached, and how many are
-    listed; a bit of -1 where bits start no word, the data ends, or a bucket exceeds `limit`.
+    Lists entries that are not zero, and their buckets. Returns the bit reached and how many are listed; DAMAGED where
+    bits start no word, the data ends, or a bucket exceeds `limit`.
     """
     mask, i, n = decoding.size - 1, first, 0
-    for _ in range(most):
-        if i >= size:
-            break
+    while i < size:
         window = peek(data, place, WINDOW_BITS)
         entry = decoding[window & mask]
-        bucket, length = np.int64(entry >> _48), np.int64(entry >> _8 & _BYTE)
+        bucket, length = np.int64(entry >> _48) & ~UNUSUAL, np.int64(entry >> _8 & _BYTE)
         i += np.int64(entry >> _16 & _TWO_BYTES) + ((window >> length) & np.int64(entry >> _32 & _BYTE))
         place += np.int64(entry & _BYTE)
         if bucket == 0:
             continue
         if bucket == NO_WORD:
-            return -1, i, n
+            return DAMAGED, n
         if bucket == n_coded:
             extra, place = peek_extra(data, place)
             bucket += extra
             if extra < 0 or bucket > limit:
-                return -1, i, n
+                return DAMAGED, n
         if i >= size:
-            return -1, i, n
-        places[n] = i
+            return DAMAGED, n
+        listed[n] = i
         buckets[n] = bucket
         n += 1
         i += 1
-    if place > 8 * data.size:
-        return -1, i, n
-    return place, i, n
+    return DAMAGED if place > 8 * data.size else place, n
 
 
 @njit(cache=True, nogil=True)
@@ -153,52 +144,62 @@ def decode_runs_together(
     data: U8,
     ends: I64,
     decoding: U64,
-    usual: int,
+    longest: int,
     changes: F32,
     adding: bool,
     places: I64,
     entries: I64,
     out: F32,
     borders: I64,
-) -> bool:
+    listed: I32,
+    beyond: I32,
+) -> int:
     """Read words of four bitstreams, each as many as the others, and put what they become in `out`.
 
     Args:
         data: All streams.
         ends: The byte where each ends.
         decoding: The table of `tables.fill_run_decoding`.
-        usual: Buckets below it are coded, and changes[bucket] is right for them.
-        changes: What an entry becomes, or adds; nothing for bucket 0.
+        longest: Most entries of a word.
+        changes: What an entry becomes, or adds, by bucket; nothing for 0, and for that of all that are not coded.
         adding: Whether it adds.
         places: The bit where each begins; where it ended is filled in.
         entries: The entry of `out` where each begins; where it ended is filled in.
         out: What all become.
         borders: Stream i has out[borders[i] : borders[i + 1]].
+        listed: Receives the entries whose buckets are not coded; nothing was put there.
+        beyond: Receives these buckets.
 
     Returns:
-        Whether it stopped before the end of the streams' bits: before words of which one has another bucket, or reaches
-        the end of its stream's entries.
+        How many are listed; -1 where bits start no word.
     """
     base, table, mask = np.uint64(data.ctypes.data), np.uint64(decoding.ctypes.data), np.uint64(decoding.size - 1)
     p0, p1, p2, p3 = np.uint64(places[0]), np.uint64(places[1]), np.uint64(places[2]), np.uint64(places[3])
     i0, i1, i2, i3 = np.uint64(entries[0]), np.uint64(entries[1]), np.uint64(entries[2]), np.uint64(entries[3])
-    n0, n1, n2, n3 = np.uint64(borders[1]), np.uint64(borders[2]), np.uint64(borders[3]), np.uint64(borders[4])
-    last, stopped = np.uint64(usual), False
-    while not stopped:
-        room = min(8 * ends[0] - np.int64(p0), 8 * ends[1] - np.int64(p1))
-        room = min(room, min(8 * ends[2] - np.int64(p2), 8 * ends[3] - np.int64(p3)))
-        n_words = (room - 64) // WINDOW_BITS
+    n = 0
+    while 0 <= n <= listed.size - N_STREAMS:
+        room, missing = 8 * ends[0] - np.int64(p0), borders[1] - np.int64(i0)
+        room, missing = min(room, 8 * ends[1] - np.int64(p1)), min(missing, borders[2] - np.int64(i1))
+        room, missing = min(room, 8 * ends[2] - np.int64(p2)), min(missing, borders[3] - np.int64(i2))
+        room, missing = min(room, 8 * ends[3] - np.int64(p3)), min(missing, borders[4] - np.int64(i3))
+        n_words = min((room - 64) // WINDOW_BITS, (missing - 1) // longest)
         if n_words <= 0:
             break
         for _ in range(n_words):
-            q0, j0, b0 = _run(base, p0, i0, table, mask)
-            q1, j1, b1 = _run(base, p1, i1, table, mask)
-            q2, j2, b2 = _run(base, p2, i2, table, mask)
-            q3, j3, b3 = _run(base, p3, i3, table, mask)
-            unusual = (b0 >= last) | (b1 >= last) | (b2 >= last) | (b3 >= last)
-            if unusual | (j0 >= n0) | (j1 >= n1) | (j2 >= n2) | (j3 >= n3):
-                stopped = True
-                break
+            q0, j0, e0 = _run(base, p0, i0, table, mask)
+            q1, j1, e1 = _run(base, p1, i1, table, mask)
+            q2, j2, e2 = _run(base, p2, i2, table, mask)
+            q3, j3, e3 = _run(base, p3, i3, table, mask)
+            b0, b1, b2, b3 = e0 >> _48, e1 >> _48, e2 >> _48, e3 >> _48
+            unusual = (e0 | e1 | e2 | e3) >= _UNUSUAL
+            if unusual:
+                q0, n = _beyond(base, q0, j0, b0, n, listed, beyond)
+                q1, n = _beyond(base, q1, j1, b1, n, listed, beyond)
+                q2, n = _beyond(base, q2, j2, b2, n, listed, beyond)
+                q3, n = _beyond(base, q3, j3, b3, n, listed, beyond)
+                if n < 0:
+                    break
+                b0, b1, b2, b3 = b0 & _BUCKET, b1 & _BUCKET, b2 & _BUCKET, b3 & _BUCKET
             c0, c1, c2, c3 = changes[b0], changes[b1], changes[b2], changes[b3]
             if adding:
                 c0, c1, c2, c3 = out[j0] + c0, out[j1] + c1, out[j2] + c2, out[j3] + c3
@@ -206,17 +207,38 @@ def decode_runs_together(
             p0, p1, p2, p3 = q0, q1, q2, q3
             i0, i1 = j0 + np.uint64(b0 != _ZERO), j1 + np.uint64(b1 != _ZERO)
             i2, i3 = j2 + np.uint64(b2 != _ZERO), j3 + np.uint64(b3 != _ZERO)
+            if unusual:  # longer than a word is
+                break
     places[0], places[1], places[2], places[3] = p0, p1, p2, p3
     entries[0], entries[1], entries[2], entries[3] = i0, i1, i2, i3
-    return stopped
+    return n
 
 
 @njit(cache=True, nogil=True)
 def _run(
     base: np.uint64, place: np.uint64, i: np.uint64, table: np.uint64, mask: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64]:
-    """Look up the word at bit `place`: the place behind it, the entry after its zeros, and the bucket of that, or 0."""
+    """Look up the word at bit `place`: the place behind it, the entry behind its zeros, and what the table says."""
     window = shift_right(load64(base + (place >> _3)), place & _7)
-    entry = load64(table + ((window & mask) << _3))
-    more = shift_right(window, (entry >> _8) & _63) & (entry >> _32) & _BYTE
-    return place + (entry & _BYTE), i + ((entry >> _16) & _TWO_BYTES) + more, entry >> _48
+    found = load64(table + ((window & mask) << _3))
+    more = shift_right(window, (found >> _8) & _63) & (found >> _32) & _BYTE
+    return place + (found & _BYTE), i + ((found >> _16) & _TWO_BYTES) + more, found
+
+
+@njit(cache=True, nogil=True)
+def _beyond(
+    base: np.uint64, place: np.uint64, i: np.uint64, bucket: np.uint64, n: int, listed: I32, beyond: I32
+) -> tuple[np.uint64, int]:
+    """Read which bucket it is, if it is not coded, and list it; return the place behind that, and how many are listed.
+
+    -1 are where `n` says so, or bits start no word or no such bucket.
+    """
+    if bucket < _FLAG or n < 0:
+        return place, n
+    window = shift_right(load64(base + (place >> _3)), place & _7)
+    n_bits = window & _31
+    if bucket == _FLAG | np.uint64(NO_WORD) or n_bits > np.uint64(EXTRA_MAX_BITS):
+        return place, -1
+    extra = shift_right(window, np.uint64(EXTRA_COUNT_BITS)) & (shift_left(_ONE, n_bits) - _ONE)
+    listed[n], beyond[n] = i, (bucket & _BUCKET) + extra
+    return place + np.uint64(EXTRA_COUNT_BITS) + n_bits, n + 1

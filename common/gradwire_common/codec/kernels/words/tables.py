@@ -19,7 +19,7 @@ LENGTH_BITS, PACKED_SYMBOLS = 6, 4  # of a packed entry of 32 bits; and buckets,
 PACKED_INDEX_BITS, PACKED_WIDTHS = 12, (6, 8)
 ENTRY_SYMBOLS = 6  # buckets that one decoding entry can hold, a byte each below its two high bytes
 RARE_FLAG = 0x80  # in an encoding entry, above its length: the tuple is rare
-NO_WORD = 0xFFFF  # no bucket; where bits start no word of a run
+NO_WORD, UNUSUAL = 0x7FFF, 0x8000  # no bucket, where bits start no word of a run; and a flag above buckets
 NO_BYTE = 0xFF  # no bucket; what a rare tuple's places hold where there is no packed table
 
 
@@ -170,17 +170,18 @@ def fill_run_decoding(words: I64, lengths: U8, n_buckets: int, n_classes: int, s
     """Fill the decoding table of runs, indexed by the next bits.
 
     An entry holds, from the low end: all its bits (8), the bits of its code (8), zeros before the entry (16), a mask of
-    the bits that follow the code and tell more zeros (8), eight bits of zero, bucket (16; 0 for the word that is all
-    zeros). Bits that start no word have the bucket NO_WORD and nothing else.
+    the bits that follow the code and tell more zeros (8), eight bits of zero, bucket (15; 0 for the word that is all
+    zeros), and UNUSUAL where it is not coded. Bits that start no word have NO_WORD for a bucket, UNUSUAL, and no more.
     """
     for v in range(table.size):
         word = words[v]
-        table[v] = np.uint64(NO_WORD) << np.uint64(48)
+        table[v] = np.uint64(UNUSUAL | NO_WORD) << np.uint64(48)
         if word < 0:
             continue
         length, zeros, bucket, n_more = np.int64(lengths[word]), n_classes << shift, 0, 0
         if word < n_classes * n_buckets:
             zeros, bucket, n_more = (word // n_buckets) << shift, word % n_buckets + 1, shift
+            bucket |= UNUSUAL if bucket == n_buckets else 0
         more = (1 << n_more) - 1
         table[v] = (
             np.uint64(bucket) << np.uint64(48)
