@@ -87,7 +87,9 @@ def encode_stream(
     if book.is_runs:
         part, beyond = work.buckets[:n], work.beyond
         if fast:
-            n_bytes, _ = runs.encode_runs(part, book.n_coded, book.n_classes, book.detail, book.encoding, beyond, out)
+            n_bytes, _ = runs.encode_runs(
+                part, book.n_coded, book.n_classes, book.detail, book.encoding, beyond, work.rare, out
+            )
         else:
             n_bytes, _ = portable.encode_runs(
                 part, book.n_coded, book.n_classes, book.detail, book.encoding, beyond, out

@@ -1,12 +1,12 @@
 # mypy: disable-error-code="arg-type, assignment, call-arg, no-any-return, return-value, var-annotated"
 # numba's integers are NumPy's: np.int64 stands where Python has int.
-"""Words of RUNS to bits and back: the fast path skips zeros eight at a time, a word is one look-up.
+"""Words of RUNS to bits and back, the fast path: what is not zero is listed 64 buckets at a time, a word a look-up.
 
 Unguarded accesses, and why each is safe:
 
-    encode  loads: eight buckets at a time, while at least eight are left. Stores: a word takes at most 12 + 8 bits, and
-            what follows a rare bucket goes through two stores of at most 26; `out` has 8 bytes of slack after the most
-            that the stream can take.
+    encode  loads: 64 buckets at a time, while so many are left. Stores: a word takes at most 12 + 8 bits, and what
+            follows a rare bucket at most 26, behind seven; `out` has 8 bytes of slack after the most that the stream
+            can take.
     decode  together: loads eight bytes at a place of a stream. A word has at most WINDOW_BITS and `longest` entries, so
             `n` words are safe while n WINDOW_BITS + 64 bits and more than n longest entries are left in each stream;
             behind a bucket that is not coded what is left is looked at anew, and that is read where 64 bits were left
@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.memory import load64, shift_left, shift_right, store64, trailing_zeros
+from gradwire_common.codec.kernels.memory import load64, matches64, shift_left, shift_right, store64, trailing_zeros
+from gradwire_common.codec.kernels.scanning import GROUP
 from gradwire_common.codec.kernels.words.bits import EXTRA_COUNT_BITS, EXTRA_MAX_BITS, peek, peek_extra
 from gradwire_common.codec.kernels.words.tables import NO_WORD, UNUSUAL
 
@@ -39,70 +40,69 @@ _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 @njit(cache=True, nogil=True)
 def encode_runs(
-    buckets: U8, n_coded: int, n_classes: int, shift: int, encoding: U64, beyond: I32, out: U8
+    buckets: U8, n_coded: int, n_classes: int, shift: int, encoding: U64, beyond: I32, listed: I32, out: U8
 ) -> tuple[int, int]:
-    """Write zero runs and what ends them; return the bytes written and how many of `beyond` were used."""
-    source, start = np.uint64(buckets.ctypes.data), np.uint64(out.ctypes.data)
-    to, bits, n_bits = start, _ZERO, _ZERO  # bits: those not yet written, from the low end
+    """Write zero runs and what ends them; return the bytes written and how many of `beyond` were used.
+
+    `listed` is scratch, as long as `buckets`.
+    """
+    to, bits, n_bits = np.uint64(out.ctypes.data), _ZERO, _ZERO  # bits: those not yet written, from the low end
     longest, low_mask = n_classes << shift, (1 << shift) - 1
     zeros_word = encoding[n_classes * n_coded]
     zeros_length = zeros_word & _63
     zeros_code = shift_right(zeros_word, -zeros_length)
-    i, run, n_beyond, n = 0, 0, 0, buckets.size
-    while i < n:
-        if i + 8 <= n:
-            eight = load64(source + np.uint64(i))
-            if eight == _ZERO:
-                i += 8
-                run += 8
-                continue
-            step = np.int64(trailing_zeros(eight) >> _3)
-            i += step
-            run += step
-        elif buckets[i] == 0:
-            i += 1
-            run += 1
-            continue
+    n_listed, before, n_beyond = list_nonzero(buckets, listed), -1, 0
+    for i in range(n_listed):
+        run = np.int64(listed[i]) - before - 1
+        before = np.int64(listed[i])
         while run >= longest:
-            bits |= shift_left(zeros_code, n_bits)
-            n_bits += zeros_length
-            store64(to, bits)
-            to += n_bits >> _3
-            bits = shift_right(bits, n_bits & ~_7)
-            n_bits &= _7
+            to, bits, n_bits = _put(zeros_code, zeros_length, to, bits, n_bits)
             run -= longest
-        bucket = np.int64(buckets[i])
+        bucket = np.int64(buckets[before])
         entry = encoding[(run >> shift) * n_coded + bucket - 1]
         length = entry & _63
         code = shift_right(entry, -length) | shift_left(np.uint64(run & low_mask), length)
-        bits |= shift_left(code, n_bits)
-        n_bits += length + np.uint64(shift)
+        to, bits, n_bits = _put(code, length + np.uint64(shift), to, bits, n_bits)
         if bucket == n_coded:
-            store64(to, bits)
-            to += n_bits >> _3
-            bits = shift_right(bits, n_bits & ~_7)
-            n_bits &= _7
             extra, count = np.uint64(np.int64(beyond[n_beyond]) - n_coded), _ZERO
             while shift_right(extra, count) != _ZERO:
                 count += _ONE
-            bits |= shift_left(count | extra << np.uint64(EXTRA_COUNT_BITS), n_bits)
-            n_bits += count + np.uint64(EXTRA_COUNT_BITS)
+            code, length = count | extra << np.uint64(EXTRA_COUNT_BITS), count + np.uint64(EXTRA_COUNT_BITS)
+            to, bits, n_bits = _put(code, length, to, bits, n_bits)
             n_beyond += 1
-        store64(to, bits)
-        to += n_bits >> _3
-        bits = shift_right(bits, n_bits & ~_7)
-        n_bits &= _7
-        run = 0
-        i += 1
+    run = buckets.size - before - 1
     while run > 0:
-        bits |= shift_left(zeros_code, n_bits)
-        n_bits += zeros_length
-        store64(to, bits)
-        to += n_bits >> _3
-        bits = shift_right(bits, n_bits & ~_7)
-        n_bits &= _7
+        to, bits, n_bits = _put(zeros_code, zeros_length, to, bits, n_bits)
         run -= longest
-    return np.int64(to - start) + np.int64(n_bits > _ZERO), n_beyond
+    return np.int64(to - np.uint64(out.ctypes.data)) + np.int64(n_bits > _ZERO), n_beyond
+
+
+@njit(cache=True, nogil=True)
+def _put(
+    code: np.uint64, length: np.uint64, to: np.uint64, bits: np.uint64, n_bits: np.uint64
+) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """Write `code` behind the `n_bits` (at most 7) of `bits` that belong to the byte at `to`; return all three anew."""
+    bits |= shift_left(code, n_bits)
+    n_bits += length
+    store64(to, bits)
+    return to + (n_bits >> _3), shift_right(bits, n_bits & ~_7), n_bits & _7
+
+
+@njit(cache=True, nogil=True)
+def list_nonzero(buckets: U8, listed: I32) -> int:
+    """List the places of buckets that are not 0; return how many."""
+    n, address, whole = 0, np.uint64(buckets.ctypes.data), buckets.size // GROUP * GROUP
+    for start in range(0, whole, GROUP):
+        found = ~matches64(address + np.uint64(start), np.uint8(0))
+        while found != _ZERO:
+            listed[n] = start + np.int64(trailing_zeros(found))
+            found &= found - _ONE
+            n += 1
+    for i in range(whole, buckets.size):
+        if buckets[i] != 0:
+            listed[n] = i
+            n += 1
+    return n
 
 
 @njit(cache=True, nogil=True)
