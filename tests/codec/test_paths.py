@@ -89,7 +89,7 @@ def test_both_paths_make_and_read_the_same_words_that_grow(beta, step, portable)
         assert_array_equal(decode_frame(frame), decoded)
 
 
-@pytest.mark.parametrize("step", [3.6, 4.5, 7.0, 12.0])
+@pytest.mark.parametrize("step", [4.0, 5.0, 7.0, 12.0])
 def test_both_paths_make_and_read_the_same_runs(step, portable):
     model, quantizer = GenNorm(1.0, 1.0), build_quantizer("uniform", step=step)
     for n in (5, 64, 1000, 4097, 300_001):
