@@ -34,6 +34,7 @@ BETA_PER_OCTAVE = 48
 BETA_LAST = 255
 RATIO_PER_OCTAVE = 32  # a ratio that is off by half of it costs less than 0.03 % of the bits
 RATIO_LIMIT = 32767
+MANY_MAGNITUDES = 64  # the functions of the model are computed for so many at once
 UNPACK_FAULTS = ("ends before all code lengths", "has a code length of 15 bits", "has more zeros than code lengths")
 CACHED_CODEBOOKS = 256  # of at most 130 KB
 
@@ -78,12 +79,21 @@ def n_magnitude_buckets(kind: str, raw_bits: int) -> int:
 @lru_cache(maxsize=1024)
 def magnitude_weights(kind: str, raw_bits: int, beta_index: int, ratio_index: int, n: int) -> U64:
     """Return the weights of the first `n` magnitude buckets under the grid's model, and that of all others."""
+    all_of_them = -(-n // MANY_MAGNITUDES) * MANY_MAGNITUDES
+    inside, outside = _inside_and_outside(kind, raw_bits, beta_index, ratio_index, all_of_them)
+    inside, outside = inside[: n + 1], outside[: n + 1]
+    masses = np.where(inside[:-1] < 0.5, np.diff(inside), -np.diff(outside))
+    return rounded_weights(np.append(masses, outside[-1]))
+
+
+@lru_cache(maxsize=64)
+def _inside_and_outside(kind: str, raw_bits: int, beta_index: int, ratio_index: int, n: int) -> tuple[F64, F64]:
+    """The shares of magnitudes below the borders of the buckets 0..n, and above: what few and many buckets share."""
     model = grid_model(beta_index, ratio_index)
     borders = magnitude_borders(kind, raw_bits, n)
     inside, outside = model.inside(borders), 2 * model.survival(borders)
     inside[0], outside[0] = 0.0, 1.0
-    masses = np.where(inside[:-1] < 0.5, np.diff(inside), -np.diff(outside))
-    return rounded_weights(np.append(masses, outside[-1]))
+    return inside, outside
 
 
 def bucket_weights(kind: str, scheme: WordScheme) -> U64:

@@ -1,11 +1,11 @@
 """The bits that a scheme's code takes on its own model, without building its codebook."""
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.codebooks import bucket_weights
+from gradwire_common.codec.codebooks import bucket_weights, layout_weights
 from gradwire_common.codec.kernels.words import costs
 from gradwire_common.codec.words import MAX_WORDS, ONE, TUPLES, WordScheme, run_words
 
@@ -27,9 +27,11 @@ class ExpectedBits:
         weights = bucket_weights(kind, scheme)
         if scheme.coding == TUPLES:
             words, rare = np.empty(MAX_WORDS + 1, np.uint64), np.empty(weights.size, np.uint64)
-            descending = np.append(np.sort(weights[:-1])[::-1], weights[-1])
+            layout = scheme.raw_bits, scheme.n_buckets, scheme.origin, scheme.beta_index, scheme.ratio_index
             least, growth = max(ONE >> scheme.detail, 1), scheme.growth_weight
-            n, self._entries = costs.keep_tuples(descending, scheme.size, least, growth, words, rare)
+            n, self._entries = costs.keep_tuples(
+                _likeliest_first(kind, layout), scheme.size, least, growth, words, rare
+            )
             if n == 0:
                 words[0], n, self._entries = ONE, 1, float(ONE)
                 self._fixed = np.inf  # more words than codes
@@ -68,3 +70,10 @@ class ExpectedBits:
 
     def _bits(self, words: float, rare: float) -> float:
         return (words + self._rare_words * rare) / self._entries + self._fixed
+
+
+@lru_cache(maxsize=64)
+def _likeliest_first(kind: str, layout: tuple[int, ...]) -> U64:
+    """The weights of the coded buckets, descending, and that of all others."""
+    weights = layout_weights(kind, *layout)
+    return np.append(np.sort(weights[:-1])[::-1], weights[-1])

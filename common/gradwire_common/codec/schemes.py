@@ -10,6 +10,7 @@ from functools import lru_cache
 from operator import itemgetter
 
 import numpy as np
+import numpy.typing as npt
 
 from gradwire_common.codec.codebooks import BETA_LAST, grid_model, magnitude_weights, n_magnitude_buckets
 from gradwire_common.codec.costs import ExpectedBits
@@ -17,6 +18,8 @@ from gradwire_common.codec.kernels.words.tables import PACKED_SYMBOLS, PACKED_WI
 from gradwire_common.codec.quantizers import FORMATS
 from gradwire_common.codec.words import MAX_RUN, MAX_WORDS, ONE, RUNS, TUPLES, WordScheme
 from gradwire_common.errors import UsageError
+
+U64 = npt.NDArray[np.uint64]
 
 RARE_BUCKET = ONE >> 15  # a bucket of less weight is not coded
 MOST_BUCKETS = 250
@@ -67,7 +70,7 @@ def chosen(kind: str, beta_index: int, ratio_index: int) -> tuple[WordScheme, in
     """Return the scheme of least cost, and the entries of a segment."""
     entropy = _entropy(kind, beta_index, ratio_index)
     enough, promised = (1 + MOST_EXCESS) * entropy, (1 + PROMISED_EXCESS) * entropy
-    zero = int(magnitude_weights(kind, 0, beta_index, ratio_index, 1)[0]) / ONE
+    zero = int(_few_weights(kind, beta_index, ratio_index)[0]) / ONE
 
     def cost(scheme: WordScheme, bits: float, words: ExpectedBits) -> float:
         spent = bits * (1 + BITS_FOR_TIME * _time(scheme, bits, words)) + EXCESS_WEIGHT * max(bits - enough, 0)
@@ -112,12 +115,17 @@ def _entropy(kind: str, beta_index: int, ratio_index: int) -> float:
     """Bits an entry of the symbols, where few magnitudes have nearly all weight; 0 elsewhere."""
     if kind in ("float32", "bfloat16"):
         return 0.0
-    n = n_magnitude_buckets(kind, 0) if kind in FORMATS else FEW_MAGNITUDES
-    shares = magnitude_weights(kind, 0, beta_index, ratio_index, n) / ONE
+    shares = _few_weights(kind, beta_index, ratio_index) / ONE
     weights, beyond = shares[:-1], shares[-1]
     if beyond > 1e-4:
         return 0.0
     return float(-(weights * np.log2(weights)).sum() + weights[1:].sum())
+
+
+def _few_weights(kind: str, beta_index: int, ratio_index: int) -> U64:
+    """Weights of all magnitudes, or the first FEW_MAGNITUDES, and of all others."""
+    n = n_magnitude_buckets(kind, 0) if kind in FORMATS else FEW_MAGNITUDES
+    return magnitude_weights(kind, 0, beta_index, ratio_index, n)
 
 
 def _time(scheme: WordScheme, bits: float, words: ExpectedBits) -> float:
@@ -140,10 +148,9 @@ def _candidates(kind: str, beta_index: int, ratio_index: int) -> list[WordScheme
         first, n = _span(magnitude_weights(kind, raw_bits, *indices, 255)[:-1])
         return tuple_schemes(indices, raw_bits, n, first)
     model = grid_model(*indices)
-    zero = int(magnitude_weights(kind, 0, *indices, 1)[0]) / ONE
-    found = []
+    weights = _few_weights(kind, *indices)[:-1]
+    zero, found = int(weights[0]) / ONE, []
     if zero > 0.3:
-        weights = magnitude_weights(kind, 0, *indices, FEW_MAGNITUDES)[:-1]
         n_positive = int((weights[1:] >= (1 - zero) * ONE / 4096).sum())
         found += run_schemes(indices, zero, 2 * n_positive + 1)
     if zero > 0.85:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gradwire_common.codec.kernels.words.costs import weigh_runs
 from gradwire_common.errors import BitstreamError
 
 U8 = npt.NDArray[np.uint8]
@@ -169,14 +170,6 @@ def run_words(scheme: WordScheme, buckets: U64) -> U64:
         scheme: With coding RUNS.
         buckets: (n_buckets + 1,) weights; the first is that of zero and not looked at, the last that of all rare ones.
     """
-    ends = np.maximum(buckets[1:], np.uint64(1))
-    shares = (ends << np.uint64(WEIGHT_BITS)) // ends.sum()
-    stay = max(ONE - int(ends.sum()), 1)
-    for _ in range(scheme.detail):
-        stay = stay * stay >> WEIGHT_BITS
-    stops, reach = [], ONE
-    for _ in range(scheme.size):
-        stops.append(reach * (ONE - stay) >> WEIGHT_BITS)
-        reach = reach * stay >> WEIGHT_BITS
-    weights = np.array(stops, np.uint64)[:, None] * shares >> np.uint64(WEIGHT_BITS)
-    return np.append(np.maximum(weights, np.uint64(1)).ravel(), np.uint64(max(reach, 1)))
+    words = np.empty(scheme.n_words, np.uint64)
+    weigh_runs(buckets, scheme.size, scheme.detail, words)
+    return words

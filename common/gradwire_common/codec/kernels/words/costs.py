@@ -78,6 +78,28 @@ def keep_tuples(buckets: U64, size: int, least: int, growth: int, words: U64, ra
 
 
 @njit(cache=True, nogil=True)
+def weigh_runs(buckets: U64, n_classes: int, detail: int, words: U64) -> None:
+    """Fill `words` with the weights of the words of runs, (n_classes * n + 1,) for (n + 1,) weights of buckets.
+
+    `words.run_words` says what they are.
+    """
+    one, shift, n, least = np.uint64(1 << WEIGHT_BITS), np.uint64(WEIGHT_BITS), buckets.size - 1, np.uint64(1)
+    total = np.uint64(0)
+    for b in range(1, n + 1):
+        total += max(buckets[b], least)
+    stay, reach = max(one, total + least) - total, one
+    for _ in range(detail):
+        stay = stay * stay >> shift
+    for c in range(n_classes):
+        stop = reach * (one - stay) >> shift
+        for b in range(n):
+            share = (max(buckets[b + 1], least) << shift) // total
+            words[c * n + b] = max(stop * share >> shift, least)
+        reach = reach * stay >> shift
+    words[n_classes * n] = max(reach, least)
+
+
+@njit(cache=True, nogil=True)
 def entropy_sum(weights: U64) -> float:
     """Sum of weight times ideal length: no code is shorter."""
     total, logs = 0.0, 0.0
