@@ -25,7 +25,7 @@ RARE_BUCKET = ONE >> 15  # a bucket of less weight is not coded
 MOST_BUCKETS = 250
 MOST_BUCKETS_OF_SIZE = (MOST_BUCKETS, 63, 15, 7, 3, 3)  # (n + 1)**size <= MAX_WORDS; odd, for both signs
 MOST_BUCKETS_TO_GROW = {2: 63, 3: 23, 4: 9, 5: 5}  # by size; (n + 1)**size <= MAX_GROWN_TUPLES
-GROWTHS = (11, 15, 20, 23, 29)  # of 2 to 43, with which uniform at 90 rates loses 1.0 % of the bits less than all
+GROWTHS = (11, 15, 20, 23, 29)  # with all of 2 to 43, uniform at 90 rates would lose a hundredth less
 FEW_MAGNITUDES = 64
 FEW_MORE = 6  # buckets
 COARSE_BETA, COARSE_RATIO = 4, 2  # steps of the grid
@@ -35,8 +35,8 @@ EXCESS_WEIGHT = 9.0
 PROMISED_EXCESS = 0.0097  # of the words; index, rest of the last byte and the fit's error make it a percent
 BROKEN_PROMISE = 0.02  # share of the bits
 LOOK_UP, SLOW_LOOK_UP, RARE_WORD, RARE_BUCKET_TIME, RAW_TIME = 2.0, 3.0, 40, 15, 0.2  # cycles; docs/performance.md
-RUN_TIME = 20  # cycles of a run's word
-PARSE_TIME = 2.5  # cycles of an entry
+RUN_TIME = 20  # cycles of a run's word, half of them by encoding it
+PARSE_TIME = 2.5  # cycles that encoding an entry takes more where words grow
 CUT_WORDS = 0.4  # of a word: what the end of a look-up's bits mostly holds
 MOST_PACKED = (1 << min(PACKED_WIDTHS)) - 3  # buckets of which PACKED_SYMBOLS fit in a look-up, else one less
 MAX_LENGTH = 12  # bits

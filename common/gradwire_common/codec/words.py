@@ -140,7 +140,7 @@ def tuple_words(scheme: WordScheme, buckets: U64) -> TupleWords:
         digits = (digits[grows][:, None] * base + np.arange(n)[None, :]).ravel()
     grown.append(_words_of(growing, digits, scheme.size))
     weights, tuples, sizes = (np.concatenate(parts) for parts in zip(*grown, strict=True))
-    order = np.argsort(tuples)
+    order = np.argsort(tuples, kind="stable")  # quick where they are sorted
     order = order[weights[order] >= np.uint64(max(ONE >> scheme.detail, 1))]
     weights, tuples, sizes = weights[order], tuples[order], np.append(sizes[order], np.uint8(scheme.size))
     rest = max(ONE - int(weights.sum()), 1)

@@ -95,9 +95,8 @@ def encode_stream(
                 part, book.n_coded, book.n_classes, book.detail, book.encoding, beyond, out
             )
         return n_bytes, rare_place
-    padded = work.buckets[: (n + book.size - 1) // book.size * book.size]
-    if book.steps.size > 0:
-        padded = work.buckets[: n + book.size - 1]
+    grows = book.steps.size > 0
+    padded = work.buckets[: n + book.size - 1 if grows else (n + book.size - 1) // book.size * book.size]
     padded[n:] = np.uint8(0)
     n_bytes, n_rare = encode_words(padded, book, fast, work, coming, out)
     if n_rare > 0:
@@ -127,25 +126,29 @@ def encode_words(buckets: U8, book: Book, fast: bool, work: Work, coming: Coming
 
     For words that grow, the last book.size - 1 of `buckets` fill up tuples. Returns its bytes and how many are rare.
     """
+    if book.steps.size > 0:
+        return _encode_growing(buckets, book, fast, work, coming, out)
     if fast and book.pairs.size > 0:
         return encode_pairs(buckets, book.n_coded + 1, book.pairs, book.encoding, work.words, coming, out, work.rare)
-    if book.steps.size > 0:
-        numbers = work.numbers[: buckets.size - book.size + 1]
-        number_tuples(buckets, book.size, book.n_coded + 1, numbers)
-        if fast:
-            n_words = parse(numbers, book.steps, book.size, work.found, work.words)
-        else:
-            n_words = parse_one_by_one(numbers, book.steps, work.words)
-        words = work.words[:n_words]
-        mean_size = (numbers.size + n_words - 1) // max(n_words, 1)
-        n_bytes, n_rare = _encode_tuples(words, mean_size, book, fast, work, coming, out)
-        place_words(work.rare[:n_rare], words, book.steps)
-        return n_bytes, n_rare
     words = work.words[: buckets.size // book.size]
     form_tuples(buckets, book.size, book.n_coded + 1, words)
     n_bytes, n_rare = _encode_tuples(words, book.size, book, fast, work, coming, out)
     for i in range(n_rare):
         work.rare[i] *= book.size
+    return n_bytes, n_rare
+
+
+@njit(cache=True, nogil=True)
+def _encode_growing(buckets: U8, book: Book, fast: bool, work: Work, coming: Coming, out: U8) -> tuple[int, int]:
+    numbers = work.numbers[: buckets.size - book.size + 1]
+    number_tuples(buckets, book.size, book.n_coded + 1, numbers)
+    if fast:
+        n_words = parse(numbers, book.steps, book.size, work.found, work.words)
+    else:
+        n_words = parse_one_by_one(numbers, book.steps, work.words)
+    words, mean_size = work.words[:n_words], (numbers.size + n_words - 1) // max(n_words, 1)
+    n_bytes, n_rare = _encode_tuples(words, mean_size, book, fast, work, coming, out)
+    place_words(work.rare[:n_rare], words, book.steps)
     return n_bytes, n_rare
 
 
