@@ -132,7 +132,7 @@ def main() -> None:
         ns = {name: 1e9 * timing.best / workload.n_entries for name, timing in timings.items()}
         cells = "".join(f"{ns[name]:12.3f}" if name in ns else f"{'-':>12}" for name in COLUMNS)
         print(f"{workload.name:14}{cells}{parts.per_look_up:12.2f}{parts.rare_words:14.2f}", flush=True)
-        rows.append({"workload": workload.name, **ns, "a look-up": parts.per_look_up, "rare words": parts.rare_words})
+        rows.append({"workload": workload.name, **ns, "a look-up": parts.per_look_up, "rare in 1000": parts.rare_words})
     if options.json is not None:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
