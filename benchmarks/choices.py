@@ -17,7 +17,7 @@ CACHES = (
     codebooks.magnitude_weights,
     codebooks.layout_weights,
     codebooks.model_codebook,
-    schemes.choose_scheme,
+    schemes.shared_choice,
     schemes.chosen,
 )
 

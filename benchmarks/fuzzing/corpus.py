@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradwire_common.codec import frames as codec_frames
+from gradwire_common.codec import schemes
 from gradwire_common.codec.frames import encode_frame
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
@@ -33,10 +34,11 @@ def build_corpus(seed: int, largest: int = LARGE) -> list[bytes]:
         for name in QUANTIZER_NAMES:
             for beta in (0.5, 1.3):
                 frames += _encode_all(_draw(rng, beta, n), name, GenNorm(beta, 1.0))
-    for beta, step in GROWING.items():
-        for n in (size for size in SIZES if size <= largest):
-            model = GenNorm(beta, 1.0)
-            frames.append(encode_frame(_draw(rng, beta, n), build_quantizer("uniform", model, step), model))
+    with mock.patch.object(schemes, "FEW_ENTRIES", 0):
+        for beta, step in GROWING.items():
+            for n in (size for size in SIZES if size <= largest):
+                model = GenNorm(beta, 1.0)
+                frames.append(encode_frame(_draw(rng, beta, n), build_quantizer("uniform", model, step), model))
     frames += _encode_in_segments(rng, min(FEW_SEGMENTS[0], largest), FEW_SEGMENTS[1])
     if largest >= LARGE:
         frames += _encode_all(_draw(rng, 1.3, 5000), "uniform", GenNorm(1.3, 1.0))
@@ -52,7 +54,7 @@ def build_corpus(seed: int, largest: int = LARGE) -> list[bytes]:
 def _encode_in_segments(rng: np.random.Generator, n: int, segment: int) -> list[bytes]:
     """Frames of more segments than the encoder would make of so few entries."""
 
-    def choose(kind: str, beta_index: int, ratio_index: int) -> tuple[WordScheme, int]:
+    def choose(kind: str, beta_index: int, ratio_index: int, _: int) -> tuple[WordScheme, int]:
         return choose_scheme(kind, beta_index, ratio_index)[0], segment
 
     with mock.patch.object(codec_frames, "choose_scheme", choose):

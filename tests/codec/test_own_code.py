@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from gradwire_common.codec import schemes
 from gradwire_common.codec.codebooks import grid_indices, model_codebook
 from gradwire_common.codec.coder import encode_body
 from gradwire_common.codec.fit import fit_gennorm
@@ -40,7 +41,8 @@ def test_estimated_bits_of_words_that_grow_are_those_of_the_body():
     assert got == pytest.approx(8 * body_length(values, quantizer, codebook, segment), rel=0.005)
 
 
-def test_explicit_lengths_replace_words_that_grow():
+def test_explicit_lengths_replace_words_that_grow(monkeypatch):
+    monkeypatch.setattr(schemes, "FEW_ENTRIES", 0)
     model, quantizer = GenNorm(1.0, 1.0), Uniform(1.4)
     values = model.sample(np.random.default_rng(4), 16000).astype(np.float32)
     frame = encode_frame(values, quantizer, model, explicit_lengths=True)

@@ -91,7 +91,7 @@ def encode_frame(
         return _store(quantizer, symbols)
     if model is None:
         model = fit_gennorm(values, check_finite=False)  # `encode_body` looks at every entry
-    scheme, segment = choose_scheme(kind, *grid_indices(model, unit_of(quantizer)))
+    scheme, segment = choose_scheme(kind, *grid_indices(model, unit_of(quantizer)), values.size)
     codebook = model_codebook(kind, scheme)
     own = own_codebook(values, quantizer, codebook, segment, wanted=explicit_lengths)
     if own is not None:

@@ -26,6 +26,7 @@ MOST_BUCKETS = 250
 MOST_BUCKETS_OF_SIZE = (MOST_BUCKETS, 63, 15, 7, 3, 3)  # (n + 1)**size <= MAX_WORDS; odd, for both signs
 MOST_BUCKETS_TO_GROW = {2: 63, 3: 23, 4: 9, 5: 5}  # by size; (n + 1)**size <= MAX_GROWN_TUPLES
 GROWTHS = (11, 15, 20, 23, 29)  # with all of 2 to 43, uniform at 90 rates would lose a hundredth less
+FEW_ENTRIES = 1 << 16  # of fewer, half a percent of the bits is at most 80 bytes: not worth a millisecond's choice
 FEW_MAGNITUDES = 64
 FEW_MORE = 6  # buckets
 COARSE_BETA, COARSE_RATIO = 4, 2  # steps of the grid
@@ -48,26 +49,30 @@ SEGMENT_QUANTUM = 256  # entries
 MAX_SEGMENT_ENTRIES = 1 << 22
 
 
-@lru_cache(maxsize=4096)
-def choose_scheme(kind: str, beta_index: int, ratio_index: int) -> tuple[WordScheme, int]:
-    """Return the scheme to code a grid model with, and the entries of a segment.
+def choose_scheme(kind: str, beta_index: int, ratio_index: int, n_entries: int = FEW_ENTRIES) -> tuple[WordScheme, int]:
+    """Return the scheme to code `n_entries` of a grid model with, and the entries of a segment."""
+    return shared_choice(kind, beta_index, ratio_index, n_entries >= FEW_ENTRIES)
 
-    Neighbours on the grid share a choice, where it is good enough for both, so that the fits of successive gradients
-    rarely need a new one.
+
+@lru_cache(maxsize=4096)
+def shared_choice(kind: str, beta_index: int, ratio_index: int, thorough: bool) -> tuple[WordScheme, int]:
+    """Return a choice that neighbours on the grid share, so that successive gradients rarely need a new one.
+
+    Where it is `thorough`, only if it is good enough for this model too.
     """
     beta_near = min((beta_index + COARSE_BETA // 2) // COARSE_BETA * COARSE_BETA, BETA_LAST)
     ratio_near = (ratio_index + COARSE_RATIO // 2) // COARSE_RATIO * COARSE_RATIO
-    scheme, segment = chosen(kind, beta_near, ratio_near)
+    scheme, segment = chosen(kind, beta_near, ratio_near, thorough)
     scheme = replace(scheme, beta_index=beta_index, ratio_index=ratio_index)
     promised = (1 + PROMISED_EXCESS) * _entropy(kind, beta_index, ratio_index)
-    if promised > 0 and ExpectedBits(kind, scheme).bits(scheme.max_length) > promised:
-        return chosen(kind, beta_index, ratio_index)
+    if thorough and promised > 0 and ExpectedBits(kind, scheme).bits(scheme.max_length) > promised:
+        return chosen(kind, beta_index, ratio_index, thorough)
     return scheme, segment
 
 
 @lru_cache(maxsize=4096)
-def chosen(kind: str, beta_index: int, ratio_index: int) -> tuple[WordScheme, int]:
-    """Return the scheme of least cost, and the entries of a segment."""
+def chosen(kind: str, beta_index: int, ratio_index: int, thorough: bool) -> tuple[WordScheme, int]:
+    """Return the scheme of least cost, and the entries of a segment; a `thorough` choice is among more."""
     entropy = _entropy(kind, beta_index, ratio_index)
     enough, promised = (1 + MOST_EXCESS) * entropy, (1 + PROMISED_EXCESS) * entropy
     zero = int(_few_weights(kind, beta_index, ratio_index)[0]) / ONE
@@ -81,7 +86,7 @@ def chosen(kind: str, beta_index: int, ratio_index: int) -> tuple[WordScheme, in
     if best is None:
         raise UsageError(f"no words for {kind}, beta index {beta_index}, ratio index {ratio_index}")
     least, scheme, bits = best
-    if entropy > 0 and (bits > enough or scheme.coding == RUNS):
+    if thorough and entropy > 0 and (bits > enough or scheme.coding == RUNS):
         more = growing_schemes(candidates) + (_more_run_schemes(candidates, zero) if bits > enough else [])
         _, scheme, bits = _cheapest(kind, more, cost, least) or best
     entries = int(SEGMENT_BITS / max(bits, SEGMENT_BITS / MAX_SEGMENT_ENTRIES))

@@ -6,10 +6,12 @@ python tests/codec/golden/make_golden.py
 import json
 import zlib
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
 
+from gradwire_common.codec import schemes
 from gradwire_common.codec.frames import decode_frame, encode_frame
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
@@ -57,7 +59,9 @@ def build_frames() -> dict[str, bytes]:
         model = GenNorm(shape, 1.0)
         values = samples(rng, model, 3000)
         values[::200] *= 10  # rare words
-        frames[f"uniform-growing-{size}"] = encode_frame(values, build_quantizer("uniform", model, step), model)
+        with mock.patch.object(schemes, "FEW_ENTRIES", 0):
+            frame = encode_frame(values, build_quantizer("uniform", model, step), model)
+        frames[f"uniform-growing-{size}"] = frame
     return frames
 
 
