@@ -84,3 +84,12 @@ def test_no_chosen_scheme_takes_much_more_than_entropy(beta_index, bits):
     scheme, _ = choose_scheme("uniform", beta_index, ratio_index)
     got = ExpectedBits("uniform", scheme).bits(scheme.max_length)
     assert got < 1.0115 * float(entropy_integral(beta, 1 / model.alpha))
+
+
+def test_words_grow_where_one_length_loses_more_than_a_percent_and_the_tensor_is_not_small():
+    for beta_index, ratio_index in ((111, 16), (140, -4)):  # uniform at 2 bits
+        large, _ = choose_scheme("uniform", beta_index, ratio_index)
+        small, _ = choose_scheme("uniform", beta_index, ratio_index, 1000)
+        assert large.growth > 0
+        assert small.growth == 0
+        assert ExpectedBits("uniform", large).bits(12) < 0.997 * ExpectedBits("uniform", small).bits(12)
