@@ -36,7 +36,7 @@ RATIO_PER_OCTAVE = 32  # a ratio that is off by half of it costs less than 0.03 
 RATIO_LIMIT = 32767
 MANY_MAGNITUDES = 64  # the functions of the model are computed for so many at once
 UNPACK_FAULTS = ("ends before all code lengths", "has a code length of 15 bits", "has more zeros than code lengths")
-CACHED_CODEBOOKS = 256  # of at most 130 KB
+CACHED_CODEBOOKS = 256  # of at most 130 KB, 250 KB where words grow
 
 
 def grid_indices(model: GenNorm, unit: float) -> tuple[int, int]:
@@ -80,15 +80,18 @@ def n_magnitude_buckets(kind: str, raw_bits: int) -> int:
 def magnitude_weights(kind: str, raw_bits: int, beta_index: int, ratio_index: int, n: int) -> U64:
     """Return the weights of the first `n` magnitude buckets under the grid's model, and that of all others."""
     all_of_them = -(-n // MANY_MAGNITUDES) * MANY_MAGNITUDES
-    inside, outside = _inside_and_outside(kind, raw_bits, beta_index, ratio_index, all_of_them)
+    inside, outside = inside_and_outside(kind, raw_bits, beta_index, ratio_index, all_of_them)
     inside, outside = inside[: n + 1], outside[: n + 1]
     masses = np.where(inside[:-1] < 0.5, np.diff(inside), -np.diff(outside))
     return rounded_weights(np.append(masses, outside[-1]))
 
 
 @lru_cache(maxsize=64)
-def _inside_and_outside(kind: str, raw_bits: int, beta_index: int, ratio_index: int, n: int) -> tuple[F64, F64]:
-    """The shares of magnitudes below the borders of the buckets 0..n, and above: what few and many buckets share."""
+def inside_and_outside(kind: str, raw_bits: int, beta_index: int, ratio_index: int, n: int) -> tuple[F64, F64]:
+    """Return the shares of magnitudes below the borders of the buckets 0..n and above: what few and many buckets share.
+
+    (n + 1,) float64 each, not to be changed.
+    """
     model = grid_model(beta_index, ratio_index)
     borders = magnitude_borders(kind, raw_bits, n)
     inside, outside = model.inside(borders), 2 * model.survival(borders)
@@ -101,8 +104,7 @@ def bucket_weights(kind: str, scheme: WordScheme) -> U64:
 
     Without raw bits, bucket 0 is zero, 2 m - 1 is +m and 2 m is -m; each sign has half of its magnitude's weight.
     """
-    layout = (scheme.raw_bits, scheme.n_buckets, scheme.origin)
-    return layout_weights(kind, *layout, scheme.beta_index, scheme.ratio_index)
+    return layout_weights(kind, *scheme.layout)
 
 
 @lru_cache(maxsize=64)
@@ -128,8 +130,8 @@ class Codebook:
 
     Attributes:
         scheme: What its words are.
-        tuples: TUPLES: the tuples that have words of their own, ascending, those of words that grew no longer filled up
-            with zeros; empty for RUNS.
+        tuples: TUPLES: the tuples that have words of their own, ascending, shorter ones filled up with zeros; empty for
+            RUNS.
         sizes: TUPLES: the buckets of every word, the rare one last; empty for RUNS.
         lengths: Code lengths of the words, 0 where a word has no code.
         rare_lengths: TUPLES: code lengths of the rare list's buckets; empty for RUNS.
@@ -145,12 +147,12 @@ class Codebook:
 
     scheme: WordScheme
     tuples: I64
-    sizes: U8
     lengths: U8
     rare_lengths: U8
     fingerprint: int
     encoding: U64
     decoding: U64
+    sizes: U8 = field(default_factory=lambda: np.empty(0, np.uint8))
     steps: U8 = field(default_factory=lambda: np.empty(0, np.uint8))
     pairs: U64 = field(default_factory=lambda: np.empty(0, np.uint64))
     single: U64 = field(default_factory=lambda: np.empty(0, np.uint64))
@@ -176,17 +178,17 @@ def model_codebook(kind: str, scheme: WordScheme) -> Codebook:
 
 
 def word_lengths(scheme: WordScheme, weights: U64) -> tuple[I64, U8, U8, U8]:
-    """Return tuples, their sizes, code lengths and code lengths of the rare list for weights of the buckets."""
+    """Return tuples, code lengths, code lengths of the rare list, and the words' sizes, for weights of the buckets."""
     if scheme.coding == TUPLES:
         words = tuple_words(scheme, weights)
         lengths = code_lengths(words.weights, scheme.max_length)
-        return words.tuples, words.sizes, lengths, code_lengths(words.rare, scheme.max_length)
+        return words.tuples, lengths, code_lengths(words.rare, scheme.max_length), words.sizes
     nothing = np.empty(0, np.uint8)
-    return np.empty(0, np.int64), nothing, code_lengths(run_words(scheme, weights), scheme.max_length), nothing
+    return np.empty(0, np.int64), code_lengths(run_words(scheme, weights), scheme.max_length), nothing, nothing
 
 
-def build_codebook(scheme: WordScheme, tuples: I64, sizes: U8, lengths: U8, rare_lengths: U8) -> Codebook:
-    """Check code lengths and derive the tables.
+def build_codebook(scheme: WordScheme, tuples: I64, lengths: U8, rare_lengths: U8, sizes: U8 | None = None) -> Codebook:
+    """Check code lengths and derive the tables; all tuples have scheme.size buckets where no `sizes` are given.
 
     Raises:
         BitstreamError: lengths of no code.
@@ -198,13 +200,15 @@ def build_codebook(scheme: WordScheme, tuples: I64, sizes: U8, lengths: U8, rare
     words, decoding = np.empty(size, np.int64), np.empty(size, np.uint64)
     tables.word_of_bits(lengths, codes, scheme.max_length, words)
     fingerprint = zlib.crc32(rare_lengths.tobytes(), zlib.crc32(lengths.tobytes()))
-    told = scheme, tuples, sizes, lengths, rare_lengths, fingerprint
+    told = scheme, tuples, lengths, rare_lengths, fingerprint
     if scheme.coding != TUPLES:
         encoding = np.empty(lengths.size, np.uint64)
         tables.fill_words(lengths, codes, encoding)
         tables.fill_run_decoding(words, lengths, scheme.n_buckets, scheme.size, scheme.detail, decoding)
         return Codebook(*told, encoding, decoding)
     check_lengths(rare_lengths, scheme.max_length)
+    if sizes is None:
+        sizes = np.full(lengths.size, scheme.size, np.uint8)
     encoding, single = np.empty(scheme.n_tuples, np.uint64), np.empty(size, np.uint64)
     spans = (scheme.n_buckets + 1) ** (scheme.size - sizes.astype(np.int64))
     tables.fill_encoding(lengths, codes, tuples, spans, encoding)
@@ -224,7 +228,7 @@ def build_codebook(scheme: WordScheme, tuples: I64, sizes: U8, lengths: U8, rare
     tables.word_of_bits(rare_lengths, rare_codes, scheme.max_length, rare_words)
     rare_entries = np.where(rare_words < 0, 0, rare_words * 16 + rare_lengths[np.maximum(rare_words, 0)])
     rare_decoding = rare_entries.astype(np.uint16)
-    return Codebook(*told, encoding, decoding, steps, pairs, single, rare_codes, rare_decoding, packed, width)
+    return Codebook(*told, encoding, decoding, sizes, steps, pairs, single, rare_codes, rare_decoding, packed, width)
 
 
 def _rare_byte(width: int) -> int:
@@ -275,11 +279,6 @@ def pack_lengths(codebook: Codebook) -> bytes:
     return (pairs[:, 0] | pairs[:, 1] << 4).tobytes()
 
 
-def whole_sizes(scheme: WordScheme, tuples: I64) -> U8:
-    """Return the sizes of words none of which grows: one more than `tuples`, uint8."""
-    return np.full(tuples.size + 1, scheme.size, np.uint8)
-
-
 def unpack_lengths(scheme: WordScheme, data: memoryview) -> tuple[Codebook, int]:
     """Read what `pack_lengths` wrote at the start of `data`; return the codebook and the bytes it took.
 
@@ -294,12 +293,11 @@ def unpack_lengths(scheme: WordScheme, data: memoryview) -> tuple[Codebook, int]
     if n_read < 0:
         raise BitstreamError(f"frame {UNPACK_FAULTS[-1 - n_read]}, want {n} code lengths")
     if scheme.coding != TUPLES:
-        nothing = np.empty(0, np.uint8)
-        codebook = build_codebook(scheme, np.empty(0, np.int64), nothing, lengths, nothing)
+        codebook = build_codebook(scheme, np.empty(0, np.int64), lengths, np.empty(0, np.uint8))
     else:
         tuples = np.flatnonzero(lengths[: scheme.n_tuples])
         if lengths[: scheme.n_tuples][_uncoded_tuples(scheme.n_buckets, scheme.size)].any():
             raise BitstreamError("frame has a code for a tuple with a bucket that is not coded")
         words = np.append(lengths[tuples], lengths[scheme.n_tuples])
-        codebook = build_codebook(scheme, tuples, whole_sizes(scheme, tuples), words, lengths[scheme.n_tuples + 1 :])
+        codebook = build_codebook(scheme, tuples, words, lengths[scheme.n_tuples + 1 :])
     return codebook, (n_read + 1) // 2

@@ -27,10 +27,9 @@ class ExpectedBits:
         weights = bucket_weights(kind, scheme)
         if scheme.coding == TUPLES:
             words, rare = np.empty(MAX_WORDS + 1, np.uint64), np.empty(weights.size, np.uint64)
-            layout = scheme.raw_bits, scheme.n_buckets, scheme.origin, scheme.beta_index, scheme.ratio_index
             least, growth = max(ONE >> scheme.detail, 1), scheme.growth_weight
             n, self._entries = costs.keep_tuples(
-                _likeliest_first(kind, layout), scheme.size, least, growth, words, rare
+                likeliest_first(kind, scheme.layout), scheme.size, least, growth, words, rare
             )
             if n == 0:
                 words[0], n, self._entries = ONE, 1, float(ONE)
@@ -73,7 +72,7 @@ class ExpectedBits:
 
 
 @lru_cache(maxsize=64)
-def _likeliest_first(kind: str, layout: tuple[int, ...]) -> U64:
-    """The weights of the coded buckets, descending, and that of all others."""
+def likeliest_first(kind: str, layout: tuple[int, ...]) -> U64:
+    """Return the weights of the coded buckets, descending, and that of all others; not to be changed."""
     weights = layout_weights(kind, *layout)
     return np.append(np.sort(weights[:-1])[::-1], weights[-1])

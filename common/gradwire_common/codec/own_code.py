@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.codebooks import Codebook, build_codebook, n_magnitude_buckets, whole_sizes
+from gradwire_common.codec.codebooks import Codebook, build_codebook, n_magnitude_buckets
 from gradwire_common.codec.coder import grid_tables
 from gradwire_common.codec.huffman import code_lengths
 from gradwire_common.codec.kernels.layout import N_STREAMS, quarter
@@ -104,9 +104,7 @@ def own_codebook(values: F32, quantizer: Quantizer, fitted: Codebook, segment: i
         bits = trial.bits * scale + trial.table_bits
         if bits < least or (wanted and best is None):
             best, least = trial, bits
-    if best is None:
-        return None
-    return build_codebook(best.scheme, best.tuples, whole_sizes(best.scheme, best.tuples), best.words, best.rare)
+    return None if best is None else build_codebook(best.scheme, best.tuples, best.words, best.rare)
 
 
 def sample_of(values: F32, quantizer: Quantizer, scheme: WordScheme, segment: int, *, runs: bool) -> Sample:

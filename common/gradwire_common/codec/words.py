@@ -96,6 +96,11 @@ class WordScheme:
         return int((self.n_buckets + 1) ** self.size)
 
     @property
+    def layout(self) -> tuple[int, int, int, int, int]:
+        """What the weights of buckets depend on, whatever the words: raw bits, buckets, origin and the two indices."""
+        return self.raw_bits, self.n_buckets, self.origin, self.beta_index, self.ratio_index
+
+    @property
     def growth_weight(self) -> int:
         """TUPLES: weight of the words that grow, all where `growth` is 0; 7/8, 3/4, 5/8, 1/2, 7/16 ... of ONE else."""
         return 0 if self.growth == 0 else (8 - self.growth % 4 << WEIGHT_BITS - 3) >> self.growth // 4

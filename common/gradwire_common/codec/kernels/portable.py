@@ -2,7 +2,7 @@
 # numba's integers are NumPy's: np.int64 stands where Python has int.
 """The portable path: words to bits and back, every access checked. The fast path makes and reads the same bytes.
 
-Runs are read by runs.decode_runs on both.
+Runs are read by runs.decode_runs on both, on the fast path what is left near the ends of bitstreams.
 """
 
 import numpy as np

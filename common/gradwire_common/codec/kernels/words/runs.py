@@ -9,14 +9,15 @@ Unguarded accesses, and why each is safe:
             can take.
     decode  together: loads eight bytes at a place of a stream. A word has at most WINDOW_BITS and `longest` entries, so
             `n` words are safe while n WINDOW_BITS + 64 bits and more than n longest entries are left in each stream;
-            behind a bucket that is not coded what is left is looked at anew, and that is read where 64 bits were left
-            before its word: WORST_BITS of them are its own. Table indices are masked to the table's size.
+            what tells a bucket that is not coded is read where 64 bits are left behind its word, and then all this is looked
+            at anew. Table indices are masked to the table's size.
 """
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from gradwire_common.codec.kernels.layout import N_STREAMS
 from gradwire_common.codec.kernels.memory import load64, matches64, shift_left, shift_right, store64, trailing_zeros
 from gradwire_common.codec.kernels.scanning import GROUP
 from gradwire_common.codec.kernels.words.bits import EXTRA_COUNT_BITS, EXTRA_MAX_BITS, peek, peek_extra
@@ -31,7 +32,6 @@ I32 = npt.NDArray[np.int32]
 WINDOW_BITS = 12 + 8  # a code, and the place within its class
 
 _3, _7, _8, _16, _32, _48, _63 = (np.uint64(n) for n in (3, 7, 8, 16, 32, 48, 63))
-N_STREAMS = 4
 DAMAGED = -8  # a bit of no byte
 _BYTE, _TWO_BYTES, _31 = np.uint64(0xFF), np.uint64(0xFFFF), np.uint64(31)
 _FLAG, _UNUSUAL, _BUCKET = np.uint64(UNUSUAL), np.uint64(UNUSUAL << 48), np.uint64(UNUSUAL - 1)

@@ -70,7 +70,7 @@ def form_tuples(buckets: U8, size: int, base: int, words: U16) -> None:
 def number_tuples(buckets: U8, size: int, base: int, numbers: U16) -> None:
     """Fill `numbers` with what `form_tuples` would give for the tuples that begin at each of `buckets`.
 
-    There are size - 1 buckets more than numbers.
+    There are size - 1 buckets more than numbers. Compilers make vectors of either only where its stride is written out.
     """
     factor, n = np.int32(base), numbers.size
     if size == 2:
