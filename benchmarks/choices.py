@@ -4,7 +4,7 @@ import time
 from statistics import median
 from typing import Any
 
-from gradwire_common.codec import codebooks, schemes
+from gradwire_common.codec import codebooks, costs, schemes
 from gradwire_common.codec.codebooks import grid_indices, model_codebook
 from gradwire_common.codec.frames import unit_of
 from gradwire_common.codec.gennorm import GenNorm
@@ -14,9 +14,11 @@ from rates import RATES
 from workloads import BETAS
 
 CACHES = (
+    codebooks.inside_and_outside,
     codebooks.magnitude_weights,
     codebooks.layout_weights,
     codebooks.model_codebook,
+    costs.likeliest_first,
     schemes.shared_choice,
     schemes.chosen,
 )
