@@ -9,8 +9,8 @@ Unguarded accesses, and why each is safe:
             can take.
     decode  together: loads eight bytes at a place of a stream. A word has at most WINDOW_BITS and `longest` entries, so
             `n` words are safe while n WINDOW_BITS + 64 bits and more than n longest entries are left in each stream;
-            what tells a bucket that is not coded is read where 64 bits are left behind its word, and then all this is looked
-            at anew. Table indices are masked to the table's size.
+            what tells a bucket that is not coded is read where 64 bits are left behind its word, and then all this is
+            looked at anew. Table indices are masked to the table's size.
 """
 
 import numpy as np
