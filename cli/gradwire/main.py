@@ -13,6 +13,7 @@ from gradwire.exit_codes import FAILED, INTERRUPTED, MISUSED
 from gradwire.options import with_settings
 from gradwire_common import __version__, logs
 from gradwire_common.errors import GradwireError, UsageError
+from gradwire_common.units import named, parse_seconds
 
 if TYPE_CHECKING:
     from gradwire_common.config import Config
@@ -88,12 +89,12 @@ def status(
     worker_id: Annotated[
         str | None, typer.Option("--worker", metavar="ID", help="succeed only if this worker is alive in the run")
     ] = None,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="how long to wait for an answer")] = 5.0,
+    timeout: Annotated[str, typer.Option(metavar="SECONDS", help="how long to wait for an answer")] = "5",
 ) -> None:
     """Show a run: its rounds, its workers, its bytes. Fails where no server answers."""
     from gradwire.status import show_status
 
-    show_status(address, worker_id=worker_id, timeout=timeout)
+    show_status(address, worker_id=worker_id, timeout=named("timeout", parse_seconds, timeout))
 
 
 @app.command()
@@ -107,7 +108,7 @@ def limit(
     shared_down: Annotated[str | None, typer.Option(metavar="RATE", help="most all are sent together, or none")] = None,
     burst_shared: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes of all that may pass at once")] = None,
     window: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes under way in a round trip, or none")] = None,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="how long to wait for an answer")] = 5.0,
+    timeout: Annotated[str, typer.Option(metavar="SECONDS", help="how long to wait for an answer")] = "5",
 ) -> None:
     """Change the rate limits of a run that goes on."""
     from gradwire.limit import change_limits
@@ -121,7 +122,7 @@ def limit(
         "burst_shared": burst_shared,
         "window": window,
     }
-    change_limits(address, worker_id, given, timeout)
+    change_limits(address, worker_id, given, named("timeout", parse_seconds, timeout))
 
 
 @app.command()

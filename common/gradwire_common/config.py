@@ -23,7 +23,15 @@ from gradwire_common.errors import ConfigError
 from gradwire_common.method import BITS_MAX, BITS_MIN, FLOAT32, Allocation, Method, QuantizerName, TransformName
 from gradwire_common.recipes import RECIPES, with_recipe
 from gradwire_common.together import check_together
-from gradwire_common.units import parse_deadline, parse_quorum, parse_rate, parse_size
+from gradwire_common.units import (
+    NO_LIMIT,
+    is_no_limit,
+    parse_deadline,
+    parse_limit,
+    parse_quorum,
+    parse_seconds,
+    parse_size,
+)
 
 ENV_PREFIX = "GRADWIRE_"
 
@@ -34,9 +42,16 @@ def _checked(parse: Callable[[str], object]) -> AfterValidator:
             parse(text)
         except ConfigError as error:
             raise ValueError(str(error)) from None
-        return text
+        return NO_LIMIT if is_no_limit(text) else text
 
     return AfterValidator(check)
+
+
+def _seconds(value: Any) -> float:
+    try:
+        return parse_seconds(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
 
 
 def _json(value: Any) -> Any:
@@ -57,14 +72,14 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-Unlimited = "none"
 AUTO = "auto"
 AUTO_BITS_DOWN = 2.0  # bits per entry of the broadcast where the uplink's are auto and nothing else is said
 Bits = Annotated[float | Literal["auto"], PlainValidator(_bits)]
-Rate = Annotated[str, _checked(lambda text: text == Unlimited or parse_rate(text))]
-Size = Annotated[str, _checked(parse_size)]
-OwnWindow = Annotated[str, _checked(lambda text: text == Unlimited or parse_size(text))]
-Memory = Annotated[str, _checked(lambda text: text == AUTO or parse_size(text))]
+Rate = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_limit(text, rate=True))]
+Size = Annotated[str, BeforeValidator(_text), _checked(parse_size)]
+OwnWindow = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_limit(text, rate=False))]
+Memory = Annotated[str, BeforeValidator(_text), _checked(lambda text: text == AUTO or parse_size(text))]
+Seconds = Annotated[float, BeforeValidator(_seconds)]
 Quorum = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_quorum(text, 1))]
 Deadline = Annotated[str, BeforeValidator(_text), _checked(parse_deadline)]
 Options = Annotated[dict[str, Any], BeforeValidator(_json)]
@@ -72,7 +87,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class RunSettings(_Section):
@@ -117,21 +132,21 @@ class ServerSettings(_Section):
     schedule: str = Field("none", description="any scheduler of torch.optim.lr_scheduler, by name")
     schedule_options: Options = Field({}, description="the scheduler's parameters, as JSON")
     buffers_every: int = Field(10, ge=0, description="rounds between averages of the buffers; 0 for never")
-    rate_up: Rate = Field(Unlimited, description="most a worker may send, such as '20 Mbit/s'")
-    rate_down: Rate = Field(Unlimited, description="most a worker is sent, such as '20 Mbit/s'")
+    rate_up: Rate = Field(NO_LIMIT, description="most a worker may send, such as '20 Mbit/s'")
+    rate_down: Rate = Field(NO_LIMIT, description="most a worker is sent, such as '20 Mbit/s'")
     burst: Size = Field("256 KiB", description="bytes that may pass a rate limit at once")
-    shared_up: Rate = Field(Unlimited, description="most that all workers together may send, shared out fairly")
-    shared_down: Rate = Field(Unlimited, description="most that all workers together are sent, shared out fairly")
+    shared_up: Rate = Field(NO_LIMIT, description="most that all workers together may send, shared out fairly")
+    shared_down: Rate = Field(NO_LIMIT, description="most that all workers together are sent, shared out fairly")
     burst_shared: Size = Field("1 MiB", description="bytes that may pass a shared limit at once")
     memory: Memory = Field(
         AUTO, description="most that pushes and kept updates take in memory, such as '512 MiB'; auto follows the model"
     )
     window: OwnWindow = Field(
-        "none", description="bytes of a worker under way in one round trip: its chunks, for long fat links"
+        NO_LIMIT, description="bytes of a worker under way in one round trip: its chunks, for long fat links"
     )
     lookahead: Size = Field("32 KiB", description="HTTP/2 window of every connection; its lead is up to 4 times that")
-    transfer_seconds: float = Field(1.0, gt=0, description="how long an update may take at the rate limit (bits auto)")
-    heartbeat: float = Field(2.0, gt=0, description="seconds between heartbeats; a worker is dead after three missed")
+    transfer_seconds: Seconds = Field(1.0, description="how long an update may take at the rate limit (bits auto)")
+    heartbeat: Seconds = Field(2.0, description="seconds between heartbeats; a worker is dead after three missed")
     metrics_listen: str | None = Field(None, description="HOST:PORT to serve metrics for Prometheus on")
     quorum: Quorum = Field(
         "1", description="pushes without which no round closes: a number, a share such as '75 %', or all"
@@ -184,7 +199,7 @@ class WorkerSettings(_Section):
     state: Path | None = Field(
         None, description="folder of this worker's own checkpoint, from which it goes on when started again"
     )
-    patience: float = Field(60.0, gt=0, description="seconds to go on trying to reach a server that does not answer")
+    patience: Seconds = Field(60.0, description="seconds to go on trying to reach a server that does not answer")
 
 
 class TaskSettings(_Section):

@@ -1,34 +1,111 @@
-"""Rates and sizes as people write them: "20 Mbit/s", "256 KiB"."""
+"""Rates, sizes and times as people write them: "20 Mbit/s", "256 KiB", "5 min".
+
+Every size and rate has its unit. b stands for bits, B for bytes; case matters nowhere else: "Mb/s", "mb/s", "mbit" and
+"Mbps" are megabits per second, "MB/s" and "MBps" megabytes. k, M, G, T, P are powers of 1,000; Ki, Mi, Gi, Ti, Pi of
+1,024.
+"""
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from gradwire_common.errors import ConfigError
 
-_SIZES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-_RATES = {"bit/s": 1, "kbit/s": 1000, "mbit/s": 1000**2, "gbit/s": 1000**3}
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z/]*)\s*")
+T = TypeVar("T")
+
+NO_LIMIT = "none"  # lifts a limit
+MAX_BYTES = 2**53  # of a size, and of a rate per second: what a double holds to the byte, and the wire with room to add
+MIN_SECONDS, MAX_SECONDS = 1e-3, 30 * 86400.0  # milliseconds travel in 32 bits, which hold 49 days
+
+_NUMBER = r"\s*((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*"
+_PREFIX = r"(?:([kmgtp])(i?))?"
+_SIZE = re.compile(rf"{_NUMBER}(?i:{_PREFIX}(?-i:B|(?i:bytes?)))\s*")
+_RATE = re.compile(
+    rf"{_NUMBER}(?i:{_PREFIX}(?-i:([bB])|(?i:(bit|byte)s?))(\s*/\s*s(?:ec(?:ond)?)?|ps|\s+per\s+second)?)\s*"
+)
+_TIME = re.compile(rf"{_NUMBER}(?i:(ms|s|sec|seconds?|min|minutes?|h|hours?)?)\s*")
+_BARE = re.compile(_NUMBER)
+_SIZE_IN_BITS = re.compile(rf"{_NUMBER}((?:[kKmMgGtTpP][iI]?)?)b")
+_PREFIXES = "kmgtp"
+_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_EXAMPLE = 40  # characters of a wrong text that a message repeats
 
 
-def parse_size(text: str | int) -> int:
-    """Return the bytes that `text` names, such as "256 KiB", "4 MB" or 1000.
+def parse_size(text: str | int | float) -> int:
+    """Return the bytes that `text` names, such as "256 KiB" or "4 MB".
 
     Raises:
-        ConfigError: if `text` is no size.
+        ConfigError: if `text` is no size with its unit, less than a byte, or more than MAX_BYTES.
     """
-    return round(_parse(text, _SIZES, "a size such as '256 KiB' or '4 MB'"))
+    text = str(text)
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        if found := _SIZE_IN_BITS.fullmatch(text.strip()):
+            meant = f"'{found[1]} {found[2].capitalize()}B'"
+            raise ConfigError(f"got {_told(text)}, want bytes such as {meant}: b stands for bits")
+        raise _no_quantity(text, "a size such as '256 KiB' or '4 MB'", "MB", "KiB")
+    return _whole(text, float(match[1]) * _factor(match[2], match[3]), "1 B", "8 PiB")
 
 
-def parse_rate(text: str | int | float) -> float:
-    """Return the bytes per second that `text` names, such as "20 Mbit/s", "3 MB/s" or 2500000 (bytes per second).
+def parse_rate(text: str | int | float) -> int:
+    """Return the whole bytes per second that `text` names, such as "20 Mbit/s" or "3 MB/s".
 
     Raises:
-        ConfigError: if `text` is no rate.
+        ConfigError: if `text` is no rate with its unit, rounds to no byte per second, or is more than MAX_BYTES.
     """
-    bytes_per_second = {f"{unit}/s": float(factor) for unit, factor in _SIZES.items() if unit}
-    bits_per_second = {unit: factor / 8 for unit, factor in _RATES.items()}
-    return _parse(text, {"": 1.0} | bytes_per_second | bits_per_second, "a rate such as '20 Mbit/s' or '3 MB/s'")
+    text = str(text)
+    match = _RATE.fullmatch(text)
+    bits = match is not None and (match[4] == "b" or (match[5] or "").lower() == "bit")
+    if match is None or not (match[6] or (bits and match[5])):  # "20 mbit" is a rate, as for tc; "20 MB" is a size
+        raise _no_quantity(text, "a rate such as '20 Mbit/s' or '3 MB/s'", "Mbit/s", "MB/s")
+    value = float(match[1]) * _factor(match[2], match[3]) / (8 if bits else 1)
+    return _whole(text, value, "8 bit/s, which is 1 B/s", "72 Pbit/s")
+
+
+def parse_limit(text: str | int | float, *, rate: bool) -> int:
+    """Return the bytes, or with `rate` the bytes per second, that `text` names; 0 for "none", which lifts the limit.
+
+    Raises:
+        ConfigError: as `parse_rate` and `parse_size`.
+    """
+    if is_no_limit(text):
+        return 0
+    try:
+        return parse_rate(text) if rate else parse_size(text)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {NO_LIMIT} lifts the limit") from None
+
+
+def is_no_limit(text: object) -> bool:
+    """Return whether `text` says that there is no limit."""
+    return str(text).strip().lower() == NO_LIMIT
+
+
+def parse_seconds(text: str | float, least: float = MIN_SECONDS) -> float:
+    """Return the seconds that `text` names, such as "5 s", "500 ms", "5 min" or 5: a bare number is in seconds.
+
+    Raises:
+        ConfigError: if `text` is no time, or not from `least` to MAX_SECONDS.
+    """
+    match = _TIME.fullmatch(str(text))
+    if match is None or isinstance(text, bool):
+        raise ConfigError(f"got {_told(text)}, want seconds, or a time such as '500 ms' or '5 min'")
+    unit = (match[2] or "s").lower()
+    seconds = float(match[1]) * (_SECONDS["ms"] if unit == "ms" else _SECONDS[unit[0]])
+    if not least <= seconds <= MAX_SECONDS:
+        raise ConfigError(
+            f"got {_told(text)}, want a time from {least * 1e3:g} ms to 30 days, such as '500 ms' or '5 min'"
+        )
+    return seconds
+
+
+def named(name: str, parse: Callable[[Any], T], text: object) -> T:
+    """Return what `parse` reads of `text`; its ConfigError begins with the `name` of the setting."""
+    try:
+        return parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
 
 
 def parse_quorum(text: str | int, workers: int) -> int:
@@ -44,7 +121,7 @@ def parse_quorum(text: str | int, workers: int) -> int:
     try:
         share = float(number) / 100 if percent else 0.0
         count = math.ceil(share * workers - 1e-9) if percent else int(number)
-    except ValueError:
+    except (ValueError, OverflowError):
         count = 0
     if count < 1 or rest or share > 1:
         raise ConfigError(f"got {text!r}, want all, a share such as '75 %', or a number of pushes from 1")
@@ -57,15 +134,15 @@ def parse_deadline(text: str | int | float) -> float | str | None:
     Raises:
         ConfigError: if it is none of these.
     """
-    if text in ("none", "adaptive"):
-        return None if text == "none" else "adaptive"
+    if is_no_limit(text):
+        return None
+    if text == "adaptive":
+        return text
     try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < math.inf:
-        raise ConfigError(f"got {text!r}, want none, adaptive, or a number of seconds above 0")
-    return seconds
+        return parse_seconds(text)
+    except ConfigError:
+        want = "none, adaptive, or a number of seconds from 0.001 to 2592000, or a time such as '500 ms'"
+        raise ConfigError(f"got {_told(text)}, want {want}") from None
 
 
 def format_size(n_bytes: float) -> str:
@@ -80,15 +157,45 @@ def format_size(n_bytes: float) -> str:
 def format_rate(bytes_per_second: float) -> str:
     """Write a rate for people: "20 Mbit/s"."""
     bits = bytes_per_second * 8
-    for unit, factor in reversed(_RATES.items()):
+    for unit, factor in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if bits >= factor:
-            return f"{bits / factor:.4g} {unit.capitalize() if factor > 1000 else unit}"
+            return f"{bits / factor:.4g} {unit}bit/s"
     return f"{bits:.4g} bit/s"
 
 
-def _parse(text: str | int | float, factors: Mapping[str, float], want: str) -> float:
-    match = _QUANTITY.fullmatch(str(text))
-    factor = factors.get(match[2].lower()) if match else None
-    if match is None or factor is None:
-        raise ConfigError(f"got {text!r}, want {want}")
-    return float(match[1]) * factor
+def format_limit(value: int, *, rate: bool) -> str:
+    """Write a limit for people, as `parse_limit` reads it: "20 Mbit/s", "256.00 KiB", "none" for 0."""
+    if not value:
+        return NO_LIMIT
+    return format_rate(value) if rate else format_size(value)
+
+
+def _factor(prefix: str | None, binary: str | None) -> float:
+    """Return what a prefix such as "K" or "Mi" multiplies by; both letters are None where there is no prefix."""
+    return 1.0 if not prefix else float((1024 if binary else 1000) ** (_PREFIXES.index(prefix.lower()) + 1))
+
+
+def _whole(text: str, value: float, least: str, most: str) -> int:
+    """Return `value`, which `text` names, as a whole number of bytes.
+
+    Raises:
+        ConfigError: if it rounds to 0 or is more than MAX_BYTES.
+    """
+    if value > MAX_BYTES:
+        raise ConfigError(f"got {_told(text)}, want at most {most}")
+    if round(value) < 1:
+        raise ConfigError(f"got {_told(text)}, want at least {least}")
+    return round(value)
+
+
+def _no_quantity(text: str, want: str, *units: str) -> ConfigError:
+    if found := _BARE.fullmatch(text):
+        first, second = (f"'{found[1]} {unit}'" for unit in units)
+        return ConfigError(f"got {_told(text)}, want its unit too, such as {first} or {second}")
+    return ConfigError(f"got {_told(text)}, want {want}")
+
+
+def _told(text: object) -> str:
+    """Quote what was got, cut where it is long."""
+    quoted = repr(str(text) if isinstance(text, float) else text)
+    return quoted if len(quoted) <= _EXAMPLE + 5 else f"{quoted[:_EXAMPLE]}...{quoted[-1]}"

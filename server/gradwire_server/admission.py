@@ -1,6 +1,6 @@
 """What a worker must agree with before it may join, versions, model, settings, and before it may push."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,8 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.settings import Settings
 
 MOST_LINES = 3  # differences that a refusal names
+MOST_NAMES = 10  # workers that a refusal names
+MOST_CHARACTERS = 64  # of an unknown name that a refusal repeats
 MOST_DELAY = 1  # versions that the weights of a push may be older than the newest
 
 
@@ -50,6 +52,17 @@ def check_same_settings(run: Mapping[str, str], worker: Mapping[str, str]) -> No
     """Raise JoinError, naming the first settings that differ, unless both are the same."""
     if lines := _differences(run, worker):
         raise JoinError(f"settings differ from the run's: {_first(lines)}")
+
+
+def check_has_joined(worker_id: str, known: Collection[str]) -> None:
+    """Raise UsageError, naming the workers that have joined, unless `worker_id` is one of them."""
+    if worker_id not in known:
+        names = ", ".join(sorted(known)[:MOST_NAMES]) + (
+            f" and {len(known) - MOST_NAMES} more" * (len(known) > MOST_NAMES)
+        )
+        raise UsageError(
+            f"worker: got {worker_id[:MOST_CHARACTERS]!r}, want one that has joined: {names or 'none has yet'}"
+        )
 
 
 def check_resumed(run: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from gradwire_common.chunks import MAX_CHUNK, WHOLE_BYTES
 from gradwire_common.errors import UsageError
 from gradwire_common.transfer import frames_budget
-from gradwire_common.units import format_size
-from gradwire_server.pacing import Gate, Limits, SharedGate, least_rate
+from gradwire_common.units import format_limit
+from gradwire_server.pacing import RATES, Gate, Limits, SharedGate, least_rate
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ class Limiter:
         """Change the limits of one worker, or with an empty id those of all; return those that hold now.
 
         Args:
-            worker_id: of a worker, whether it has joined yet or not.
+            worker_id: of a worker that has joined.
             changes: new values of fields of `Limits`.
 
         Raises:
@@ -129,4 +129,4 @@ def _whole_bytes(limits: Limits) -> int:
 
 def described(limits: Limits) -> str:
     """Write limits for the log."""
-    return ", ".join(f"{name} {format_size(value)}" for name, value in asdict(limits).items())
+    return ", ".join(f"{name} {format_limit(value, rate=name in RATES)}" for name, value in asdict(limits).items())

@@ -3,18 +3,19 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from gradwire_common.chunks import MAX_CHUNK, MIN_CHUNK, chunk_size
 from gradwire_common.errors import ConfigError
 from gradwire_common.token_bucket import SECOND, TokenBucket
-from gradwire_common.units import format_size
+from gradwire_common.units import MAX_BYTES, format_size
 from gradwire_server.fair_queue import FairQueue, Request
 
 MESSAGE_BYTES = 512  # of a chunk message and its framing beside 16 KiB of data, generously; 1 MiB has 64 frames of it
 LIMITED_CHUNK = 64 << 10  # most bytes in a chunk of a limited link that asks for no window: longer ones pass in lumps
 KEPT_BACK = 200  # one byte in so many stays free for what is not charged: frames that small windows split, pings
 TICK = 0.02  # seconds that turns are gathered in; what flows in meanwhile passes at its end, for one wake-up
+RATES = ("rate_up", "rate_down", "shared_up", "shared_down")  # the limits that are rates
 CHUNKS_IN_BURST = 2  # so that one chunk may pass while the next fills up
 
 Clock = Callable[[], int]
@@ -41,7 +42,10 @@ class Limits:
     window: int = 0
 
     def __post_init__(self) -> None:
-        """Raise ConfigError unless every bucket holds two chunks."""
+        """Raise ConfigError unless every number fits the wire and every bucket holds two chunks."""
+        for name, value in asdict(self).items():
+            if value > MAX_BYTES:
+                raise ConfigError(f"{name}: got {value} bytes, want at most {MAX_BYTES}")
         if self.window > MAX_CHUNK:
             raise ConfigError(f"window: got {format_size(self.window)}, want at most {format_size(MAX_CHUNK)}")
         chunk_bytes = max(MIN_CHUNK, self.window)

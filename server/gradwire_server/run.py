@@ -12,6 +12,7 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.wire import manifest_from_message
 from gradwire_server.admission import (
     check_dtypes,
+    check_has_joined,
     check_same_model,
     check_same_settings,
     check_versions,
@@ -154,7 +155,14 @@ class Run:
         return self.limiter.gates_of(member.worker_id)
 
     def limit(self, worker_id: str, changes: dict[str, int]) -> Limits:
-        """Change limits while the run goes on. Raises as `Limiter.change` does."""
+        """Change limits while the run goes on.
+
+        Raises:
+            UsageError: no worker of this id has joined, or the shared limits are to change for one worker alone.
+            ConfigError: a limit that cannot be; nothing has changed then.
+        """
+        if worker_id:
+            check_has_joined(worker_id, self.members.slot_of)
         limits = self.limiter.change(worker_id, changes)
         deadlines, n = self.collector.deadlines, self.settings.workers
         deadlines.rate, deadlines.rate_down = self.limiter.least_share_up(n), self.limiter.least_share_down(n)

@@ -8,11 +8,11 @@ from typing import Any, Self
 from gradwire_common.by_name import NO_SCHEDULE
 from gradwire_common.channel import LOOKAHEAD_BYTES
 from gradwire_common.chunks import MAX_CHUNK, MIN_CHUNK
-from gradwire_common.config import AUTO, Config, Unlimited
+from gradwire_common.config import AUTO, Config
 from gradwire_common.errors import ConfigError
 from gradwire_common.manifest import Layout
 from gradwire_common.method import Method
-from gradwire_common.units import parse_deadline, parse_quorum, parse_rate, parse_size
+from gradwire_common.units import parse_deadline, parse_limit, parse_quorum, parse_size
 from gradwire_server.memory import usual_push
 from gradwire_server.optimizer import OptimizerSettings
 from gradwire_server.pacing import Limits
@@ -173,15 +173,11 @@ def _staleness(config: Config) -> int:
 
 def _limits(config: Config) -> Limits:
     return Limits(
-        _rate(config.rate_up),
-        _rate(config.rate_down),
+        parse_limit(config.rate_up, rate=True),
+        parse_limit(config.rate_down, rate=True),
         parse_size(config.burst),
-        _rate(config.shared_up),
-        _rate(config.shared_down),
+        parse_limit(config.shared_up, rate=True),
+        parse_limit(config.shared_down, rate=True),
         parse_size(config.burst_shared),
-        0 if config.window == Unlimited else parse_size(config.window),
+        parse_limit(config.window, rate=False),
     )
-
-
-def _rate(text: str) -> int:
-    return 0 if text == Unlimited else round(parse_rate(text))

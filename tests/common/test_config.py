@@ -20,7 +20,7 @@ def test_flags_win_over_the_environment_and_the_environment_over_the_file(tmp_pa
     ("flags", "message"),
     [
         ({"bits": 30}, "bits: got 30, want a number from 0.01 to 8, or auto"),
-        ({"rate_up": "20 Mbits"}, "rate_up: got '20 Mbits', want a rate such as '20 Mbit/s' or '3 MB/s'"),
+        ({"rate_up": "20 Mbyte"}, "rate_up: got '20 Mbyte', want a rate such as '20 Mbit/s' or '3 MB/s'"),
         ({"quantizer": "int3"}, "quantizer: got 'int3', want 'uniform', 'float8-1-5-2'"),
         ({"rounds": "many"}, "rounds: got 'many', want a valid integer"),
     ],
@@ -71,7 +71,7 @@ def test_settings_written_as_toml_are_read_back(tmp_path):
     settings = Config(
         model="é",
         lr=1e-05,
-        patience=float("inf"),
+        patience=0.1,
         optimizer_options={"betas": [0.9, 0.99], "fused": True},
         bits_down=0.5,
         data=Path('a "b"'),

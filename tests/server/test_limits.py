@@ -167,6 +167,9 @@ def test_limits_change_while_the_run_goes_on(tmp_path: Path) -> None:
 def test_a_change_of_limits_that_cannot_hold_is_refused(tmp_path: Path) -> None:
     with running_server(run_config(tmp_path, shared_up="1 Mbit/s")) as server:
         worker = PlainWorker(server.address, "a", MODEL)
+        with refused(UsageError, "worker: got 'a', want one that has joined: none has yet"):
+            worker.stub.Limit(pb.LimitRequest(worker_id="a", changes=pb.LimitChanges(rate_up=1000)), timeout=60)
+        worker.join()
         with refused(ConfigError, r"burst_shared: got 1000 B, want at least 33792 bytes"):
             worker.stub.Limit(pb.LimitRequest(changes=pb.LimitChanges(burst_shared=1000)), timeout=60)
         with refused(UsageError, "shared_up: got it for worker a alone"):
@@ -213,8 +216,9 @@ def test_a_worker_of_a_long_fat_link_has_a_window_of_its_own(tmp_path: Path) -> 
             change = pb.LimitRequest(worker_id=name, changes=pb.LimitChanges(window=window))
             with Forwarder(server.address, Link(delay=0.05)) as link:
                 worker = PlainWorker(link.address, name, MODEL)
-                worker.stub.Limit(change, timeout=60)
                 worker.join()
+                worker.stub.Limit(change, timeout=60)
+                worker.join()  # tells it
                 assert worker.chunk_bytes == (window or LIMITED_CHUNK)
                 began = time.monotonic()
                 worker.push_weights(VALUES)

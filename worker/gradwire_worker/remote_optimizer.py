@@ -18,6 +18,7 @@ from gradwire_common.errors import NonFiniteError, RunEndedError, UsageError
 from gradwire_common.manifest import Role
 from gradwire_common.method import Allocation, QuantizerName, TransformName
 from gradwire_common.together import check_together
+from gradwire_common.units import named, parse_seconds
 from gradwire_common.warming import warm_kernels
 from gradwire_common.wire import method_from_message
 from gradwire_worker.backward import BackwardEncoder
@@ -116,6 +117,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
             UsageError: a model, option or setting that cannot be; JoinError where the server refuses it.
             UnavailableError: the server could not be reached.
         """
+        patience = named("patience", parse_seconds, patience)
         if not isinstance(model, nn.Module):
             raise UsageError(
                 f"model: got {type(model).__name__}, want the torch.nn.Module itself, whose names and buffers matter"

@@ -5,11 +5,12 @@ import re
 from dataclasses import dataclass
 
 from gradwire.links.wireless import WirelessChannel
-from gradwire_common.config import Config, Unlimited
+from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError
-from gradwire_common.units import format_rate, parse_rate, parse_size
+from gradwire_common.units import NO_LIMIT, format_rate, parse_rate, parse_seconds, parse_size
 
-_DELAY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*ms")
+MAX_DELAY = 10.0  # seconds one way; more is a slip of the pen
+_TIME = re.compile(r"[-+.0-9eE]+\s*(ms|s)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,12 @@ class Link:
     delay: float = 0.0
 
     def __str__(self) -> str:
-        up, down = (format_rate(rate) if rate else "no limit" for rate in (self.rate_up, self.rate_down))
-        rates = up if up == down else f"{up} up, {down} down"
-        return f"{rates}, {self.delay * 1000:g} ms"
+        """Return the link as `parse_link` reads it."""
+        delay = f"{self.delay * 1000:g} ms"
+        if self.rate_up == self.rate_down:
+            return f"{format_rate(self.rate_up)}, {delay}" if self.rate_up else delay
+        rates = [f"{format_rate(rate)} {way}" for rate, way in ((self.rate_up, "up"), (self.rate_down, "down")) if rate]
+        return ", ".join([*rates, delay])
 
 
 def linked(config: Config, link: Link) -> Config:
@@ -38,7 +42,7 @@ def linked(config: Config, link: Link) -> Config:
     """
     changes: dict[str, str] = {}
     for name, rate in (("rate_up", link.rate_up), ("rate_down", link.rate_down)):
-        if rate and getattr(config, name) == Unlimited:
+        if rate and getattr(config, name) == NO_LIMIT:
             changes[name] = f"{rate:.0f} B/s"
     in_flight = math.ceil(max(link.rate_up, link.rate_down) * 2 * link.delay)  # bytes of a round trip
     if in_flight > parse_size(config.lookahead):
@@ -79,21 +83,30 @@ def parse_link(text: str) -> Link:
         return PRESETS[text]
     if text.startswith("wireless:"):
         rate = WirelessChannel.parse(text.removeprefix("wireless:")).rate() / 8
-        if rate == 0:
-            raise ConfigError(f"link: {text!r} carries no bits: its rate is 0 bit/s")
+        if round(rate) < 1:
+            raise ConfigError(f"link: {text!r} carries no bits: its rate is {format_rate(rate)}, want at least 8 bit/s")
         return Link(rate, rate)
-    rates: dict[str, float] = {}
-    delay = 0.0
+    told: dict[str, float] = {}
     for part in map(str.strip, text.split(",")):
-        if match := _DELAY.fullmatch(part):
-            delay = float(match[1]) / 1000
-            continue
+        name, value = _part(part, text)
+        if name in told:
+            raise ConfigError(f"link: got {part!r} in {text!r} after another one of its kind, want one of each: {WANT}")
+        told[name] = value
+    both = told.get("both", 0.0)
+    return Link(told.get("up", both), told.get("down", both), told.get("delay", 0.0))
+
+
+def _part(part: str, text: str) -> tuple[str, float]:
+    """Return what a part of the link `text` sets, "delay", "up", "down" or "both" rates, and its value."""
+    try:
+        if _TIME.fullmatch(part):
+            seconds = parse_seconds(part, least=0.0)
+            if seconds > MAX_DELAY:
+                raise ConfigError(f"got {part!r}, want a delay of at most {MAX_DELAY:g} s one way")
+            return "delay", seconds
         amount, _, direction = part.rpartition(" ")
         if direction not in ("up", "down"):
             amount, direction = part, "both"
-        try:
-            rates[direction] = parse_rate(amount)
-        except ConfigError:
-            raise ConfigError(f"link: got {part!r} in {text!r}, want {WANT}") from None
-    both = rates.get("both", 0.0)
-    return Link(rates.get("up", both), rates.get("down", both), delay)
+        return direction, float(parse_rate(amount))
+    except ConfigError as error:
+        raise ConfigError(f"link: {error}; in {text!r}, want {WANT}") from None

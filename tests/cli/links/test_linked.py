@@ -23,4 +23,7 @@ def test_training_over_a_link_spends_its_budgets(run, link):
 
 
 def test_a_link_that_is_none_is_refused(run):
-    assert "link: got 'slow' in 'slow', want rates and a delay" in run("train", "--link", "slow").error
+    assert (
+        "link: got 'slow', want a rate such as '20 Mbit/s' or '3 MB/s'; in 'slow', want rates"
+        in run("train", "--link", "slow").error
+    )

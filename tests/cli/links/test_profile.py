@@ -23,7 +23,7 @@ def test_a_link_is_read_as_people_write_it(text, link):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "fast", "20 Mbit/s, 50 s", "20 Mbit", "wireless: snr", "wireless: n 500", "wireless: foo 3"]
+    "text", ["", "fast", "20 Mbit/s, 50 s", "20 MB", "wireless: snr", "wireless: n 500", "wireless: foo 3"]
 )
 def test_what_is_no_link_is_refused(text):
     with pytest.raises(ConfigError, match="want"):
