@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 
 from gradwire_common.errors import UsageError
-from gradwire_common.manifest import Role, TensorSpec, Unit
+from gradwire_common.manifest import Role, Unit
 from gradwire_common.update import EncodeReport
 from gradwire_worker.gradients import FlatModel
 from gradwire_worker.uplink import Uplink
@@ -18,8 +18,9 @@ from gradwire_worker.uplink import Uplink
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A gradient, and torch's count of its changes, when it had been accumulated."""
+    """A parameter's gradient, and torch's count of its changes, when it had been accumulated."""
 
+    parameter: torch.Tensor
     gradient: torch.Tensor
     changes: int
 
@@ -56,11 +57,13 @@ class BackwardEncoder:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gradwire-encode")
         units = {spec.name: unit for unit in uplink.layout.parameters for spec in unit.tensors}
         self._hooks = [
-            flat.parameter(spec.name).register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
-                self._hook(spec, units[spec.name])
+            parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+                self._hook(name, units[spec.name])
             )
             for spec in uplink.layout.order
             if spec.role is Role.PARAMETER
+            for name, parameter in flat.in_memory_of(spec.name).items()
+            if parameter.requires_grad
         ]
 
     def frames(self, report: EncodeReport, *, with_buffers: bool) -> Iterator[bytes]:
@@ -88,7 +91,10 @@ class BackwardEncoder:
         parameters = self._uplink.layout.parameters
         for unit in parameters:
             if unit not in done.begun:
-                gradients = [self._flat.parameter(spec.name).grad for spec in unit.tensors]
+                gradients = [
+                    [parameter.grad for parameter in self._flat.in_memory_of(spec.name).values()]
+                    for spec in unit.tensors
+                ]
                 done.begun[unit] = self._thread.submit(self._encode, done.report, unit, gradients, None)
         frames = [done.begun[unit].result() for unit in parameters]
         memory = self._uplink.memory
@@ -115,19 +121,22 @@ class BackwardEncoder:
             hook.remove()
         self._thread.shutdown()
 
-    def _hook(self, spec: TensorSpec, unit: Unit) -> Callable[[torch.Tensor], None]:
+    def _hook(self, name: str, unit: Unit) -> Callable[[torch.Tensor], None]:
+        parts = [self._flat.in_memory_of(spec.name) for spec in unit.tensors]
+        trained = [[each for each, parameter in tied.items() if parameter.requires_grad] for tied in parts]
+
         def accumulated(parameter: torch.Tensor) -> None:
             now, gradient = self._pass, parameter.grad
             if gradient is None or self._first:
                 return
-            if spec.name in now.seen:
+            if name in now.seen:
                 raise UsageError(
-                    f"{spec.name}: got a second gradient before step(), but the first was encoded during backward; "
+                    f"{name}: got a second gradient before step(), but the first was encoded during backward; "
                     "want one backward pass for every step, or overlap=False"
                 )
-            now.seen[spec.name] = _Seen(gradient, gradient._version)
-            if all(each.name in now.seen for each in unit.tensors):
-                gradients = [now.seen[each.name].gradient for each in unit.tensors]
+            now.seen[name] = _Seen(parameter, gradient, gradient._version)
+            if all(each in now.seen for names in trained for each in names):
+                gradients = [[now.seen[each].gradient for each in names] for names in trained]
                 event = torch.cuda.current_stream().record_event() if gradient.is_cuda else None
                 now.begun[unit] = self._thread.submit(self._encode, now.report, unit, gradients, event)
 
@@ -137,7 +146,7 @@ class BackwardEncoder:
         self,
         report: EncodeReport,
         unit: Unit,
-        gradients: Sequence[torch.Tensor | None],
+        gradients: Sequence[Sequence[torch.Tensor | None]],
         event: "torch.cuda.Event | None",
     ) -> bytes:
         """Make the frame of a unit; in the encoding thread."""
@@ -150,7 +159,7 @@ class BackwardEncoder:
 
     def _check_unchanged(self, done: _Pass) -> None:
         for name, seen in done.seen.items():
-            if self._flat.parameter(name).grad is not seen.gradient or seen.gradient._version != seen.changes:
+            if seen.parameter.grad is not seen.gradient or seen.gradient._version != seen.changes:
                 raise UsageError(
                     f"{name}: its gradient changed after it was encoded during backward (clipping, unscaling, "
                     "accumulation?); want it left as it is until step(), or overlap=False"

@@ -4,7 +4,6 @@ model -> manifest (names, shapes, roles) -> layout (places) -> flat vector, and 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +13,10 @@ from torch import nn
 from gradwire_common.errors import ModelMismatchError, UsageError
 from gradwire_common.manifest import Manifest, Role, TensorSpec, Unit
 from gradwire_common.update import check_finite
+from gradwire_worker.groups import Group, group_of_parameters, numeric_options
+from gradwire_worker.tensors import tensors_of
 
 F32 = npt.NDArray[np.float32]
-Group = Mapping[str, Any]  # {"params": parameters, option: value, ...}, as torch.optim takes them
 
 LARGEST_INTEGER = 2**24  # float32 holds every integer up to this one; buffers of integers travel as float32
 
@@ -24,8 +24,9 @@ LARGEST_INTEGER = 2**24  # float32 holds every integer up to this one; buffers o
 def manifest_of(model: nn.Module, groups: Sequence[Group] | None = None) -> Manifest:
     """Return the names, shapes and roles of a model's tensors.
 
-    A shared parameter appears once, under its first name. A parameter that needs no gradient, or that `groups` leave
-    out, is frozen. Buffers that are not persistent stay the worker's own and do not appear.
+    Names are those of the model without wrappers such as DistributedDataParallel. A shared parameter appears once,
+    under its first name, and so do several parameters in the same memory. A parameter that needs no gradient, or that
+    `groups` leave out, is frozen. Buffers that are not persistent stay the worker's own and do not appear.
 
     Args:
         model: any module whose parameters and persistent buffers are real numbers.
@@ -34,42 +35,46 @@ def manifest_of(model: nn.Module, groups: Sequence[Group] | None = None) -> Mani
     Raises:
         ModelMismatchError: if a tensor cannot travel, nothing is trainable, or the groups are not of this model.
     """
-    parameters = dict(model.named_parameters())
-    group_of = _group_of(parameters, groups)
-    specs = [
-        _spec(name, parameter, Role.PARAMETER if trained else Role.FROZEN, group_of.get(id(parameter), 0))
-        for name, parameter in parameters.items()
-        for trained in [parameter.requires_grad and id(parameter) in group_of]
-    ]
-    persistent = model.state_dict(keep_vars=True)
-    specs += [_spec(name, buffer, Role.BUFFER, 0) for name, buffer in model.named_buffers() if name in persistent]
-    options = tuple(_options(group, index) for index, group in enumerate(groups)) if groups is not None else ({},)
+    tensors = tensors_of(model)
+    group_of = group_of_parameters(tensors, groups)
+    specs = []
+    for name, tied in tensors.parameters.items():
+        trained = name in group_of and any(parameter.requires_grad for parameter in tied.values())
+        role = Role.PARAMETER if trained else Role.FROZEN
+        specs.append(_spec(name, tied[name], role, group_of.get(name, 0)))
+    specs += [_spec(name, place.buffer, Role.BUFFER, 0) for name, place in tensors.buffers.items()]
+    options = tuple(numeric_options(group, index) for index, group in enumerate(groups or [{}]))
     return Manifest(tuple(specs), options)
 
 
 class FlatModel:
     """The tensors of a model as parts of one flat float32 vector in layout order.
 
-    Parameters are remembered as objects, so that `model.to(device)` may come later; buffers are looked up by name each
-    time, since modules may put new tensors in their place.
+    Parameters are remembered as objects, so that `model.to(device)` may come later; buffers are looked up each time,
+    since modules may put new tensors in their place.
     """
 
     def __init__(self, model: nn.Module, manifest: Manifest):
-        parameters = dict(model.named_parameters())
+        tensors = tensors_of(model)
         layout = manifest.layout
         self.model = model
         self.layout = layout
         self._by_role = {role: [spec for spec in layout.order if spec.role is role] for role in Role}
-        self._parameters = {spec.name: parameters[spec.name] for spec in layout.order if spec.name in parameters}
-        self._never_trained = [
-            spec for spec in self._by_role[Role.FROZEN] if not self._parameters[spec.name].requires_grad
-        ]
+        self._parameters = tensors.parameters
+        self._buffers = tensors.buffers
+        self._never_trained = {
+            name: parameter
+            for tied in tensors.parameters.values()
+            for name, parameter in tied.items()
+            if not parameter.requires_grad
+        }
         self._staging: dict[torch.device, torch.Tensor] = {}
 
     @property
     def device(self) -> torch.device:
         """Where the first trained parameter lives now."""
-        return self._parameters[self._by_role[Role.PARAMETER][0].name].device
+        name = self._by_role[Role.PARAMETER][0].name
+        return self._parameters[name][name].device
 
     def synchronize(self) -> None:
         """Wait until the device has finished what it was given."""
@@ -78,20 +83,23 @@ class FlatModel:
 
     def new_vector(self, size: int) -> F32:
         """Return `size` zeros of host memory, pinned where a GPU copies from it."""
-        zeros = torch.zeros(size, dtype=torch.float32, pin_memory=self.device.type == "cuda")
+        zeros = torch.zeros(size, dtype=torch.float32, device="cpu", pin_memory=self.device.type == "cuda")
         return zeros.numpy()
 
     def gradients(self) -> Iterator[tuple[str, torch.Tensor | None]]:
-        """Yield every trained parameter's name and gradient, a sparse one with all its entries."""
+        """Yield every trained parameter's name and gradient, a sparse one with all its entries.
+
+        Parameters in the same memory have one gradient, the sum of theirs, as those that are one object have.
+        """
         for spec in self._by_role[Role.PARAMETER]:
-            yield spec.name, _dense(self._parameters[spec.name].grad)
+            yield spec.name, _sum([parameter.grad for parameter in self._parameters[spec.name].values()])
 
     def check_frozen(self) -> None:
         """Raise UsageError if a parameter that was frozen when the run was joined has a gradient now."""
-        for spec in self._never_trained:
-            if self._parameters[spec.name].grad is not None:
+        for name, parameter in self._never_trained.items():
+            if parameter.grad is not None:
                 raise UsageError(
-                    f"{spec.name}: got a gradient, but it was frozen (requires_grad=False) when the run was joined, "
+                    f"{name}: got a gradient, but it was frozen (requires_grad=False) when the run was joined, "
                     "want the parameters that are trained to stay the same"
                 )
 
@@ -105,12 +113,18 @@ class FlatModel:
         specs = self._by_role[Role.PARAMETER]
         self._read([gradient for _, gradient in self.gradients()], specs, out[: self.layout.n_parameters])
 
-    def read_unit(self, unit: Unit, gradients: Sequence[torch.Tensor | None], out: F32) -> None:
-        """Write the gradients of one unit's tensors to their place in `out`, (n_parameters,) or longer."""
-        self._read([_dense(gradient) for gradient in gradients], unit.tensors, out[unit.place])
+    def read_unit(self, unit: Unit, gradients: Sequence[Sequence[torch.Tensor | None]], out: F32) -> None:
+        """Write the gradients of one unit's tensors to their place in `out`, (n_parameters,) or longer.
 
-    def parameter(self, name: str) -> nn.Parameter:
-        """Return the parameter called `name`."""
+        Args:
+            unit: of parameters.
+            gradients: for each of its tensors those of all parameters `in_memory_of` it.
+            out: what is written.
+        """
+        self._read([_sum(each) for each in gradients], unit.tensors, out[unit.place])
+
+    def in_memory_of(self, name: str) -> Mapping[str, nn.Parameter]:
+        """Return the parameters in the memory of the one called `name`, by name; itself first."""
         return self._parameters[name]
 
     def read_parameters(self, out: F32) -> None:
@@ -165,7 +179,9 @@ class FlatModel:
                 tensor.copy_(part if tensor.is_floating_point() else part.round())
 
     def _tensor(self, spec: TensorSpec) -> torch.Tensor:
-        return self.model.get_buffer(spec.name) if spec.role is Role.BUFFER else self._parameters[spec.name].detach()
+        if spec.role is Role.BUFFER:
+            return self._buffers[spec.name].buffer
+        return self._parameters[spec.name][spec.name].detach()
 
     def _read(self, tensors: Sequence[torch.Tensor | None], specs: Sequence[TensorSpec], out: F32) -> None:
         """Gather `tensors` on their device and copy them to `out` at once."""
@@ -174,7 +190,7 @@ class FlatModel:
         device = self.device
         host = torch.from_numpy(out)
         flat = host if device.type == "cpu" else self._staged(out.size, device)
-        zero = torch.zeros(1, device=device)
+        zero = torch.zeros(1, dtype=torch.float32, device=device)
         with torch.no_grad():
             pieces = [
                 zero.expand(spec.size) if tensor is None else tensor.detach().to(device).reshape(-1)
@@ -199,53 +215,14 @@ class FlatModel:
         return held[:size]
 
 
-def _group_of(parameters: Mapping[str, nn.Parameter], groups: Sequence[Group] | None) -> dict[int, int]:
-    """Return the index of the group of each parameter, by id."""
-    if groups is None:
-        return {id(parameter): 0 for parameter in parameters.values()}
-    known = {id(parameter) for parameter in parameters.values()}
-    group_of: dict[int, int] = {}
-    for index, group in enumerate(groups):
-        for parameter in group["params"]:
-            if id(parameter) not in known:
-                raise ModelMismatchError(
-                    f"param_groups[{index}]: got a tensor of shape {list(parameter.shape)} that is no parameter of the "
-                    "model, want the model's own"
-                )
-            if id(parameter) in group_of:
-                raise ModelMismatchError(
-                    f"param_groups[{index}]: got a tensor of shape {list(parameter.shape)} that is in group "
-                    f"{group_of[id(parameter)]} already, want each once"
-                )
-            group_of[id(parameter)] = index
-    return group_of
-
-
-def _options(group: Group, index: int) -> dict[str, float]:
-    """Return the options of a group as numbers."""
-    options = {}
-    for name, value in group.items():
-        if name == "params":
-            continue
-        if not isinstance(value, bool | int | float):
-            raise UsageError(f"param_groups[{index}][{name!r}]: got {value!r}, want a number")
-        options[name] = float(value)
-    return options
-
-
 def _spec(name: str, tensor: torch.Tensor, role: Role, group: int) -> TensorSpec:
-    if nn.parameter.is_lazy(tensor):
-        raise ModelMismatchError(
-            f"{name}: got a lazy tensor without a shape, want one batch run through the model first"
-        )
-    if tensor.is_complex() or tensor.is_quantized:
-        raise ModelMismatchError(f"{name}: got dtype {tensor.dtype}, want real numbers")
     return TensorSpec(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), role, group)
 
 
-def _dense(gradient: torch.Tensor | None) -> torch.Tensor | None:
-    """Return a gradient with all its entries, those of a sparse one included."""
-    return gradient.to_dense() if gradient is not None and gradient.is_sparse else gradient
+def _sum(gradients: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    """Return the sum of the gradients that there are, with all entries, those of sparse ones included."""
+    dense = [gradient.to_dense() if gradient.is_sparse else gradient for gradient in gradients if gradient is not None]
+    return sum(dense[1:], start=dense[0]) if dense else None
 
 
 def _check_integers(spec: TensorSpec, tensor: torch.Tensor) -> None:

@@ -15,7 +15,6 @@ from torch import nn
 
 from gradwire_common.buffers import BufferSchedule
 from gradwire_common.errors import NonFiniteError, RunEndedError, UsageError
-from gradwire_common.manifest import Role
 from gradwire_common.method import Allocation, QuantizerName, TransformName
 from gradwire_common.together import check_together
 from gradwire_common.units import named, parse_seconds
@@ -24,7 +23,8 @@ from gradwire_common.wire import method_from_message
 from gradwire_worker.backward import BackwardEncoder
 from gradwire_worker.client import Client
 from gradwire_worker.exchange import Exchange
-from gradwire_worker.gradients import FlatModel, Group, manifest_of
+from gradwire_worker.gradients import FlatModel, manifest_of
+from gradwire_worker.groups import Group, complete_groups
 from gradwire_worker.loader import Loader
 from gradwire_worker.local_steps import LocalOptimizer, LocalSteps
 from gradwire_worker.membership import Membership
@@ -125,14 +125,10 @@ class RemoteOptimizer(torch.optim.Optimizer):
         overrides = checked_overrides(
             bits=bits, quantizer=quantizer, gamma=gamma, transform=transform, allocation=allocation
         )
-        if param_groups is not None:
-            param_groups = [{**group, "params": list(group["params"])} for group in param_groups]
-        plain = param_groups
-        if local_steps and param_groups is not None:  # the server steps what they change, all alike
-            plain = [{"params": [p for group in param_groups for p in group["params"]]}]
+        groups = plain = complete_groups(model, param_groups)
+        if local_steps:  # the server steps what they change, all alike
+            plain = [{"params": [p for group in groups for p in group["params"]]}]
         manifest = manifest_of(model, plain)
-        trained = {spec.name for spec in manifest.tensors if spec.role is Role.PARAMETER}
-        groups = param_groups or [{"params": [p for name, p in model.named_parameters() if name in trained]}]
         super().__init__([ParameterGroup(group) for group in groups], {})
         self._options = [options_of(group) for group in self.param_groups]
 
