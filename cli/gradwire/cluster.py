@@ -7,18 +7,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from gradwire.exit_codes import MISUSED
-from gradwire.lifeline import VARIABLE as PARENT
+from gradwire.lifeline import LOCK, PARENT
 from gradwire.links.forwarder import Forwarder
 from gradwire.links.profile import Link
 from gradwire_common.config import ENV_PREFIX, Config
 from gradwire_common.errors import GradwireError, UsageError
+from gradwire_server.run_folder import RunFolder
 
 START_SECONDS = (
     300.0  # for a server to listen; a busy machine with cold caches takes minutes to load torch and the kernels
@@ -37,7 +38,14 @@ class ClusterError(GradwireError):
 class Child:
     """One process of the cluster; everything that it says goes to its log."""
 
-    def __init__(self, name: str, arguments: list[str], log: Path, environment: Mapping[str, str]):
+    def __init__(
+        self,
+        name: str,
+        arguments: list[str],
+        log: Path,
+        environment: Mapping[str, str],
+        inherited: Collection[int] = (),
+    ):
         self.name = name
         self.log = log
         with log.open("wb") as output:
@@ -47,6 +55,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
+                pass_fds=inherited,
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its children in order
             )
 
@@ -97,7 +106,7 @@ class Cluster:
         address: where the server listens, once started.
     """
 
-    def __init__(self, config: Config, folder: Path, link: Link | None = None):
+    def __init__(self, config: Config, folder: RunFolder, link: Link | None = None):
         self._link = link
         self._forwarders: list[Forwarder] = []
         self._config = config
@@ -122,7 +131,6 @@ class Cluster:
         Raises:
             ClusterError: if the server fails, or does not listen in time.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         self.server = self._child("server", {"listen": "127.0.0.1:0"})
         for slot in range(self._config.workers):  # they load while the server does, and wait for its address
             changes = {"server": "-", "worker_id": f"worker-{slot}", "slot": slot}
@@ -196,7 +204,10 @@ class Cluster:
         command = name.partition("-")[0]
         file = Path(self._settings.name) / f"{name}.toml"
         file.write_text(self._config.model_copy(update=changes).to_toml())
-        return Child(name, [command, "--config", str(file)], self._folder / f"{name}.log", self._environment)
+        log, environment, inherited = self._folder.path / f"{name}.log", self._environment, []
+        if command == "server":  # which writes to the folder too
+            environment, inherited = {**environment, LOCK: str(self._folder.lock)}, [self._folder.lock]
+        return Child(name, [command, "--config", str(file)], log, environment, inherited)
 
     def _wait_for_address(self, server: Child) -> str:
         deadline = time.monotonic() + START_SECONDS

@@ -3,8 +3,10 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.record_lines import read_lines
 
 LAST_EVALUATIONS = 5  # that a run's mean accuracy is taken over: one alone moves by a point or so
 RECENT_ROUNDS = 10  # that displayed figures are averaged over, so that they can be read
@@ -44,6 +46,14 @@ class History:
         self.rounds += [record for record in rounds if record.round > self.last_round]
         by_version = {each.version: each for each in [*self.evaluations, *evaluations]}
         self.evaluations = [by_version[version] for version in sorted(by_version)]
+
+    def read(self, file: Path) -> None:
+        """Take in the rounds and evaluations of a metrics.jsonl; a line that is neither is named in the log."""
+        lines = [message for _, message in read_lines(file)]
+        self.include(
+            (each for each in lines if isinstance(each, pb.RoundRecord)),
+            (each for each in lines if isinstance(each, pb.Evaluation)),
+        )
 
     @property
     def last_round(self) -> int:

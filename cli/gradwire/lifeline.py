@@ -1,11 +1,12 @@
-"""A process that `gradwire train` started ends with it, however that ends."""
+"""What `gradwire train` hands to the processes that it starts: they end with it, and the server has its folder."""
 
 import ctypes
 import os
 import signal
 import sys
 
-VARIABLE = "GRADWIRE_PARENT_PID"  # set for children only
+PARENT = "GRADWIRE_PARENT_PID"  # these are set for children only
+LOCK = "GRADWIRE_LOCK_DESCRIPTOR"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -14,9 +15,15 @@ def die_with_parent() -> None:
 
     The parent must have started it from its main thread, which is what the kernel watches.
     """
-    parent = os.environ.get(VARIABLE)
+    parent = os.environ.get(PARENT)
     if parent is None or sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != int(parent):  # it ended before the call above
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def inherited_lock() -> int | None:
+    """Return the descriptor of the lock of the run's folder, where the parent holds it for this process too."""
+    lock = os.environ.get(LOCK)
+    return int(lock) if lock is not None else None

@@ -63,11 +63,16 @@ def train(
 @with_settings("Run", "Coding", "Server")
 def server(config: "Config") -> None:
     """Serve a run: hold the weights, gather gradients, broadcast updates."""
+    from gradwire.lifeline import inherited_lock
     from gradwire_server.app import serve
 
     logs.configure(config.log_level, "server")
     host = config.listen.rpartition(":")[0]
-    serve(config, ready=lambda port: print(f"listening on {host}:{port}", flush=True))
+
+    def ready(port: int) -> None:
+        print(f"listening on {host}:{port}", flush=True)
+
+    serve(config, ready=ready, lock=inherited_lock())
 
 
 @app.command()

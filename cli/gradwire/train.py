@@ -12,9 +12,9 @@ from gradwire.history import History
 from gradwire.links.profile import Link, linked, parse_link
 from gradwire.monitor import Monitor
 from gradwire.report import draw_curves, figures, summary_table, write_json
-from gradwire.run_folder import METRICS, new_run_folder, read_metrics
 from gradwire_common.config import Config
 from gradwire_common.errors import UsageError, WeatherError
+from gradwire_server.run_folder import METRICS, RunFolder, run_folder
 
 POLL_SECONDS = 0.2
 ANSWER_SECONDS = 5.0  # that the server may take to answer a poll
@@ -44,15 +44,16 @@ def run_train(config: Config, *, compare: bool = False, json_file: Path | None =
         raise UsageError("compare: got quantizer float32, the baseline itself; want another quantizer, or no --compare")
     if json_file:
         _check_writable(json_file)
-    with new_run_folder(folder) as kept:
-        if kept:
-            console.print(f"an older run was in {folder}; it is in {kept} now", highlight=False)
+    with run_folder(folder) as held:
+        if held.set_aside:
+            console.print(f"an earlier run was in {folder}; it is in {held.set_aside} now", highlight=False)
         _warm_up(console)
-        run = _follow(config, folder, console, way)
+        run = _follow(config, held, console, way)
         baseline = None
         if compare:
             console.print("now the float32 baseline of the same seed", highlight=False)
-            baseline = _follow(_baseline(config, folder), folder / "baseline", console, way)
+            with run_folder(folder / "baseline") as of_baseline:
+                baseline = _follow(_baseline(config, folder), of_baseline, console, way)
         draw_curves(folder / "curves.png", [run, baseline] if baseline else [run])
         if json_file:
             write_json(json_file, figures(run, baseline))
@@ -88,7 +89,7 @@ def _warm_up(console: Console) -> None:
         console.print(f"compiled the codec's kernels in {seconds:.0f} s", highlight=False)
 
 
-def _follow(config: Config, folder: Path, console: Console, link: Link | None) -> History:
+def _follow(config: Config, folder: RunFolder, console: Console, link: Link | None) -> History:
     """Run a cluster to the end of its rounds and return what it did."""
     history = History(label(config), total=config.rounds)
     with Cluster(config, folder, link) as cluster:
@@ -107,15 +108,17 @@ def _follow(config: Config, folder: Path, console: Console, link: Link | None) -
                         raise ClusterError(f"all workers have left after round {history.last_round} of {config.rounds}")
                     time.sleep(POLL_SECONDS)
                 cluster.join()
-                read_metrics(folder / METRICS, history)
+                history.read(folder.path / METRICS)
                 display.show(history)
         except KeyboardInterrupt:
             cluster.interrupt()
-            console.print(f"stopped after round {history.last_round}; what there is is in {folder}", highlight=False)
+            console.print(
+                f"stopped after round {history.last_round}; what there is is in {folder.path}", highlight=False
+            )
             raise
     if history.last_round < config.rounds:
         raise ClusterError(
-            f"server ended after round {history.last_round} of {config.rounds} (log: {folder}/server.log)"
+            f"server ended after round {history.last_round} of {config.rounds} (log: {folder.path}/server.log)"
         )
     return history
 

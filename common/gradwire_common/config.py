@@ -21,6 +21,7 @@ from pydantic import (
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.method import BITS_MAX, BITS_MIN, FLOAT32, Allocation, Method, QuantizerName, TransformName
+from gradwire_common.names import check_name
 from gradwire_common.recipes import RECIPES, with_recipe
 from gradwire_common.together import check_together
 from gradwire_common.units import (
@@ -75,6 +76,7 @@ def _text(value: Any) -> Any:
 AUTO = "auto"
 AUTO_BITS_DOWN = 2.0  # bits per entry of the broadcast where the uplink's are auto and nothing else is said
 Bits = Annotated[float | Literal["auto"], PlainValidator(_bits)]
+Name = Annotated[str, _checked(lambda text: check_name("name", text))]
 Rate = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_limit(text, rate=True))]
 Size = Annotated[str, BeforeValidator(_text), _checked(parse_size)]
 OwnWindow = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_limit(text, rate=False))]
@@ -93,7 +95,7 @@ class _Section(BaseModel):
 class RunSettings(_Section):
     """What the run is."""
 
-    name: str = Field("run", description="name of the run; its results go to RUNS/NAME", pattern=r"^[A-Za-z0-9._-]+$")
+    name: Name = Field("run", description="name of the run; its results go to RUNS/NAME")
     runs: Path = Field(Path("runs"), description="folder of the runs' results")
     seed: int = Field(0, ge=0, description="seed of initial weights, shards and batches")
     rounds: int = Field(200, ge=0, description="rounds to train; 0 for no end")
@@ -191,7 +193,7 @@ class WorkerSettings(_Section):
     delay: int = Field(
         0, ge=0, le=1, description="1: compute the next gradients while a round goes on, on weights one version old"
     )
-    worker_id: str | None = Field(None, description="id of this worker; the same id takes the old place again")
+    worker_id: Name | None = Field(None, description="id of this worker; the same id takes the old place again")
     slot: int | None = Field(None, ge=0, description="shard of this worker; the lowest free one when not given")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="torch threads of a worker; 0 shares the cores among local workers")
@@ -315,6 +317,6 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{name}: unknown setting"
     want = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    want = want.replace("String should match pattern", "a text that matches").split(", want ")[-1]
+    want = want.split(", want ")[-1]
     want = want.split(", unable to parse")[0]
     return f"{name}: got {first['input']!r}, want {want}"

@@ -19,12 +19,14 @@ from gradwire_common.errors import ConfigError, UnavailableError
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_common.warming import warm_kernels
+from gradwire_server.files import write_durably
 from gradwire_server.heap import return_large_blocks
 from gradwire_server.keeper import Keeper
 from gradwire_server.metrics import exported
 from gradwire_server.records import Records
 from gradwire_server.resuming import resume
 from gradwire_server.run import Run
+from gradwire_server.run_folder import CONFIG, METRICS, STATE, WEIGHTS, run_folder
 from gradwire_server.servicer import ParameterServer
 from gradwire_server.settings import Settings
 
@@ -32,12 +34,10 @@ log = logging.getLogger("gradwire.server")
 
 GRACE_SECONDS = 120.0  # after the run's end, for workers to evaluate its last version and to leave
 DRAIN_SECONDS = 5.0  # after a signal, for workers to leave, and then for calls to end by themselves
-STATE = "state"  # the folder, in that of the run, of its journal and checkpoints
-METRICS = "metrics.jsonl"
 SERVICE = pb.DESCRIPTOR.services_by_name["ParameterServer"].full_name
 
 
-def serve(config: Config, *, ready: Callable[[int], None] | None = None) -> None:
+def serve(config: Config, *, ready: Callable[[int], None] | None = None, lock: int | None = None) -> None:
     """Serve one run until it ends and its workers have left, or until SIGTERM or SIGINT.
 
     Leaves config.toml, metrics.jsonl and weights.safetensors in the folder of the run.
@@ -45,8 +45,10 @@ def serve(config: Config, *, ready: Callable[[int], None] | None = None) -> None
     Args:
         config: The settings.
         ready: Called with the port, once calls are answered.
+        lock: Descriptor of the lock of the run's folder, where the process that started this one holds it.
 
     Raises:
+        UsageError: another process is writing to the folder of the run, or it is something else's.
         ConfigError: settings that cannot work, or an address that cannot be listened on.
         UnavailableError: the disk is full, or cannot be written for another reason.
         GradwireError: the run failed.
@@ -57,7 +59,7 @@ def serve(config: Config, *, ready: Callable[[int], None] | None = None) -> None
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        await serve_run(config, ready=ready, stopped=stopped)
+        await serve_run(config, ready=ready, stopped=stopped, lock=lock)
 
     asyncio.run(until_signal())
 
@@ -69,6 +71,7 @@ async def serve_run(
     stopped: asyncio.Event,
     grace: float = GRACE_SECONDS,
     drain: float = DRAIN_SECONDS,
+    lock: int | None = None,
 ) -> None:
     """Serve one run until it ends and its workers have left, or until `stopped`; as `serve` does.
 
@@ -78,22 +81,38 @@ async def serve_run(
         stopped: Set to stop it, as SIGTERM does.
         grace: Seconds that workers have to leave after the run's end.
         drain: Seconds that they have once it was stopped.
+        lock: As for `serve`.
     """
     settings = Settings.from_config(config)
     return_large_blocks()
     check_address(config.listen)
-    await asyncio.to_thread(warm_kernels)
-    folder = config.runs / config.name
+    resume = config.resume and config.checkpoint_every > 0
+    with run_folder(config.runs / config.name, resume=resume, lock=lock) as folder:
+        if folder.set_aside:
+            log.warning("an earlier run was in %s; it is in %s now", folder.path, folder.set_aside)
+        await asyncio.to_thread(warm_kernels)
+        await _serve_in(folder.path, config, settings, ready, stopped, grace, drain)
+
+
+async def _serve_in(
+    folder: Path,
+    config: Config,
+    settings: Settings,
+    ready: Callable[[int], None] | None,
+    stopped: asyncio.Event,
+    grace: float,
+    drain: float,
+) -> None:
+    """Serve a run whose results go to `folder`, which is no other process's."""
     keeper = Keeper(folder / STATE, config.checkpoint_every, config.checkpoints) if config.checkpoint_every else None
     with _writing_to(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.toml").write_text(config.to_toml())
         records = Records(folder / METRICS, resume=config.resume)
     try:
         run = Run(settings, records, keeper)
-        if config.resume:
-            with _writing_to(folder):
+        with _writing_to(folder):
+            if config.resume:
                 await resume(run)
+            write_durably(folder / CONFIG, lambda partial: partial.write_text(config.to_toml()))
         async with _exporting(config, run), _listening(config, run) as port:
             if ready is not None:
                 ready(port)
@@ -107,7 +126,7 @@ async def serve_run(
     if run.rounds.version is not None:
         training = run.collector.training
         with _writing_to(folder):
-            await asyncio.to_thread(training.weights.save, folder / "weights.safetensors", training.manifest)
+            await asyncio.to_thread(training.weights.save, folder / WEIGHTS, training.manifest)
 
 
 @contextmanager

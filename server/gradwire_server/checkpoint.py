@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from gradwire_common.errors import CheckpointError
-from gradwire_server.files import PARTIAL, write_durably
+from gradwire_common.errors import CheckpointError, GradwireError
+from gradwire_server.files import write_durably
+from gradwire_server.state_files import checkpoint_versions, manifest_path, tensors_path
 from gradwire_server.tensor_file import write_tensors
 
 log = logging.getLogger("gradwire.server")
 
 FORMAT = 1
-_NAME = re.compile(r"checkpoint-(\d{10})\.json")
 _HASHED = 1 << 20  # bytes hashed at a time
 
 
@@ -95,12 +94,16 @@ def load_checkpoint(folder: Path, version: int) -> Checkpoint:
                 f"{body['sha256'][:12]}..."
             )
         return Checkpoint(version, load_file(path), body["meta"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise CheckpointError(f"{manifest}: cannot be read: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+        raise CheckpointError(f"{manifest}: cannot be read: {type(error).__name__}: {error}") from error
 
 
-def newest_checkpoint(folder: Path) -> Checkpoint | None:
+def newest_checkpoint(folder: Path, check: Callable[[Checkpoint], None] = lambda _: None) -> Checkpoint | None:
     """Return the newest checkpoint that verifies, None where there is none at all; a damaged one is named and skipped.
+
+    Args:
+        folder: of the checkpoints.
+        check: raises a GradwireError where one does not hold what a run needs.
 
     Raises:
         CheckpointError: there are some, and all are damaged.
@@ -108,39 +111,18 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
     versions = checkpoint_versions(folder)
     for version in reversed(versions):
         try:
-            return load_checkpoint(folder, version)
+            checkpoint = load_checkpoint(folder, version)
         except CheckpointError as error:
             log.warning("a damaged checkpoint is skipped: %s", error)
+            continue
+        try:
+            check(checkpoint)
+            return checkpoint
+        except GradwireError as error:
+            log.warning("a damaged checkpoint is skipped: %s: %s", manifest_path(folder, version), error)
     if versions:
         raise CheckpointError(f"{folder}: got {len(versions)} checkpoints, all of them damaged; want one that verifies")
     return None
-
-
-def checkpoint_versions(folder: Path) -> list[int]:
-    """Return the versions that have a checkpoint, damaged or not, oldest first."""
-    return sorted(int(found[1]) for path in folder.glob("*.json") if (found := _NAME.fullmatch(path.name)))
-
-
-def remove_checkpoint(folder: Path, version: int) -> None:
-    """Remove a checkpoint, its manifest first."""
-    manifest_path(folder, version).unlink(missing_ok=True)
-    tensors_path(folder, version).unlink(missing_ok=True)
-
-
-def remove_partial(folder: Path) -> None:
-    """Remove what was being written when a process was killed."""
-    for path in folder.glob(f"*{PARTIAL}"):
-        path.unlink(missing_ok=True)
-
-
-def manifest_path(folder: Path, version: int) -> Path:
-    """Return where the manifest of a checkpoint is."""
-    return folder / f"checkpoint-{version:010d}.json"
-
-
-def tensors_path(folder: Path, version: int) -> Path:
-    """Return where the tensors of a checkpoint are."""
-    return folder / f"checkpoint-{version:010d}.safetensors"
 
 
 def _sha256(body: Mapping[str, Any]) -> str:

@@ -157,7 +157,11 @@ def _read(file: Any, room: int) -> tuple[Record | None, int]:
     meta, data = file.read(n_meta), file.read(n_data)
     if _CHECK.unpack(check)[0] != _crc(head, meta, data) or kind not in list(Kind):
         return None, 0
-    return Record(Kind(kind), json.loads(meta), data), length
+    try:
+        told = json.loads(meta)
+    except (ValueError, RecursionError):
+        return None, 0
+    return (Record(Kind(kind), told, data), length) if isinstance(told, dict) else (None, 0)
 
 
 def _crc(*pieces: bytes | memoryview) -> int:

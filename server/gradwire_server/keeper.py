@@ -5,7 +5,6 @@ push counted -> journal -> receipt; round closed -> journal -> version published
 
 import asyncio
 import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 
 from gradwire_common.errors import UnavailableError
 from gradwire_server import checkpoint as checkpoints
+from gradwire_server import state_files
 from gradwire_server.checkpoint import Checkpoint
 from gradwire_server.journal import Reader, Record, Segment
 
@@ -21,12 +21,9 @@ log = logging.getLogger("gradwire.server")
 
 T = TypeVar("T")
 
-OLDER = ".before"  # added to the folder of an earlier run's state when another one begins in its place
-SKIPPED = ".skipped"  # added to a segment that cannot be reached any more
 RETRY_SECONDS = 1.0  # between attempts to write to a full disk
 SEGMENT_BYTES = 64 << 20  # a longer segment asks for a checkpoint, if it is also SEGMENT_RATIO checkpoints long
 SEGMENT_RATIO = 4
-_SEGMENT_NAME = re.compile(r"journal-(\d{10})")
 
 
 class Keeper:
@@ -56,15 +53,14 @@ class Keeper:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="gradwire-disk")
 
     async def begin(self, checkpoint: Checkpoint) -> None:
-        """Keep a run that begins; what an earlier one has left is moved aside.
+        """Keep a run that begins, in a folder where no other run has left its state.
 
         Raises:
             UnavailableError: it cannot be written.
         """
 
         def write() -> None:
-            self._move_aside()
-            self.folder.mkdir(parents=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._start_segment(checkpoint.version)
             self._checkpoint_bytes = checkpoints.save_checkpoint(self.folder, checkpoint)
 
@@ -155,16 +151,16 @@ class Keeper:
             self._segment.close()
         self._pool.shutdown()
 
-    def recover(self) -> Checkpoint | None:
-        """Return the newest checkpoint that verifies, None where there is none.
+    def recover(self, check: Callable[[Checkpoint], None] = lambda _: None) -> Checkpoint | None:
+        """Return the newest checkpoint that verifies and passes `check`, None where there is none.
 
         Raises:
             CheckpointError: all of them are damaged.
         """
         if not self.folder.is_dir():
             return None
-        checkpoints.remove_partial(self.folder)
-        return checkpoints.newest_checkpoint(self.folder)
+        state_files.remove_partial(self.folder)
+        return checkpoints.newest_checkpoint(self.folder, check)
 
     def records_after(self, version: int, reached: Callable[[], int]) -> Iterator[Record]:
         """Yield the records that follow the checkpoint of `version`, and be ready to write further ones.
@@ -176,14 +172,14 @@ class Keeper:
         Raises:
             CheckpointError: a file is no journal.
         """
-        followed = [number for number in self._segments() if number >= version]
+        followed = [number for number in state_files.segment_versions(self.folder) if number >= version]
         path, length = self._segment_path(version), 0
         for number in followed:
             if number != reached():
                 log.warning(
                     "%s: got the rounds up to %d, want %d; it is skipped", self._segment_path(number), reached(), number
                 )
-                self._segment_path(number).rename(f"{self._segment_path(number)}{SKIPPED}")
+                self._segment_path(number).rename(f"{self._segment_path(number)}{state_files.SKIPPED}")
                 continue
             reader = Reader(self._segment_path(number), number)
             yield from reader
@@ -243,29 +239,16 @@ class Keeper:
 
     def _prune(self) -> None:
         """Remove all that no kept checkpoint needs."""
-        versions = checkpoints.checkpoint_versions(self.folder)
+        versions = state_files.checkpoint_versions(self.folder)
         for version in versions[: -self._kept]:
-            checkpoints.remove_checkpoint(self.folder, version)
+            state_files.remove_checkpoint(self.folder, version)
         oldest = versions[-self._kept :][0]
-        for version in self._segments():
+        for version in state_files.segment_versions(self.folder):
             if version < oldest:
                 self._segment_path(version).unlink(missing_ok=True)
 
-    def _move_aside(self) -> None:
-        if self.folder.exists():
-            older = self.folder.with_name(self.folder.name + OLDER)
-            if older.exists():
-                for path in older.iterdir():
-                    path.unlink()
-                older.rmdir()
-            self.folder.rename(older)
-
-    def _segments(self) -> list[int]:
-        names = (_SEGMENT_NAME.fullmatch(path.name) for path in self.folder.iterdir())
-        return sorted(int(found[1]) for found in names if found)
-
     def _segment_path(self, version: int) -> Path:
-        return self.folder / f"journal-{version:010d}"
+        return state_files.segment_path(self.folder, version)
 
     async def _on_disk(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)

@@ -12,26 +12,25 @@ log = logging.getLogger("gradwire.server")
 class LineFile:
     """Lines that are appended to a file, each as soon as it comes. None is lost unless the process ends first.
 
+    Attributes:
+        path: of the file.
+
     Args:
         path: of the file; made anew unless `kept`.
         kept: go on with what is there.
     """
 
     def __init__(self, path: Path, *, kept: bool = False):
-        self._path = path
+        self.path = path
         self._unwritten = b""
         self._failing = False
         self._file = path.open("ab" if kept else "wb", buffering=0)
 
-    def read(self) -> list[str]:
-        """Return the whole lines that the file holds; the rest of it was being written when a process was killed."""
-        return [line for line in self._path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-
-    def replace(self, lines: Sequence[str]) -> None:
-        """Let the file hold `lines` and nothing else. Raises OSError if that cannot be written."""
-        write_durably(self._path, lambda partial: partial.write_text("".join(lines)))
+    def replace(self, lines: Sequence[bytes]) -> None:
+        """Let the file hold `lines`, without their newlines, and nothing else. Raises OSError if that fails."""
+        write_durably(self.path, lambda partial: partial.write_bytes(b"".join(line + b"\n" for line in lines)))
         self._file.close()
-        self._file = self._path.open("ab", buffering=0)
+        self._file = self.path.open("ab", buffering=0)
 
     def add(self, line: str) -> None:
         """Append a line; where the disk is full, it waits for the next one."""
@@ -41,7 +40,7 @@ class LineFile:
                 self._unwritten = self._unwritten[self._file.write(self._unwritten) or 0 :]
         except OSError as error:
             if not self._failing:
-                log.warning("%s: cannot be written: %s; its lines wait", self._path, error)
+                log.warning("%s: cannot be written: %s; its lines wait", self.path, error)
             self._failing = True
         else:
             self._failing = False
@@ -51,5 +50,5 @@ class LineFile:
         try:
             self._file.write(self._unwritten)
         except OSError as error:
-            log.warning("%s: the last %d bytes could not be written: %s", self._path, len(self._unwritten), error)
+            log.warning("%s: the last %d bytes could not be written: %s", self.path, len(self._unwritten), error)
         self._file.close()

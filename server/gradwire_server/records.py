@@ -1,17 +1,14 @@
 """The run's book: bytes by round, records of committed rounds, evaluations, and metrics.jsonl."""
 
-import json
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-from google.protobuf.json_format import ParseDict
-from google.protobuf.message import Message
 
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.evaluations import Evaluation
 from gradwire_server.lines import LineFile
+from gradwire_server.record_lines import read_lines, written
 
 MOST_RECORDS_SENT = 1000
 
@@ -74,7 +71,7 @@ class Records:
             record.bits_up = self._bits_per_entry(record.bytes_up, record.contributors)
             record.bits_down = self._bits_per_entry(record.bytes_down, receivers)
             self.rounds.append(record)
-            self._write("round", record)
+            self._write(record)
 
     @property
     def open(self) -> list[pb.RoundRecord]:
@@ -88,20 +85,18 @@ class Records:
             OSError: it cannot be written.
         """
         kept = []
-        for line in self._file.read():
-            entry = json.loads(line)
-            kind = entry.pop("kind")
-            if kind == "round" and entry["round"] <= version:
-                self.rounds.append(ParseDict(_with_nan(entry), pb.RoundRecord()))
+        for line, message in read_lines(self._file.path):
+            if isinstance(message, pb.RoundRecord) and self._oldest <= message.round <= version:
+                self.rounds.append(message)
                 kept.append(line)
-            elif kind == "evaluation" and entry["version"] <= version:
-                self.evaluations.append(ParseDict(_with_nan(entry), pb.Evaluation()))
+            elif isinstance(message, pb.Evaluation) and message.version <= version:
+                self.evaluations.append(message)
                 kept.append(line)
         self._file.replace(kept)
         for record in replayed:
             if record.round >= self._oldest:
                 self.rounds.append(record)
-                self._write("round", record)
+                self._write(record)
 
     def evaluated(self, evaluation: Evaluation) -> None:
         """Take an evaluation that is complete."""
@@ -109,12 +104,11 @@ class Records:
             version=evaluation.version, count=evaluation.count, accuracy=evaluation.accuracy, loss=evaluation.loss
         )
         self.evaluations.append(message)
-        self._write("evaluation", message)
+        self._write(message)
 
     def after(self, round_: int) -> list[pb.RoundRecord]:
         """Return the records of the rounds after `round_`, as many as one reply may hold."""
-        first = self.rounds[0].round if self.rounds else 1
-        start = max(0, round_ + 1 - first)
+        start = bisect_right(self.rounds, round_, key=lambda record: record.round)
         return self.rounds[start : start + MOST_RECORDS_SENT]
 
     def close(self) -> None:
@@ -129,24 +123,5 @@ class Records:
     def _bits_per_entry(self, n_bytes: int, workers: int) -> float:
         return 8 * n_bytes / (workers * self.n_parameters) if workers and self.n_parameters else 0.0
 
-    def _write(self, kind: str, message: Message) -> None:
-        self._file.add(json.dumps({"kind": kind, **_as_dict(message)}))
-
-
-def _as_dict(message: Message) -> dict[str, Any]:
-    """Return every field of a message by name, those at their default too; NaN as None, which JSON has."""
-    result: dict[str, Any] = {}
-    for descriptor in message.DESCRIPTOR.fields:
-        value = getattr(message, descriptor.name)
-        if isinstance(value, Message):
-            value = _as_dict(value)
-        result[descriptor.name] = None if value != value else value
-    return result
-
-
-def _with_nan(entry: dict[str, Any]) -> dict[str, Any]:
-    """Undo what `_as_dict` made of NaN, for protobuf."""
-    return {
-        name: _with_nan(value) if isinstance(value, dict) else "NaN" if value is None else value
-        for name, value in entry.items()
-    }
+    def _write(self, message: pb.RoundRecord | pb.Evaluation) -> None:
+        self._file.add(written(message))

@@ -2,19 +2,23 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 
-from gradwire_common.errors import UsageError
+from gradwire_common.errors import CheckpointError, GradwireError, UsageError
+from gradwire_common.manifest import Manifest
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.wire import manifest_from_message, manifest_to_message
 from gradwire_server.admission import check_resumed
-from gradwire_server.contribution import text_of
+from gradwire_server.checkpoint import Checkpoint
+from gradwire_server.contribution import round_record_of, text_of
 from gradwire_server.members import MISSED_HEARTBEATS
 from gradwire_server.replay import Replayed
-from gradwire_server.rounds import Phase
+from gradwire_server.rounds import Counted, Phase
 
 if TYPE_CHECKING:
     from gradwire_server.run import Run
@@ -49,17 +53,49 @@ async def resume(run: "Run") -> None:
         OSError: it cannot be gone on with.
         ConfigError: it was made with other settings; names them.
     """
-    checkpoint = await asyncio.to_thread(run.keeper.recover) if run.keeper is not None else None
-    if checkpoint is None:
+    keeper = run.keeper
+    checkpoint = await asyncio.to_thread(keeper.recover, check_told) if keeper is not None else None
+    if keeper is None or checkpoint is None:
         log.info("there is nothing to resume: the run begins")
         return
     meta = checkpoint.meta
     check_resumed(meta["settings"], run.settings.defining())
-    manifest = manifest_from_message(ParseDict(meta["manifest"], pb.Manifest()))
-    await run.collector.define(manifest)
+    manifest = _manifest_of(meta)
+    with _readable(f"{keeper.folder}: cannot resume from the checkpoint of version {checkpoint.version}"):
+        await run.collector.define(manifest)
+        past = await run.collector.resume(checkpoint)
     run.manifest, run.shared, run.run_id = manifest, dict(meta["shared"]), meta["run_id"]
     run.records.n_parameters = manifest.layout.n_parameters
-    _go_on(run, checkpoint.version, await run.collector.resume(checkpoint))
+    _go_on(run, checkpoint.version, past)
+
+
+def check_told(checkpoint: Checkpoint) -> None:
+    """Raise CheckpointError or ModelMismatchError unless a checkpoint holds all that `described_run` returns."""
+    meta = checkpoint.meta
+    with _readable("is not of a run"):
+        _manifest_of(meta)
+        for name in ("settings", "shared", "slots", "newest", "training"):
+            if not isinstance(meta[name], dict):
+                raise CheckpointError(f"{name}: got {type(meta[name]).__name__}, want a dict")
+        {worker: Counted(*push) for worker, push in meta["newest"].items()}
+        [round_record_of(text) for text in meta["records"]]
+        {int(slot) for slot in (*meta["waited_for"], *meta["slots"].values())}
+        str(meta["run_id"])
+
+
+def _manifest_of(meta: Mapping[str, Any]) -> Manifest:
+    return manifest_from_message(ParseDict(meta["manifest"], pb.Manifest()))
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Turn what contents of any kind, whose checksums are right, may raise where they are read into CheckpointError."""
+    try:
+        yield
+    except (OSError, GradwireError):
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _go_on(run: "Run", from_version: int, past: Replayed) -> None:

@@ -6,7 +6,6 @@ from google.protobuf import json_format
 
 from cli.recorded import evaluation, history, record
 from gradwire.history import History
-from gradwire.run_folder import read_metrics
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
 
@@ -54,7 +53,7 @@ def test_metrics_are_read_back(tmp_path):
     file.write_text(line("round", record(1)) + line("evaluation", evaluation(1)) + line("round", record(2)))
     got = History("2 bits")
     got.include([record(1)], [])
-    read_metrics(file, got)
+    got.read(file)
     assert [each.round for each in got.rounds] == [1, 2]
     assert got.evaluations == [evaluation(1)]
 

@@ -191,7 +191,8 @@ def test_a_run_that_begins_anew_moves_the_old_one_aside(tmp_path: Path) -> None:
     with running_server(config(tmp_path / "copy")) as server, plain_workers(server.address, 1) as (a,):
         a.begin(initial_weights())
         assert a.version == 0
-    assert list((tmp_path / "copy" / "run" / "state.before").glob("checkpoint-*.json"))
+    assert list((tmp_path / "copy" / "run.1" / "state").glob("checkpoint-*.json"))
+    assert (tmp_path / "copy" / "run.1" / "metrics.jsonl").read_text()
 
 
 def test_resuming_nothing_begins(tmp_path: Path) -> None:

@@ -82,7 +82,10 @@ class OwnCheckpoint:
         told, layout = state.pushed, self._flat.layout
         want = (layout.n_parameters, layout.n_buffers)
         version = self._loader.version
-        if (state.residual.size, state.buffers.size) != want or told.round > version + 1:
+        sizes = (state.residual.size, state.buffers.size)
+        random = torch.random.get_rng_state().numel()
+        fits = sizes == want and state.random.size == random and state.weights.size in (0, layout.n_parameters)
+        if not fits or told.round > version + 1:
             log.warning("%s: does not fit version %d of this run and is left out", self._file, version)
             return 0, None
         self._uplink.memory.values[:] = state.residual

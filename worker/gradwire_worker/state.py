@@ -8,7 +8,7 @@ not forced to the disk: a machine that loses power may lose it, which its checks
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +25,7 @@ log = logging.getLogger("gradwire")
 SUFFIX = ".worker"
 LOCAL = "local."  # begins the names of what the optimizer of local steps holds
 Arrays = Mapping[str, npt.NDArray[Any]]
+_DTYPES = {"frames": np.uint8, "residual": np.float32, "buffers": np.float32, "random": np.uint8, "weights": np.float32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,8 @@ class WorkerState:
             "weights": self.weights,
             **{LOCAL + name: array for name, array in self.local.items()},
         }
-        metadata = {
-            "pushed": json.dumps(asdict(self.pushed)),
-            "local": self.local_told,
-            "crc32": str(_crc(arrays)),
-        }
+        told = {"pushed": json.dumps(asdict(self.pushed)), "local": self.local_told}
+        metadata = {**told, "crc32": str(_crc(arrays, told))}
         partial = path.with_name(path.name + ".partial")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -107,12 +105,18 @@ class WorkerState:
             with safe_open(path, "np") as file:
                 metadata = file.metadata()
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            got, want = _crc(arrays), int(metadata["crc32"])
+            got, want = _crc(arrays, metadata), int(metadata["crc32"])
             if got != want:
                 raise CheckpointError(f"{path}: got checksum {got:08x}, want {want:08x}")
             local = {name.removeprefix(LOCAL): array for name, array in arrays.items() if name.startswith(LOCAL)}
+            for name, dtype in _DTYPES.items():
+                if arrays[name].dtype != dtype or arrays[name].ndim != 1:
+                    got_array = f"{arrays[name].dtype} {list(arrays[name].shape)}"
+                    raise CheckpointError(f"{path}: {name} is {got_array}, want a vector of {dtype.__name__}")
+            if not isinstance(json.loads(metadata["local"]), dict):
+                raise CheckpointError(f"{path}: local is {metadata['local'][:40]}, want a JSON object")
             return cls(
-                Pushed(**json.loads(metadata["pushed"])),
+                _pushed_of(json.loads(metadata["pushed"])),
                 arrays["frames"].tobytes(),
                 arrays["residual"],
                 arrays["buffers"],
@@ -121,8 +125,8 @@ class WorkerState:
                 local,
                 metadata["local"],
             )
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise CheckpointError(f"{path}: cannot be read: {error}") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+            raise CheckpointError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
 
 
 def load_or_warn(path: Path, run_id: str) -> WorkerState | None:
@@ -138,8 +142,21 @@ def load_or_warn(path: Path, run_id: str) -> WorkerState | None:
     return state
 
 
-def _crc(arrays: Arrays) -> int:
+def _pushed_of(told: Mapping[str, Any]) -> Pushed:
+    """Return what is known of a push. Raises TypeError where it is not of its type."""
+    pushed = Pushed(**told)
+    for each in fields(Pushed):
+        value = getattr(pushed, each.name)
+        kinds = (int, float) if each.type is float else (each.type,)
+        if type(value) not in kinds:
+            raise TypeError(f"{each.name}: got {value!r}, want {each.type}")
+    return pushed
+
+
+def _crc(arrays: Arrays, told: Mapping[str, str]) -> int:
     crc = 0
     for name in sorted(arrays):
         crc = crc32(np.ascontiguousarray(arrays[name]).data, crc)
+    for name in ("pushed", "local"):
+        crc = crc32(told[name].encode(), crc)
     return crc

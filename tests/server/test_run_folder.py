@@ -1,7 +1,7 @@
 import pytest
 
-from gradwire.run_folder import new_run_folder
 from gradwire_common.errors import UsageError
+from gradwire_server.run_folder import run_folder
 
 
 @pytest.fixture
@@ -10,9 +10,9 @@ def folder(tmp_path):
 
 
 def make_run(folder, text):
-    with new_run_folder(folder) as kept:
+    with run_folder(folder) as held:
         (folder / "metrics.jsonl").write_text(text)
-    return kept
+    return held.set_aside
 
 
 def test_the_newest_run_has_the_name_and_older_ones_a_number(folder):
@@ -38,9 +38,9 @@ def test_a_folder_that_is_no_run_is_left_alone(folder):
 
 def test_two_runs_of_one_name_do_not_write_to_one_folder(folder):
     with (
-        new_run_folder(folder),
-        pytest.raises(UsageError, match="another run is writing to it"),
-        new_run_folder(folder),
+        run_folder(folder),
+        pytest.raises(UsageError, match=r"another process \(pid \d+\) is writing to it"),
+        run_folder(folder),
     ):
         pass
 

@@ -1,0 +1,448 @@
+"""The folder of a run is one process's at a time, nothing in it is lost, and no contents of it end in a traceback."""
+
+import hashlib
+import json
+import logging
+import re
+import shutil
+import signal
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from gradwire_common.config import Config
+from gradwire_common.errors import CheckpointError, ConfigError, DataError, UsageError
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server import state_files
+from gradwire_server.journal import _HEAD, _START, MAGIC, Reader
+from gradwire_server.record_lines import read, written
+from gradwire_server.records import Records
+from gradwire_server.run_folder import run_folder
+from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.state import WorkerState, load_or_warn
+from running import running_server
+from server.plain_worker import initial_weights, plain_workers, run_config
+from server.test_resume import config, interrupted, resumed, weights
+from worker.toys import normalized, server_config
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> tuple[Path, Path, pb.Receipt]:
+    """A finished run, a copy of its folder as a kill left it, and the receipt of a push that the copy holds."""
+    runs, copy = tmp_path / "runs", tmp_path / "copy"
+    return runs, copy, interrupted(runs, copy)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# --------------------------------------------------------------------------------------- one at a time
+
+
+def test_a_second_server_is_refused_by_the_process_that_holds_the_folder_and_touches_nothing(start, run, tmp_path):
+    serve = ("server", "--listen", "127.0.0.1:0", "--rounds", 0)
+    first = start(*serve)
+    first.wait_for(r"^listening on")
+    before = contents(tmp_path / "runs")
+    for command in (serve, (*serve, "--resume"), ("train", "--rounds", 1, "--workers", 1)):
+        second = run(*command)
+        assert second.code == 2
+        refused = f"error: runs/run: another process (pid {first.process.pid}) is writing to it; want another --name"
+        assert second.error.startswith(refused)
+    assert contents(tmp_path / "runs") == before
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait()
+    start(*serve, "--resume").wait_for(r"^listening on")
+
+
+def test_a_run_that_train_serves_keeps_others_out_too(start, run):
+    training = start("train", "--rounds", 0, "--workers", 1, "--task", "synthetic", "--parameters", 1000)
+    training.wait_for(r"round \d+")
+    second = run("server", "--listen", "127.0.0.1:0")
+    assert second.code == 2
+    assert f"(pid {training.process.pid}) is writing to it" in second.error
+
+
+@pytest.mark.parametrize("held", [b"", b"not a number\n", b"\x00" * 40, b"9" * 300])
+def test_a_lock_that_does_not_say_whose_it_is_is_a_lock_still(tmp_path, held):
+    with run_folder(tmp_path / "run"):
+        (tmp_path / "run" / ".lock").write_bytes(held)
+        with (
+            pytest.raises(UsageError, match="another process is writing to it; want another --name"),
+            run_folder(tmp_path / "run"),
+        ):
+            pass
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UsageError, match="want a folder that can be written and locked"), run_folder(tmp_path / "run"):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_lock_of_another_folder_is_no_lock(tmp_path):
+    with (
+        run_folder(tmp_path / "other") as other,
+        run_folder(tmp_path / "run") as held,
+        pytest.raises(UsageError, match="got a lock of another folder"),
+        run_folder(held.path, lock=other.lock),
+    ):
+        pass
+
+
+# ------------------------------------------------------------------------------------- nothing is lost
+
+
+def test_no_start_of_twelve_overwrites_what_an_earlier_one_left(tmp_path):
+    path = tmp_path / "run"
+    for number in range(12):
+        with run_folder(path, resume=number % 3 == 2):
+            (path / "metrics.jsonl").write_text(f"{number}\n")
+            (path / "weights.safetensors").write_text(f"{number}\n")
+    kept = [path.with_name(f"run.{number}") for number in range(1, 12)]
+    assert [(each / "metrics.jsonl").read_text() for each in [*kept, path]] == [f"{number}\n" for number in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("taken", "name"),
+    [
+        (lambda place: place("run.1").mkdir(), "run.2"),
+        (lambda place: place("run.1").write_text(""), "run.2"),
+        (lambda place: place("run.7").symlink_to("nowhere"), "run.8"),
+        (lambda place: place("run.old").mkdir(), "run.1"),
+    ],
+)
+def test_an_earlier_run_goes_to_a_name_that_nothing_has(tmp_path, taken: Callable[..., object], name):
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / "config.toml").write_text("")
+    taken(path.with_name)
+    with run_folder(path) as held:
+        assert held.set_aside == path.with_name(name)
+
+
+def test_a_server_that_begins_again_sets_the_whole_earlier_run_aside_and_it_can_be_resumed_there(played):
+    runs, copy, receipt = played
+    before = contents(copy / "run")
+    with (
+        running_server(config(copy, resume=False, optimizer="SGD")) as server,
+        plain_workers(server.address, 1) as (a,),
+    ):
+        a.begin(initial_weights())
+    after = contents(copy / "run.1")
+    assert {name: after[name] for name in before if name != ".lock"} == {
+        name: text for name, text in before.items() if name != ".lock"
+    }
+    shutil.rmtree(copy / "run")
+    (copy / "run.1").rename(copy / "run")
+    resumed(copy, receipt)
+    assert weights(copy) == weights(runs)
+
+
+def test_resuming_where_no_state_was_kept_sets_the_earlier_results_aside(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text("an earlier run's\n")
+    with running_server(run_config(tmp_path, resume=True, checkpoint_every=2)):
+        pass
+    assert (tmp_path / "run.1" / "metrics.jsonl").read_text() == "an earlier run's\n"
+
+
+def test_a_resume_that_is_refused_leaves_every_file_as_it_was(played):
+    _, copy, _ = played
+    with running_server(config(copy, resume=True)):
+        pass
+    before = contents(copy / "run")
+    with pytest.raises(ConfigError, match="settings differ"), running_server(config(copy, resume=True, lr=0.5)):
+        pass
+    changed = {name for name, text in contents(copy / "run").items() if before.get(name) != text}
+    assert changed <= {".lock"}
+
+
+def test_settings_are_not_written_through_a_link(tmp_path):
+    (tmp_path / "mine.toml").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.toml").symlink_to(tmp_path / "mine.toml")
+    with running_server(run_config(tmp_path, resume=True, checkpoint_every=2)):
+        pass
+    assert (tmp_path / "mine.toml").read_text() == "mine"
+    assert "rounds = " in (tmp_path / "run" / "config.toml").read_text()
+
+
+# --------------------------------------------------------------------------- a state that is elsewhere
+
+
+def test_a_linked_state_is_followed_and_files_that_are_not_gradwires_stay(tmp_path):
+    fast = tmp_path / "fast"
+    fast.mkdir()
+    for name in ("important.txt", "notes.partial", "journal-1", "checkpoint-0000000001.json.bak"):
+        (fast / name).write_text(name)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "state").symlink_to(fast)
+    for _ in range(3):
+        with running_server(config(tmp_path, rounds=1)) as server, plain_workers(server.address, 2) as workers:
+            for worker in workers:
+                worker.begin(initial_weights())
+    for name in ("important.txt", "notes.partial", "journal-1", "checkpoint-0000000001.json.bak"):
+        assert (fast / name).read_text() == name
+    assert state_files.checkpoint_versions(tmp_path / "run.1" / "state") == [0]
+    assert (tmp_path / "run.1" / "state").is_symlink()
+    assert state_files.checkpoint_versions(tmp_path / "run.2" / "state") == [0]
+
+
+def test_a_run_is_resumed_through_a_linked_state(played):
+    runs, copy, receipt = played
+    (copy / "run" / "state").rename(copy / "elsewhere")
+    (copy / "run" / "state").symlink_to(copy / "elsewhere")
+    resumed(copy, receipt)
+    assert weights(copy) == weights(runs)
+
+
+def test_a_state_that_two_runs_have_links_to_is_one_servers_at_a_time(tmp_path):
+    (tmp_path / "fast").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "state").symlink_to(tmp_path / "fast")
+    with (
+        run_folder(tmp_path / "a"),
+        pytest.raises(UsageError, match="b/state: another process is writing to it"),
+        run_folder(tmp_path / "b"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("make", [lambda state: state.symlink_to("nowhere"), lambda state: state.write_text("")])
+def test_a_state_that_is_no_folder_is_refused(tmp_path, make):
+    (tmp_path / "run").mkdir()
+    make(tmp_path / "run" / "state")
+    with pytest.raises(UsageError, match="state: is no folder and no link to one"), run_folder(tmp_path / "run"):
+        pass
+
+
+# ------------------------------------------------------------------------------------ foreign contents
+
+ROUND = written(pb.RoundRecord(round=1, loss=0.5)).encode()
+BAD_LINES = [
+    b'{"round": 7, "los\0\0\0\0',
+    b"\0" * 4096,
+    b"\xff\xfe\x00binary",
+    ROUND[:30],
+    b"7",
+    b"null",
+    b"[]",
+    b'"round"',
+    b"{}",
+    b'{"kind": "rounds", "round": 2}',
+    b'{"kind": ["round"], "round": 2}',
+    b'{"kind": "round", "round": "two"}',
+    b'{"kind": "round", "round": 1e400}',
+    b'{"kind": "round", "round": -1}',
+    b'{"kind": "round", "round": 2, "worker_times": 3}',
+    b'{"kind": "evaluation", "version": 1, "accuracy": "high"}',
+    b'{"kind": "round", "round": ' + b"9" * 5000 + b"}",
+    DEEP.encode(),
+    b"<<<<<<< HEAD",
+    "\u2028\u2029\x0b\x0c\x85".encode(),
+]
+
+
+@pytest.mark.parametrize("bad", BAD_LINES, ids=lambda line: repr(line[:24]))
+def test_a_line_of_metrics_that_is_no_record_is_named_and_left_out(tmp_path, caplog, bad):
+    file = tmp_path / "metrics.jsonl"
+    rest = [written(pb.RoundRecord(round=2)).encode(), written(pb.Evaluation(version=2)).encode()]
+    file.write_bytes(b"\n".join([ROUND, bad, *rest, bad]))
+    records = Records(file, resume=True)
+    records.resume(2, [])
+    records.close()
+    assert [record.round for record in records.rounds] == [1, 2]
+    assert [each.version for each in records.evaluations] == [2]
+    assert [record.round for record in records.after(1)] == [2]
+    assert [re.search(r"line \d", line)[0] for line in caplog.messages] == ["line 2", "line 5"]
+    assert all(str(file) in line for line in caplog.messages)
+    assert file.read_bytes() == b"\n".join([ROUND, *rest, b""])
+
+
+def test_a_round_that_is_missing_or_there_twice_shifts_no_other(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    file.write_text("".join(written(pb.RoundRecord(round=number)) + "\n" for number in (1, 2, 2, 5, 4, 6, 9)))
+    records = Records(file, resume=True)
+    records.resume(6, [pb.RoundRecord(round=7)])
+    records.close()
+    assert [record.round for record in records.after(0)] == [1, 2, 5, 6, 7]
+    assert [record.round for record in records.after(3)] == [5, 6, 7]
+    assert [record.round for record in records.after(6)] == [7]
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), float("-inf"), 1e-300])
+def test_every_loss_is_written_as_json_and_read_back(loss):
+    line = written(pb.RoundRecord(round=1, loss=loss))
+    json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert str(read(line.encode()).loss) == str(pb.RoundRecord(loss=loss).loss)
+
+
+def test_a_run_is_resumed_beside_lines_of_any_contents(played, caplog):
+    runs, copy, receipt = played
+    with (copy / "run" / "metrics.jsonl").open("ab") as file:
+        file.write(b"\n".join(BAD_LINES) + b"\n")
+    resumed(copy, receipt)
+    assert weights(copy) == weights(runs)
+    assert sum("metrics.jsonl: line" in line for line in caplog.messages) == len(BAD_LINES)
+
+
+def rewritten(path: Path, change: Callable[[dict[str, object]], object]) -> None:
+    """Change the meta data of a checkpoint, and let its hash be right."""
+    body = json.loads(path.read_text())["checkpoint"]
+    change(body["meta"])
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps({"sha256": digest, "checkpoint": body}))
+
+
+FOREIGN_META = {
+    "no newest": lambda meta: meta.pop("newest"),
+    "no settings": lambda meta: meta.pop("settings"),
+    "no manifest": lambda meta: meta.pop("manifest"),
+    "no training": lambda meta: meta.pop("training"),
+    "settings of another type": lambda meta: meta.update(settings=7),
+    "a manifest of nothing": lambda meta: meta.update(manifest={}),
+    "a manifest of another type": lambda meta: meta.update(manifest={"tensors": "many"}),
+    "slots without numbers": lambda meta: meta.update(slots={"a": "first"}),
+    "pushes that are none": lambda meta: meta.update(newest={"a": [1]}),
+    "records that are none": lambda meta: meta.update(records=["%%%", 7]),
+}
+
+
+@pytest.mark.parametrize("change", FOREIGN_META.values(), ids=FOREIGN_META.keys())
+def test_a_checkpoint_whose_hash_is_right_and_contents_are_not_is_named_and_skipped(played, caplog, change):
+    runs, copy, receipt = played
+    state = copy / "run" / "state"
+    newest = state_files.checkpoint_versions(state)[-1]
+    rewritten(state_files.manifest_path(state, newest), change)
+    with caplog.at_level(logging.WARNING):
+        resumed(copy, receipt)
+    assert any("damaged checkpoint is skipped" in line and f"-{newest:010d}.json" in line for line in caplog.messages)
+    assert weights(copy) == weights(runs)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_text(DEEP),
+        lambda path: path.write_bytes(b"\0" * 500),
+        lambda path: path.write_text("[]"),
+        lambda path: path.write_text('{"checkpoint": 7, "sha256": 8}'),
+        lambda path: (path.unlink(), path.mkdir()),
+        lambda path: rewritten(path, lambda meta: meta["training"].pop("optimizer")),
+        lambda path: rewritten(path, lambda meta: meta["training"]["optimizer"].update(param_groups=[])),
+        lambda path: rewritten(path, lambda meta: meta["training"]["optimizer"].update(state={"7": {"step": {}}})),
+    ],
+)
+def test_where_no_checkpoint_can_be_read_the_server_ends_with_one_line(played, damage):
+    _, copy, _ = played
+    state = copy / "run" / "state"
+    for version in state_files.checkpoint_versions(state):
+        damage(state_files.manifest_path(state, version))
+    with pytest.raises(CheckpointError) as caught, running_server(config(copy, resume=True)):
+        pass
+    assert str(state) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("meta", [b"{", b"7", b"\xff", DEEP.encode(), b"[]"], ids=lambda meta: repr(meta[:8]))
+def test_a_record_of_a_journal_whose_checksum_is_right_and_contents_are_not_is_left_out(tmp_path, caplog, meta):
+    head = _HEAD.pack(1, len(meta), 0)
+    path = tmp_path / "journal-0000000000"
+    path.write_bytes(_START.pack(MAGIC, 0) + head + zlib.crc32(head + meta).to_bytes(4, "little") + meta)
+    assert list(Reader(path, 0)) == []
+    assert f"{path}: the last {len(head) + 4 + len(meta)} bytes are no whole record" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["{}", '{"round": 4}', '{"round": 4, "pushes": 7, "record": "%"}'])
+def test_a_journal_of_other_records_ends_in_one_line(played, text):
+    _, copy, _ = played
+    state = copy / "run" / "state"
+    path = state_files.segment_path(state, state_files.segment_versions(state)[-1])
+    head = _HEAD.pack(2, len(text), 0)
+    with path.open("ab") as journal:
+        journal.write(head + zlib.crc32(head + text.encode()).to_bytes(4, "little") + text.encode())
+    with (
+        pytest.raises(CheckpointError, match="cannot resume from the checkpoint of version"),
+        running_server(config(copy, resume=True)),
+    ):
+        pass
+
+
+# -------------------------------------------------------------------------------------- a worker's own
+
+
+@pytest.fixture(scope="module")
+def worker_file(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("state")
+    model = normalized()
+    with (
+        running_server(server_config(folder)) as server,
+        RemoteOptimizer(model, server.address, worker_id="a", state=folder) as optimizer,
+    ):
+        model(torch.ones(2, 1, 8, 8)).sum().backward()
+        optimizer.step()
+    return folder / "a.worker"
+
+
+def with_metadata(path: Path, **changes: str) -> None:
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    head = json.loads(raw[8 : 8 + length])
+    head["__metadata__"] |= changes
+    text = json.dumps(head).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + length :])
+
+
+DAMAGES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "zeroed": lambda path: path.write_bytes(b"\0" * path.stat().st_size),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-5]),
+    "foreign": lambda path: path.write_text("years of work"),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a push of other numbers": lambda path: with_metadata(path, pushed='{"run_id": "x"}'),
+    "a push changed by a bit": lambda path: with_metadata(path, local="{ }"),
+    "a push nested deep": lambda path: with_metadata(path, pushed=DEEP),
+    "other tensors": lambda path: save_file({"x": np.zeros(3)}, path),
+    "no metadata": lambda path: save_file(load_file(path), path),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_workers_state_of_any_contents_is_named_and_left_out(tmp_path, caplog, worker_file, damage):
+    path = tmp_path / "a.worker"
+    shutil.copy(worker_file, path)
+    run_id = WorkerState.load(path).pushed.run_id
+    damage(path)
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        WorkerState.load(path)
+    assert load_or_warn(path, run_id) is None
+    assert str(path) in caplog.text
+
+
+# ----------------------------------------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize("name", [".", "..", "", "a/b", "../a", "a b", "a\n", "é", "a" * 65, "[/red]", "a\x1b"])
+def test_a_name_that_is_no_name_of_a_folder_is_refused(name):
+    for setting in ("name", "worker_id"):
+        with pytest.raises(
+            ConfigError, match=rf"^{setting}: got .*, want 1 to 64 of the characters A-Z a-z 0-9 \. _ -"
+        ):
+            Config.load(None, {setting: name})
+
+
+@pytest.mark.parametrize("name", ["run", "...", ".hidden", "a.b-c_d", "9" * 64, "-x"])
+def test_other_names_are_taken(name):
+    assert Config.load(None, {"name": name}).name == name
