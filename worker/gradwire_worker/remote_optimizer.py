@@ -21,6 +21,7 @@ from gradwire_common.units import named, parse_seconds
 from gradwire_common.warming import warm_kernels
 from gradwire_common.wire import method_from_message
 from gradwire_worker.backward import BackwardEncoder
+from gradwire_worker.changes import Changes
 from gradwire_worker.client import Client
 from gradwire_worker.exchange import Exchange
 from gradwire_worker.gradients import FlatModel, manifest_of
@@ -142,7 +143,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         client = Client(
             server, worker_id or _new_worker_id(), manifest, settings=settings, slot=slot, patience=patience, pace=pace
         )
-        self._flat = FlatModel(model, manifest)
+        self._flat, self._changes = FlatModel(model, manifest), Changes(model)
         replica = Replica(manifest.layout, self._flat.new_vector(manifest.layout.size))
         self._member = Membership(client, replica)
         self._finalizer = weakref.finalize(self, self._member.leave, "its process ended")
@@ -237,7 +238,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         Raises:
             NonFiniteError: a gradient or buffer is not finite; names it. Nothing was pushed.
             RunEndedError: the run is over.
-            UsageError: samples, parameter groups or frozen parameters are not what they must be.
+            UsageError: samples or parameter groups are not what they must be, or the model not what it was at joining.
             UnavailableError: the server could not be reached for too long.
         """
         returned = None
@@ -247,6 +248,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
             loss = returned if loss is None else loss
         if isinstance(samples, bool) or int(samples) != samples or samples < 1:
             raise UsageError(f"samples: got {samples!r}, want a whole number of at least 1")
+        self._changes.check()
         self._check_groups()
         if self.ended:
             if not self._exchange.finish():
