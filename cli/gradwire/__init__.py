@@ -1,4 +1,4 @@
-"""The public door of gradwire: `RemoteOptimizer` for a training loop of your own, `Config`, and the command line.
+"""The public door of gradwire: `RemoteOptimizer` for a training loop of your own, `load_weights`, `Config`.
 
 Nothing heavy is imported until it is asked for.
 """
@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from gradwire_common.config import Config
     from gradwire_worker.local_steps import LocalOptimizer
     from gradwire_worker.remote_optimizer import RemoteOptimizer
+    from gradwire_worker.weights_file import load_weights
 
-__all__ = ["Config", "LocalOptimizer", "RemoteOptimizer", "__version__"]
+__all__ = ["Config", "LocalOptimizer", "RemoteOptimizer", "__version__", "load_weights"]
 
 
 def __getattr__(name: str) -> Any:
@@ -24,6 +25,10 @@ def __getattr__(name: str) -> Any:
         from gradwire_worker.local_steps import LocalOptimizer
 
         return LocalOptimizer
+    if name == "load_weights":
+        from gradwire_worker.weights_file import load_weights
+
+        return load_weights
     if name == "Config":
         from gradwire_common.config import Config
 

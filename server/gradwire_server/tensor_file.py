@@ -11,27 +11,12 @@ from pathlib import Path
 
 import torch
 
+from gradwire_common.dtypes import SAFETENSORS
 from gradwire_common.errors import UsageError
 
 PIECE = 1 << 20  # bytes written, and hashed, at a time
 ALIGNED = 8  # bytes; the entries begin at a multiple of this
-DTYPES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-    torch.uint64: "U64",
-    torch.uint32: "U32",
-    torch.uint16: "U16",
-    torch.float8_e4m3fn: "F8_E4M3",
-    torch.float8_e5m2: "F8_E5M2",
-}
+DTYPES = {getattr(torch, name): code for name, code in SAFETENSORS.items()}
 
 
 def write_tensors(path: Path, tensors: Iterable[tuple[str, torch.Tensor, torch.dtype]]) -> str:

@@ -266,6 +266,7 @@ REFUSED = [
         lambda: with_parameter(lambda _: torch.ones(2, dtype=torch.cfloat)),
         r"odd: got dtype torch\.complex64, want real",
     ),
+    (lambda: with_buffer(lambda _: torch.ones(2).to(torch.float8_e4m3fnuz)), r"odd: got dtype torch\.float8_e4m3fnuz"),
     (lambda: with_buffer(made_under_inference_mode), "odd: got a tensor made under torch.inference_mode"),
     (lambda: nn.ReLU(), "got no trainable parameter"),
     (lambda: nn.BatchNorm1d(3, affine=False), "got no trainable parameter"),

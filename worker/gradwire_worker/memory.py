@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from gradwire_common.dtypes import SAFETENSORS
 from gradwire_common.errors import ModelMismatchError
 
 MAX_OVERLAP_WORK = 1_000_000  # candidates; two views that numpy cannot tell apart sooner are refused
@@ -20,8 +21,10 @@ def check_tensor(name: str, tensor: torch.Tensor) -> None:
         )
     if tensor.layout is not torch.strided:
         raise ModelMismatchError(f"{name}: got layout {tensor.layout}, want a dense tensor (torch.strided)")
-    if tensor.is_complex() or tensor.is_quantized:
-        raise ModelMismatchError(f"{name}: got dtype {tensor.dtype}, want real numbers")
+    if str(tensor.dtype).removeprefix("torch.") not in SAFETENSORS:
+        raise ModelMismatchError(
+            f"{name}: got dtype {tensor.dtype}, want real numbers of a dtype that a weights file can have"
+        )
     if tensor.is_meta:
         raise ModelMismatchError(
             f"{name}: got a tensor of shape {list(tensor.shape)} on device meta, which holds no numbers, want the "
