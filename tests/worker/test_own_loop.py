@@ -285,3 +285,19 @@ def test_amp_on_the_gpu_with_the_split_of_a_step(tmp_path, cuda):
         assert min(step.compute, step.copy, step.fit, step.encode, step.send, step.wait) > 0
 
     remotely(tmp_path, model, loop, quantizer="uniform")
+
+
+@pytest.mark.gpu
+def test_a_gpu_as_default_device_changes_nothing(tmp_path, cuda):
+    torch.set_default_device(cuda)
+    try:
+        model = normalized().to(cuda)
+        with (
+            running_server(server_config(tmp_path)) as server,
+            RemoteOptimizer(model, server.address) as optimizer,
+        ):
+            loss_of(model, [tensor.to(cuda) for tensor in batches(1, (1, 8, 8))[0]]).backward()
+            optimizer.step()
+            assert optimizer.last_step.counted
+    finally:
+        torch.set_default_device(None)

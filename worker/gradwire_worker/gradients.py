@@ -211,7 +211,8 @@ class FlatModel:
         """Return a part of the flat vector that is kept on `device`."""
         held = self._staging.get(device)
         if held is None or held.numel() < size:
-            held = self._staging[device] = torch.empty(max(size, self.layout.n_parameters), device=device)
+            n = max(size, self.layout.n_parameters)
+            held = self._staging[device] = torch.empty(n, dtype=torch.float32, device=device)
         return held[:size]
 
 

@@ -65,6 +65,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         last_step: what the last step did; None before the first.
     """
 
+    @torch.inference_mode(mode=False)  # as for `step`
     def __init__(
         self,
         model: nn.Module,
@@ -215,6 +216,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         """Whether the run is over: no further step can count."""
         return self._member.ended
 
+    @torch.inference_mode(mode=False)  # what a step makes and writes is used by the next one, wherever that is called
     @torch.no_grad()
     def step(
         self,

@@ -29,7 +29,8 @@ def load_weights(model: nn.Module, path: str | PathLike[str]) -> None:
     targets |= {name: place.buffer for name, place in tensors.buffers.items()}
     try:
         with safe_open(path, "pt", device="cpu") as file:
-            _check_fits(str(path), {name: file.get_slice(name).get_shape() for name in file.keys()}, targets)  # noqa: SIM118 - no mapping
+            names = file.keys()  # no mapping
+            _check_fits(str(path), {name: file.get_slice(name).get_shape() for name in names}, targets)
             with torch.no_grad():
                 for name, target in targets.items():
                     target.copy_(file.get_tensor(name))
