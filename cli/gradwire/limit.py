@@ -7,7 +7,9 @@ import grpc
 from rich.console import Console
 
 from gradwire_common import channel
+from gradwire_common.address import parse_address
 from gradwire_common.errors import UsageError
+from gradwire_common.reach import check_known
 from gradwire_common.units import named, parse_limit, parse_size
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
@@ -21,7 +23,7 @@ def change_limits(address: str, worker_id: str | None, given: Mapping[str, str |
     Raises:
         ConfigError: a value is no rate or size, or a burst that is too small.
         UsageError: nothing is given, the worker is unknown, or the run cannot be limited.
-        UnavailableError: the server cannot be reached.
+        UnavailableError, AddressError: the server cannot be reached.
     """
     changes = {name: _parse(name, text) for name, text in given.items() if text is not None}
     if not changes:
@@ -29,11 +31,13 @@ def change_limits(address: str, worker_id: str | None, given: Mapping[str, str |
     if worker_id == "":
         raise UsageError("worker: got an empty id, want that of a worker, or no --worker for all of them")
     request = pb.LimitRequest(worker_id=worker_id or "", changes=pb.LimitChanges(**changes))
-    with grpc.insecure_channel(address, options=channel.CLIENT_OPTIONS) as connection:
+    server = named("address", parse_address, address)
+    check_known(server)
+    with channel.connect(server) as connection:
         try:
             reply = ParameterServerStub(connection).Limit(request, timeout=timeout)  # type: ignore[no-untyped-call]
         except grpc.RpcError as error:
-            raise channel.error_of(error, address) from None
+            raise channel.error_of(error, server, first=True) from None
     limits = Limits(**{field.name: getattr(reply.limits, field.name) for field in reply.limits.DESCRIPTOR.fields})
     Console().print(described(limits), highlight=False, soft_wrap=True)
 

@@ -79,18 +79,21 @@ def server(config: "Config") -> None:
 @with_settings("Run", "Worker", "Task", without=("name", "runs", "rounds", "workers", "evaluate_every"))
 def worker(config: "Config") -> None:
     """Work for a server: compute gradients on a shard of the data and push them."""
+    from gradwire_common.config import FROM_INPUT
     from gradwire_worker.runner import run_worker
 
     logs.configure(config.log_level, config.worker_id or "worker")
     _end_in_order()
-    if config.server == "-":  # so that a local cluster's workers can get ready while its server does
+    if config.server == FROM_INPUT:  # so that a local cluster's workers can get ready while its server does
         config = config.model_copy(update={"server": sys.stdin.readline().strip()})
     run_worker(config)
 
 
 @app.command()
 def status(
-    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="address of a parameter server")],
+    address: Annotated[
+        str, typer.Argument(metavar="HOST[:PORT]", help="address of a parameter server; port 50051 when not given")
+    ],
     worker_id: Annotated[
         str | None, typer.Option("--worker", metavar="ID", help="succeed only if this worker is alive in the run")
     ] = None,
@@ -104,7 +107,9 @@ def status(
 
 @app.command()
 def limit(
-    address: Annotated[str, typer.Argument(metavar="HOST:PORT", help="address of a parameter server")],
+    address: Annotated[
+        str, typer.Argument(metavar="HOST[:PORT]", help="address of a parameter server; port 50051 when not given")
+    ],
     worker_id: Annotated[str | None, typer.Option("--worker", metavar="ID", help="this worker alone")] = None,
     rate_up: Annotated[str | None, typer.Option(metavar="RATE", help="most a worker may send, or none")] = None,
     rate_down: Annotated[str | None, typer.Option(metavar="RATE", help="most a worker is sent, or none")] = None,

@@ -6,6 +6,9 @@ from typing import Self
 import grpc
 
 from gradwire_common import channel
+from gradwire_common.address import parse_address
+from gradwire_common.reach import check_known
+from gradwire_common.units import named
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 
@@ -14,10 +17,16 @@ class Monitor:
     """A channel to a server that asks for its status; a context closes it."""
 
     def __init__(self, address: str, timeout: float):
-        """Take the server's `address` (HOST:PORT) and the seconds that one answer may take."""
-        self._address = address
+        """Take the server's `address` (HOST or HOST:PORT) and the seconds that one answer may take.
+
+        Raises:
+            UsageError: no server can be reached at such an address.
+        """
+        self._server = named("address", parse_address, address)
+        check_known(self._server)
         self._timeout = timeout
-        self._channel = grpc.insecure_channel(address, options=channel.CLIENT_OPTIONS)
+        self._answered = False
+        self._channel = channel.connect(self._server)
         self._stub = ParameterServerStub(self._channel)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Self:
@@ -33,9 +42,11 @@ class Monitor:
 
         Raises:
             UnavailableError: if the server cannot be reached, or does not answer in time.
+            AddressError: if that will not change.
         """
         try:
             reply: pb.StatusReply = self._stub.Status(pb.StatusRequest(after_round=after_round), timeout=self._timeout)
         except grpc.RpcError as error:
-            raise channel.error_of(error, self._address) from None
+            raise channel.error_of(error, self._server, first=not self._answered) from None
+        self._answered = True
         return reply

@@ -14,7 +14,7 @@ def show_status(address: str, *, worker_id: str | None = None, timeout: float = 
     """Print the status of the run that the server at `address` holds.
 
     Raises:
-        UnavailableError: if it cannot be reached, or `worker_id` is given and no such worker is alive.
+        UnavailableError, AddressError: if it cannot be reached, or `worker_id` is given and no such worker is alive.
     """
     with Monitor(address, timeout) as monitor:
         reply = monitor.poll()

@@ -1,11 +1,16 @@
 """What both ends must agree on about gRPC: channel options, the cost of framing, and how errors travel."""
 
+import logging
 import math
 
 import grpc
 
 from gradwire_common import errors
+from gradwire_common.address import Address
 from gradwire_common.errors import GradwireError
+from gradwire_common.reach import proxy_of, speaks_tls
+
+log = logging.getLogger("gradwire")
 
 PROTOCOL_VERSION = 1  # of proto/parameter_server.proto; raised when an older peer would misread a newer one
 ERROR_KEY = "gradwire-error"  # trailing metadata that names the kind of error
@@ -72,12 +77,63 @@ def status_of(error: GradwireError) -> grpc.StatusCode:
     return next((status for kind, status in _STATUS_OF if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
 
 
-def error_of(call: grpc.RpcError, server: str) -> GradwireError:
-    """Return the error that a failed call stands for; `server` is its address, for the message."""
+def connect(server: Address) -> grpc.Channel:
+    """Return a channel to `server`; it connects at its first call. No proxy lies between a machine and itself."""
+    options = [*CLIENT_OPTIONS, ("grpc.enable_http_proxy", int(not server.loopback))]
+    return grpc.insecure_channel(f"dns:///{server}", options=options)
+
+
+BROKE = "the connection broke"
+
+# Parts of gRPC's own texts, and what they mean: of what may pass, and of what will not.
+_MAY_PASS = [
+    ("Connection refused", "nothing listens there (connection refused)"),
+    ("No route to host", "there is no route to that host"),
+    ("Network is unreachable", "its network cannot be reached"),
+    ("timed out", "it does not answer"),
+    ("Timeout", "it does not answer"),
+    ("Deadline Exceeded", "it does not answer in time"),
+    ("with status: 50", "a proxy on the way answers in its place"),
+    ("response code 50", "the proxy cannot reach it"),
+    ("reset", BROKE),
+    ("Socket closed", BROKE),
+]
+_STAYS = [
+    ("Failed parsing HTTP/2", "what listens there is no parameter server: it does not speak gRPC; check the port"),
+    ("http1.x", "what listens there is no parameter server but a web server; check the port"),
+    ("Method not found", "what listens there is another gRPC service; check the port"),
+    ("http2 header with status: 4", "what listens there is no parameter server but a web server; check the port"),
+    ("Domain name not found", "there is no host of that name; check its spelling"),
+    ("Misformatted domain name", "that is no name of a host; check its spelling"),
+    ("response code 4", "the proxy refuses to connect to it"),
+    ("Permission denied", "this machine may not connect to it; check its firewall"),
+    ("Operation not permitted", "this machine may not connect to it; check its firewall"),
+]
+_LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+
+
+def error_of(call: grpc.RpcError, server: Address, *, first: bool = False) -> GradwireError:
+    """Return the error that a failed call stands for; gRPC's own text goes to the log, at the level debug.
+
+    Args:
+        call: that failed.
+        server: that was called.
+        first: whether no call to it has been answered yet: what will not pass is an AddressError then.
+    """
     kinds = [value for key, value in call.trailing_metadata() or () if key == ERROR_KEY]
     kind = getattr(errors, str(kinds[0]), None) if kinds else None
+    details = str(call.details())
     if isinstance(kind, type) and issubclass(kind, GradwireError):
-        return kind(call.details())
-    if call.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
-        return errors.UnavailableError(f"server {server} cannot be reached: {call.details()}")
-    return GradwireError(f"server {server} answered {call.code().name}: {call.details()}")
+        return kind(details)
+    log.debug("a call to %s failed: %s: %s", server, call.code().name, details)
+    stays = next((reason for part, reason in _STAYS if part in details), None)
+    if stays is None and call.code() not in _LOST and "RST_STREAM" not in details:
+        return GradwireError(f"server {server} answered {call.code().name}: {details}")
+    reason = stays or next((reason for part, reason in _MAY_PASS if part in details), BROKE)
+    if first and stays is None and "failed to connect" in details and reason == BROKE and speaks_tls(server):
+        reason = stays = "what listens there speaks TLS, which gradwire does not; check the port"
+    if proxy := proxy_of(server):
+        variable, host = proxy
+        reason += f" (through the proxy {host} of {variable}; no_proxy={server.host} goes without it)"
+    message = f"server {server} cannot be reached: {reason}"
+    return errors.AddressError(message) if first and stays is not None else errors.UnavailableError(message)

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from gradwire_common.address import parse_address
 from gradwire_common.errors import ConfigError
 from gradwire_common.method import BITS_MAX, BITS_MIN, FLOAT32, Allocation, Method, QuantizerName, TransformName
 from gradwire_common.names import check_name
@@ -48,6 +49,21 @@ def _checked(parse: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _server(text: str) -> str:
+    return text if text == FROM_INPUT else _address(text)
+
+
+def _listen(text: str) -> str:
+    return _address(text, listening=True)
+
+
+def _address(text: str, *, listening: bool = False) -> str:
+    try:
+        return str(parse_address(text, listening=listening))
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
 def _seconds(value: Any) -> float:
     try:
         return parse_seconds(value)
@@ -74,6 +90,7 @@ def _text(value: Any) -> Any:
 
 
 AUTO = "auto"
+FROM_INPUT = "-"  # an address that is read from standard input
 AUTO_BITS_DOWN = 2.0  # bits per entry of the broadcast where the uplink's are auto and nothing else is said
 Bits = Annotated[float | Literal["auto"], PlainValidator(_bits)]
 Name = Annotated[str, _checked(lambda text: check_name("name", text))]
@@ -81,6 +98,8 @@ Rate = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_limit(
 Size = Annotated[str, BeforeValidator(_text), _checked(parse_size)]
 OwnWindow = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_limit(text, rate=False))]
 Memory = Annotated[str, BeforeValidator(_text), _checked(lambda text: text == AUTO or parse_size(text))]
+Server = Annotated[str, AfterValidator(_server)]
+Listen = Annotated[str, AfterValidator(_listen)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Quorum = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_quorum(text, 1))]
 Deadline = Annotated[str, BeforeValidator(_text), _checked(parse_deadline)]
@@ -125,7 +144,9 @@ class CodingSettings(_Section):
 class ServerSettings(_Section):
     """How the parameter server works."""
 
-    listen: str = Field("127.0.0.1:50051", description="address to serve on; port 0 takes a free one")
+    listen: Listen = Field(
+        "127.0.0.1:50051", description="HOST or HOST:PORT to serve on; port 0 takes a free one, 50051 when not given"
+    )
     optimizer: str = Field(
         "SGD", description=f"any optimizer of torch.optim, by name, or a recipe: {', '.join(RECIPES)}"
     )
@@ -149,7 +170,7 @@ class ServerSettings(_Section):
     lookahead: Size = Field("32 KiB", description="HTTP/2 window of every connection; its lead is up to 4 times that")
     transfer_seconds: Seconds = Field(1.0, description="how long an update may take at the rate limit (bits auto)")
     heartbeat: Seconds = Field(2.0, description="seconds between heartbeats; a worker is dead after three missed")
-    metrics_listen: str | None = Field(None, description="HOST:PORT to serve metrics for Prometheus on")
+    metrics_listen: Listen | None = Field(None, description="HOST:PORT to serve metrics for Prometheus on")
     quorum: Quorum = Field(
         "1", description="pushes without which no round closes: a number, a share such as '75 %', or all"
     )
@@ -176,7 +197,9 @@ class ServerSettings(_Section):
 class WorkerSettings(_Section):
     """How a worker works."""
 
-    server: str = Field("127.0.0.1:50051", description="address of the parameter server")
+    server: Server = Field(
+        "127.0.0.1:50051", description="HOST or HOST:PORT of the parameter server; port 50051 when not given"
+    )
     local_steps: int = Field(
         0,
         ge=0,

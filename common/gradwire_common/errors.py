@@ -33,6 +33,10 @@ class ConfigError(UsageError):
     """A setting with a wrong name or value."""
 
 
+class AddressError(UsageError):
+    """An address at which no parameter server can be reached, however long it is tried."""
+
+
 class ModelMismatchError(UsageError):
     """A worker whose model differs from the run's."""
 

@@ -7,15 +7,18 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from gradwire_common.address import parse_address
 from gradwire_common.channel import SERVER_OPTIONS, window
 from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError, UnavailableError
+from gradwire_common.units import named
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_common.warming import warm_kernels
@@ -85,7 +88,9 @@ async def serve_run(
     """
     settings = Settings.from_config(config)
     return_large_blocks()
-    check_address(config.listen)
+    check_address("listen", config.listen)
+    if config.metrics_listen is not None:
+        check_address("metrics_listen", config.metrics_listen)
     resume = config.resume and config.checkpoint_every > 0
     with run_folder(config.runs / config.name, resume=resume, lock=lock) as folder:
         if folder.set_aside:
@@ -216,14 +221,12 @@ def _reflect(server: Any) -> None:
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
 
-def check_address(listen: str) -> None:
-    """Raise ConfigError unless `listen` is HOST:PORT, its host is this machine's and its port free."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"listen: got {listen!r}, want HOST:PORT with a port of 0 to 65535")
+def check_address(setting: str, listen: str) -> None:
+    """Raise ConfigError, naming the setting, unless `listen` is an address of this machine and its port free."""
+    wanted = named(setting, partial(parse_address, listening=True), listen)
     try:
         family, kind, _, _, address = socket.getaddrinfo(
-            host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            wanted.host, wanted.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -231,5 +234,5 @@ def check_address(listen: str) -> None:
             probe.listen(1)
     except OSError as error:
         raise ConfigError(
-            f"listen: cannot listen on {listen}: {error.strerror}; want a free port of this machine (0 takes any)"
+            f"{setting}: cannot listen on {listen}: {error.strerror}; want a free port of this machine (0 takes any)"
         ) from None

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
+from gradwire_common.address import parse_address
 from gradwire_common.errors import ConfigError
+from gradwire_common.units import named
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.rounds import Verdict
 from gradwire_server.run import Run
@@ -31,11 +34,11 @@ def exported(run: Run, listen: str | None) -> Iterator[int]:
         return
     registry = CollectorRegistry()
     registry.register(_RunCollector(run, asyncio.get_running_loop()))
-    host, _, port = listen.rpartition(":")
+    address = named("metrics_listen", partial(parse_address, listening=True), listen)
     try:
-        server, thread = start_http_server(int(port), host, registry)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"metrics_listen: cannot listen on {listen}: {error}; want HOST:PORT") from None
+        server, thread = start_http_server(address.port, address.host, registry)
+    except OSError as error:
+        raise ConfigError(f"metrics_listen: cannot listen on {listen}: {error}; want a free port") from None
     try:
         yield server.server_port
     finally:

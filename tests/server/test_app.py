@@ -61,17 +61,9 @@ def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
             pass
 
 
-@pytest.mark.parametrize(
-    ("listen", "message"),
-    [
-        ("localhost", "got 'localhost', want HOST:PORT"),
-        ("127.0.0.1:port", "want HOST:PORT"),
-        ("127.0.0.1:70000", "a port of 0 to 65535"),
-        ("192.0.2.1:0", "cannot listen on 192.0.2.1:0: Cannot assign requested address"),
-    ],
-)
-def test_an_address_that_cannot_be_listened_on_is_refused(tmp_path: Path, listen: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message), running_server(run_config(tmp_path, listen=listen)):
+def test_an_address_of_another_machine_cannot_be_listened_on(tmp_path: Path) -> None:
+    message = r"listen: cannot listen on 192\.0\.2\.1:0: Cannot assign requested address"
+    with pytest.raises(ConfigError, match=message), running_server(run_config(tmp_path, listen="192.0.2.1:0")):
         pass
 
 

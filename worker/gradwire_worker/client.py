@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import grpc
 
-from gradwire_common.channel import CALL_BYTES, CLIENT_OPTIONS, PROTOCOL_VERSION, error_of, wire_bytes
+from gradwire_common.address import parse_address
+from gradwire_common.channel import CALL_BYTES, PROTOCOL_VERSION, connect, error_of, wire_bytes
 from gradwire_common.chunks import chunk_size
 from gradwire_common.codec.frames import FRAME_VERSION
 from gradwire_common.errors import GradwireError, RunEndedError, SessionError, UnavailableError
@@ -51,7 +52,7 @@ class Client:
         patience: float = 60.0,
         pace: bool = True,
     ):
-        self.server = server
+        self.server = parse_address(server)
         self.manifest = manifest
         self.reply = pb.JoinReply()
         self.limits = pb.Limits()
@@ -70,7 +71,7 @@ class Client:
         self._closing = threading.Event()
         self._pacer = Pacer(self._closing.wait) if pace else None
         self._joining = threading.Lock()
-        self._channel = grpc.insecure_channel(server, options=CLIENT_OPTIONS)
+        self._channel = connect(self.server)
         self._stub: Any = ParameterServerStub(self._channel)  # type: ignore[no-untyped-call]
 
     @property
@@ -89,7 +90,7 @@ class Client:
 
         Raises:
             JoinError, ModelMismatchError: if the server will not have this worker; says why.
-            UnavailableError: if it could not be reached.
+            UnavailableError: if it could not be reached; AddressError if that would never change.
         """
         with self._joining:
             self.reply = self._join()
@@ -162,9 +163,10 @@ class Client:
         patience = self.patience()
         while True:
             try:
-                reply: pb.JoinReply = self._stub.Join(self._request, timeout=max(CALL_TIMEOUT, self._patience))
+                with patience.notice(f"waiting for an answer of server {self.server}"):
+                    reply: pb.JoinReply = self._stub.Join(self._request, timeout=max(CALL_TIMEOUT, self._patience))
             except grpc.RpcError as failed:
-                patience.endure(error_of(failed, self.server))
+                patience.endure(error_of(failed, self.server, first=not self.reply.session))
             else:
                 self._request.slot = reply.slot
                 return reply

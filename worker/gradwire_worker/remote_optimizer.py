@@ -13,9 +13,11 @@ from typing import Any, Literal, Self
 import torch
 from torch import nn
 
+from gradwire_common.address import parse_address
 from gradwire_common.buffers import BufferSchedule
 from gradwire_common.errors import NonFiniteError, RunEndedError, UsageError
 from gradwire_common.method import Allocation, QuantizerName, TransformName
+from gradwire_common.reach import check_known
 from gradwire_common.together import check_together
 from gradwire_common.units import named, parse_seconds
 from gradwire_common.warming import warm_kernels
@@ -92,7 +94,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
         Args:
             model: what is trained; on any device.
-            server: "host:port".
+            server: "host:port", or "host" for its port 50051.
             param_groups: as for torch.optim: dicts of "params" and options that differ from the server's, such as
                 weight_decay=0. Parameters in none of them are frozen.
             bits: bits per entry, or "auto" for what the link allows; implies the uniform quantiser.
@@ -117,9 +119,10 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
         Raises:
             UsageError: a model, option or setting that cannot be; JoinError where the server refuses it.
-            UnavailableError: the server could not be reached.
+            UnavailableError: the server could not be reached; AddressError where that would never change.
         """
         patience = named("patience", parse_seconds, patience)
+        check_known(named("server", parse_address, server))
         if not isinstance(model, nn.Module):
             raise UsageError(
                 f"model: got {type(model).__name__}, want the torch.nn.Module itself, whose names and buffers matter"

@@ -7,8 +7,11 @@ import time
 import torch
 from torch import nn
 
+from gradwire_common.address import parse_address
 from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError, RunEndedError, TaskError
+from gradwire_common.reach import check_known
+from gradwire_common.units import named
 from gradwire_common.warming import warm_kernels
 from gradwire_worker.evaluation import evaluate, to_device
 from gradwire_worker.local_steps import LocalOptimizer
@@ -30,6 +33,7 @@ def run_worker(config: Config) -> None:
     Raises:
         GradwireError: why the worker could not begin or go on.
     """
+    check_known(named("server", parse_address, config.server))
     log.info("kernels are ready after %.1f s", warm_kernels())
     device = choose_device(config.device)
     settle_torch(config, device)

@@ -12,6 +12,7 @@ from typing import Self
 
 from gradwire.links.faults import Faults, LinkCutError
 from gradwire.links.profile import Link
+from gradwire_common.address import parse_address
 
 MAX_READ = 64 << 10  # bytes read at once where no rate says less
 SECONDS_PER_READ = 0.005  # of the link's time that one read may take: keeps the emulated link smooth
@@ -57,8 +58,7 @@ class Forwarder:
             link: rates and delay; None forwards as fast as it can.
         """
         self.connections: list[Connection] = []
-        self._host, _, port = target.rpartition(":")
-        self._port = int(port)
+        self._target = parse_address(target)
         self._link = link or Link()
         self._faults = Faults()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -80,8 +80,7 @@ class Forwarder:
 
     def retarget(self, target: str) -> None:
         """Forward later connections to another "host:port"."""
-        self._host, _, port = target.rpartition(":")
-        self._port = int(port)
+        self._target = parse_address(target)
 
     def cut(self) -> None:
         """Reset every connection that is open now; later ones are forwarded as before."""
@@ -152,7 +151,7 @@ class Forwarder:
         self._writers.add(near_writer)
         writers = [near_writer]
         try:
-            far_reader, far_writer = await asyncio.open_connection(self._host, self._port, limit=MAX_READ)
+            far_reader, far_writer = await asyncio.open_connection(self._target.host, self._target.port, limit=MAX_READ)
             writers.append(far_writer)
             self._writers.add(far_writer)
             await asyncio.gather(
