@@ -1,8 +1,10 @@
 """Parameter groups, as torch.optim takes them: which parameters are in which, and their options as numbers."""
 
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from gradwire_common.errors import ModelMismatchError, UsageError
@@ -20,11 +22,12 @@ def complete_groups(model: nn.Module, groups: Sequence[Group] | None) -> list[di
 
     Raises:
         ModelMismatchError: a group's parameter is none of the model, or in two groups.
+        UsageError: `groups` are not groups of parameters.
     """
     tensors = tensors_of(model)
     if groups is None:
         return [{"params": [p for tied in tensors.parameters.values() for p in tied.values() if p.requires_grad]}]
-    complete = [{**group, "params": list(group["params"])} for group in groups]
+    complete = _as_dicts(groups)
     group_of = group_of_parameters(tensors, complete)
     for name, tied in tensors.parameters.items():
         if name in group_of:
@@ -32,6 +35,28 @@ def complete_groups(model: nn.Module, groups: Sequence[Group] | None) -> list[di
             known = {id(parameter) for parameter in params}
             params += [parameter for parameter in tied.values() if id(parameter) not in known]
     return complete
+
+
+def _as_dicts(groups: object) -> list[dict[str, Any]]:
+    """Return the groups as dicts with lists of parameters, from all forms that torch.optim takes."""
+    want = "want a list of dicts with 'params', as torch.optim takes it"
+    if isinstance(groups, Mapping | torch.Tensor | str) or not isinstance(groups, Iterable):
+        raise UsageError(f"param_groups: got {type(groups).__name__}, {want}")
+    given = list(groups)
+    if given and all(isinstance(each, torch.Tensor) for each in given):
+        given = [{"params": given}]
+    dicts = []
+    for index, group in enumerate(given):
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise UsageError(f"param_groups[{index}]: got {reprlib.repr(group)}, {want}")
+        params = group["params"]
+        params = [params] if isinstance(params, torch.Tensor) else params
+        params = list(params) if isinstance(params, Iterable) else [params]
+        for parameter in params:
+            if not isinstance(parameter, torch.Tensor):
+                raise UsageError(f"param_groups[{index}]: params have {reprlib.repr(parameter)}, want parameters alone")
+        dicts.append({**group, "params": params})
+    return dicts
 
 
 def group_of_parameters(tensors: ModelTensors, groups: Sequence[Group] | None) -> dict[str, int]:

@@ -25,12 +25,13 @@ from gradwire_common.by_name import (
     plain_schedules,
     subclasses,
 )
-from gradwire_common.errors import NonFiniteError, UsageError
+from gradwire_common.errors import NonFiniteError
 from gradwire_worker.gradients import FlatModel
 
 F32 = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 UNFIT = ("LBFGS", "ReduceLROnPlateau")  # one wants a closure, one would give each worker a rate of its own
+MAX_LOCAL_STEPS = 1_000_000  # more than any round has
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,12 @@ class LocalSteps:
             flat: the model.
             groups: parameter groups as torch.optim takes them.
             settings: names and options.
-            steps: a round, at least 1.
+            steps: a round, from 1 to MAX_LOCAL_STEPS.
             rounds: of the run, which tell schedules their length; 0 for a run without end.
 
         Raises:
             ConfigError: no such optimizer, schedule or option, or a value that it does not take.
         """
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise UsageError(f"local_steps: got {steps!r}, want a whole number of at least 1")
         self.steps = steps
         self.taken = self.samples = 0
         self._flat = flat

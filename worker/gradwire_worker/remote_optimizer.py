@@ -29,12 +29,23 @@ from gradwire_worker.exchange import Exchange
 from gradwire_worker.gradients import FlatModel, manifest_of
 from gradwire_worker.groups import Group, complete_groups
 from gradwire_worker.loader import Loader
-from gradwire_worker.local_steps import LocalOptimizer, LocalSteps
+from gradwire_worker.local_steps import MAX_LOCAL_STEPS, LocalOptimizer, LocalSteps
 from gradwire_worker.membership import Membership
-from gradwire_worker.options import ParameterGroup, checked_overrides, options_of, overridden
+from gradwire_worker.optimizer_state import checked_state
+from gradwire_worker.options import (
+    MAX_SAMPLES,
+    MAX_SLOT,
+    ParameterGroup,
+    checked_overrides,
+    loss_number,
+    options_of,
+    overridden,
+    text_settings,
+    whole_number,
+)
 from gradwire_worker.replica import Replica
 from gradwire_worker.resuming import OwnCheckpoint
-from gradwire_worker.state import SUFFIX
+from gradwire_worker.state import writable_file
 from gradwire_worker.step_report import StepReport
 from gradwire_worker.uplink import Uplink
 
@@ -130,6 +141,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
         overrides = checked_overrides(
             bits=bits, quantizer=quantizer, gamma=gamma, transform=transform, allocation=allocation
         )
+        local_steps = whole_number("local_steps", local_steps, 0, MAX_LOCAL_STEPS)
+        slot = None if slot is None else whole_number("slot", slot, 0, MAX_SLOT)
         groups = plain = complete_groups(model, param_groups)
         if local_steps:  # the server steps what they change, all alike
             plain = [{"params": [p for group in groups for p in group["params"]]}]
@@ -137,16 +150,19 @@ class RemoteOptimizer(torch.optim.Optimizer):
         super().__init__([ParameterGroup(group) for group in groups], {})
         self._options = [options_of(group) for group in self.param_groups]
 
+        if not isinstance(local_optimizer, LocalOptimizer | None):
+            raise UsageError(f"local_optimizer: got {local_optimizer!r}, want a LocalOptimizer")
         if local_optimizer is not None and not local_steps:
             raise UsageError(f"local_optimizer: got {local_optimizer}, but no local_steps, want at least 1")
         check_together(overlap=overlap, delay=delay, local_steps=local_steps)
         own = local_optimizer or LocalOptimizer()
+        settings = text_settings(settings)
         if local_steps:
-            settings = {**(settings or {}), "local_steps": str(local_steps), "local_optimizer": str(own)}
+            settings |= {"local_steps": str(local_steps), "local_optimizer": str(own)}
+        worker_id = worker_id or _new_worker_id()
+        file = None if state is None else writable_file(state, worker_id)
         warm_kernels()  # before joining: no round waits for a compiler
-        client = Client(
-            server, worker_id or _new_worker_id(), manifest, settings=settings, slot=slot, patience=patience, pace=pace
-        )
+        client = Client(server, worker_id, manifest, settings=settings, slot=slot, patience=patience, pace=pace)
         self._flat, self._changes = FlatModel(model, manifest), Changes(model)
         replica = Replica(manifest.layout, self._flat.new_vector(manifest.layout.size))
         self._member = Membership(client, replica)
@@ -166,8 +182,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
                 self._exchange.read = self._local.read_change
             self._exchange.delay, self._exchange.last_round = delay, reply.rounds
             self.resumed = 0
-            if state is not None:
-                file = Path(state) / f"{client.worker_id}{SUFFIX}"
+            if file is not None:
                 self.resumed = self._exchange.resume(
                     OwnCheckpoint(file, self._member, self._flat, self._uplink, self._loader, self._local)
                 )
@@ -225,7 +240,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         self,
         closure: Callable[[], Any] | None = None,
         *,
-        samples: int = 1,
+        samples: float | torch.Tensor = 1,
         loss: float | torch.Tensor | None = None,
     ) -> Any:
         """Push the gradients, wait for the round to close, load the new weights.
@@ -234,7 +249,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
         Args:
             closure: computes gradients and returns the loss, as for torch.optim.
-            samples: how many samples the gradients are the mean of: their weight in the round, at least 1.
+            samples: how many samples the gradients are the mean of: their weight in the round, a whole number from 1 to
+                2**53.
             loss: mean training loss for the server's records; the closure's where there is one.
 
         Returns:
@@ -251,15 +267,13 @@ class RemoteOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 returned = closure()
             loss = returned if loss is None else loss
-        if isinstance(samples, bool) or int(samples) != samples or samples < 1:
-            raise UsageError(f"samples: got {samples!r}, want a whole number of at least 1")
+        weight, mean_loss = whole_number("samples", samples, 1, MAX_SAMPLES), loss_number(loss)
         self._changes.check()
         self._check_groups()
         if self.ended:
             if not self._exchange.finish():
                 raise self._member.run_ended()
             return returned
-        weight, mean_loss = int(samples), _number(loss)
         if self._local is not None:
             self._local.step(weight, mean_loss)
             if not self._local.due:
@@ -289,7 +303,9 @@ class RemoteOptimizer(torch.optim.Optimizer):
             correct: how many of them were right.
             loss_sum: sum of their losses.
         """
-        self._member.client.report(self.version, count, correct, loss_sum)
+        count = whole_number("count", count, 0, MAX_SAMPLES)
+        correct = whole_number("correct", correct, 0, count)
+        self._member.client.report(self.version, count, correct, loss_number(loss_sum))
         self._stepped = time.perf_counter()  # an evaluation is no part of the next step
 
     def leave(self, reason: str = "done") -> None:
@@ -333,16 +349,12 @@ class RemoteOptimizer(torch.optim.Optimizer):
         Weights, version and learning rates are not taken: they are the run's.
 
         Raises:
-            UsageError: the residual is not of this model.
+            UsageError: it is no state of a RemoteOptimizer of this model, or not finite; nothing has changed then.
         """
-        residual = state_dict.get("residual")
-        want = [self._uplink.memory.values.size]
-        if residual is not None:
-            if list(residual.shape) != want:
-                raise UsageError(f"state_dict: residual has shape {list(residual.shape)}, want {want}")
-            self._uplink.memory.values[:] = residual.cpu().numpy()
-        if self.local is not None and "local" in state_dict:
-            self.local.load_state_dict({**self.local.state_dict(), "state": state_dict["local"]["state"]})
+        residual, local = checked_state(state_dict, self._uplink.memory.values.size, self.local)
+        if self.local is not None:
+            self.local.load_state_dict({**self.local.state_dict(), "state": local})
+        self._uplink.memory.values[:] = residual
 
     def _begin_local_steps(self) -> None:
         if self._local is not None:
@@ -356,12 +368,6 @@ class RemoteOptimizer(torch.optim.Optimizer):
                     f"param_groups[{index}]: options changed from {before} to {now} after joining, want the schedule "
                     "to be the server's"
                 )
-
-
-def _number(loss: float | torch.Tensor | None) -> float:
-    if loss is None:
-        return float("nan")
-    return float(loss.item() if isinstance(loss, torch.Tensor) else loss)
 
 
 def _new_worker_id() -> str:

@@ -9,7 +9,9 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from os import PathLike
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, Self
 
 import numpy as np
@@ -18,7 +20,7 @@ from isal.isal_zlib import crc32
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from gradwire_common.errors import CheckpointError
+from gradwire_common.errors import CheckpointError, UsageError
 
 log = logging.getLogger("gradwire")
 
@@ -127,6 +129,26 @@ class WorkerState:
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
             raise CheckpointError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
+
+
+def writable_file(folder: str | PathLike[str], worker_id: str) -> Path:
+    """Return the file of a worker's state in `folder`, which is made where it is missing.
+
+    Raises:
+        UsageError: the file could not be written there.
+    """
+    if not isinstance(folder, str | PathLike):
+        raise UsageError(f"state: got {folder!r}, want the path of a folder")
+    file = Path(folder) / f"{worker_id}{SUFFIX}"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=file.parent, prefix=f"{file.name}.", suffix=".tried"):
+            pass
+        if file.is_dir():
+            raise IsADirectoryError(f"{file} is a folder")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"state: cannot write {file}: {error}; want a folder that this process can write to") from None
+    return file
 
 
 def load_or_warn(path: Path, run_id: str) -> WorkerState | None:
