@@ -1,4 +1,9 @@
-"""`python -m gradwire` is `gradwire`."""
+"""`python -m gradwire` is `gradwire`: the working folder, which -m puts first on Python's path, is not on it."""
+
+import sys
+
+if not sys.flags.safe_path:
+    del sys.path[0]
 
 from gradwire.main import main
 

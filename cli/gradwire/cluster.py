@@ -28,6 +28,7 @@ STOP_SECONDS = 10.0  # for a process to end after SIGTERM, before SIGKILL
 POLL_SECONDS = 0.05
 LAST_LINES = 12  # of a log that are shown when its process ended without an error line
 
+LOOPBACK = "127.0.0.1:0"  # where the server listens
 _LISTENING = re.compile(r"^listening on (\S+)$", re.MULTILINE)
 
 
@@ -36,7 +37,11 @@ class ClusterError(GradwireError):
 
 
 class Child:
-    """One process of the cluster; everything that it says goes to its log."""
+    """One process of the cluster; everything that it says goes to its log.
+
+    Attributes:
+        log_kept: whether the log is still there when errors are read.
+    """
 
     def __init__(
         self,
@@ -45,12 +50,15 @@ class Child:
         log: Path,
         environment: Mapping[str, str],
         inherited: Collection[int] = (),
+        *,
+        log_kept: bool = True,
     ):
         self.name = name
+        self.log_kept = log_kept
         self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", "gradwire", *arguments],
+                [sys.executable, "-P", "-m", "gradwire", *arguments],  # -P: not the user's statistics.py, queue.py ...
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -83,10 +91,10 @@ class Child:
         errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         if errors:
             kind = UsageError if code == MISUSED else ClusterError
-            raise kind(f"{self.name}: {errors[-1]} (log: {self.log})")
+            raise kind(f"{self.name}: {errors[-1]} (log: {self.log})" if self.log_kept else errors[-1])
         print("\n".join(lines[-LAST_LINES:]), file=sys.stderr)
         ending = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        raise ClusterError(f"{self.name} {ending} (log: {self.log})")
+        raise ClusterError(f"{self.name} {ending}" + (f" (log: {self.log})" if self.log_kept else ""))
 
     def stop(self, deadline: float) -> None:
         """End the process: politely until `deadline` (of time.monotonic), then by force."""
@@ -111,7 +119,7 @@ class Cluster:
         self._forwarders: list[Forwarder] = []
         self._config = config
         self._folder = folder
-        self._environment = _environment(config)
+        self._environment = environment_of(config)
         self._settings = tempfile.TemporaryDirectory(prefix="gradwire-")
         self.address = ""
         self.server: Child | None = None
@@ -131,7 +139,7 @@ class Cluster:
         Raises:
             ClusterError: if the server fails, or does not listen in time.
         """
-        self.server = self._child("server", {"listen": "127.0.0.1:0"})
+        self.server = self._child("server", {"listen": LOOPBACK})
         for slot in range(self._config.workers):  # they load while the server does, and wait for its address
             changes = {"server": "-", "worker_id": f"worker-{slot}", "slot": slot}
             self.workers.append(self._child(f"worker-{slot}", changes))
@@ -221,7 +229,7 @@ class Cluster:
         raise ClusterError(f"server did not listen within {START_SECONDS:.0f} s (log: {server.log})")
 
 
-def _environment(config: Config) -> dict[str, str]:
+def environment_of(config: Config) -> dict[str, str]:
     """Return the environment of the children: no settings but those of their files, cores shared among workers."""
     settings = {ENV_PREFIX + name.upper() for name in Config.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in settings}

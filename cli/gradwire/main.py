@@ -89,6 +89,15 @@ def worker(config: "Config") -> None:
     run_worker(config)
 
 
+@app.command(hidden=True)
+@with_settings()
+def check(config: "Config") -> None:
+    """Say whether a run of `train` can begin."""
+    from gradwire.checking import check_run
+
+    check_run(config)
+
+
 @app.command()
 def status(
     address: Annotated[

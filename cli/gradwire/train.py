@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gradwire.checking import checked
 from gradwire.cluster import Cluster, ClusterError
 from gradwire.display import open_display
 from gradwire.history import History
@@ -44,10 +45,11 @@ def run_train(config: Config, *, compare: bool = False, json_file: Path | None =
         raise UsageError("compare: got quantizer float32, the baseline itself; want another quantizer, or no --compare")
     if json_file:
         _check_writable(json_file)
+    with checked(config):
+        _warm_up(console)
     with run_folder(folder) as held:
         if held.set_aside:
             console.print(f"an earlier run was in {folder}; it is in {held.set_aside} now", highlight=False)
-        _warm_up(console)
         run = _follow(config, held, console, way)
         baseline = None
         if compare:

@@ -86,11 +86,8 @@ async def serve_run(
         drain: Seconds that they have once it was stopped.
         lock: As for `serve`.
     """
-    settings = Settings.from_config(config)
+    settings = check_server(config)
     return_large_blocks()
-    check_address("listen", config.listen)
-    if config.metrics_listen is not None:
-        check_address("metrics_listen", config.metrics_listen)
     resume = config.resume and config.checkpoint_every > 0
     with run_folder(config.runs / config.name, resume=resume, lock=lock) as folder:
         if folder.set_aside:
@@ -219,6 +216,15 @@ def _reflect(server: Any) -> None:
     from grpc_reflection.v1alpha import reflection
 
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+
+
+def check_server(config: Config) -> Settings:
+    """Return the settings of a server that can begin. Raises ConfigError where it cannot."""
+    settings = Settings.from_config(config)
+    check_address("listen", config.listen)
+    if config.metrics_listen is not None:
+        check_address("metrics_listen", config.metrics_listen)
+    return settings
 
 
 def check_address(setting: str, listen: str) -> None:

@@ -16,7 +16,7 @@ def children(pid):
 
 
 def command_of(pid):
-    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[3]
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[4]
 
 
 def ends(pid):

@@ -211,7 +211,9 @@ def test_a_task_of_ones_own_is_found_in_the_working_folder(tmp_path, monkeypatch
         "    return 3\n"
     )
     assert load_task(config(task="own_task:build", batch_size=5)).n_train == 5
-    with pytest.raises(TaskError, match=r"module own_task has no function 'biuld', want one of .*build"):
+    with pytest.raises(
+        TaskError, match=r"module own_task \(.*own_task.py\) has no function 'biuld', want one of .*build"
+    ):
         load_task(config(task="own_task:biuld"))
     with pytest.raises(TaskError, match="task own_task:broken: got int without name, description"):
         load_task(config(task="own_task:broken"))

@@ -14,7 +14,8 @@ from gradwire_common.reach import check_known
 from gradwire_common.units import named
 from gradwire_common.warming import warm_kernels
 from gradwire_worker.evaluation import evaluate, to_device
-from gradwire_worker.local_steps import LocalOptimizer
+from gradwire_worker.gradients import FlatModel, manifest_of
+from gradwire_worker.local_steps import LocalOptimizer, LocalSteps
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.tasks import Indices, Task, load_task
 from gradwire_worker.tasks.shards import dirichlet_shards, evaluation_part, iid_shards, round_batch, round_rng
@@ -60,6 +61,21 @@ def run_worker(config: Config) -> None:
             train(task, model, optimizer, shard, config, device)
         except RunEndedError as error:
             log.info("%s", error)
+
+
+def check_worker(config: Config) -> None:
+    """Do all that `run_worker` does before it joins, but for what takes long.
+
+    Raises:
+        UsageError: the device, task, model, data or local optimizer cannot be.
+    """
+    choose_device(config.device)
+    task = load_task(config)
+    model = task.model()
+    shard_of(task, config, 0, config.workers)
+    flat = FlatModel(model, manifest_of(model))
+    if local := local_optimizer(config):
+        LocalSteps(flat, [{"params": list(model.parameters())}], local, config.local_steps, config.rounds)
 
 
 def train(
@@ -152,7 +168,9 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"device: got {name!r}, want auto, cpu, cuda or cuda:N") from None
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda") or str(device) != name:  # torch keeps 8 bits of an index
+        raise ConfigError(f"device: got {name!r}, want auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device: got {name!r}, want one of the {torch.cuda.device_count()} CUDA devices, or cpu")
     return device

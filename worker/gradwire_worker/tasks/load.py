@@ -30,7 +30,7 @@ _MEMBERS = (
 def load_task(config: Config) -> Task:
     """Return the task that `config.task` names: a built-in one, or what MODULE:FUNCTION returns for `config`.
 
-    Modules are looked for on Python's path and in the working folder.
+    Modules are looked for on Python's path, then in the working folder, whose files so hide no installed module.
 
     Raises:
         TaskError: if there is no such task, its data cannot be used, or what the function returns is no Task.
@@ -46,20 +46,21 @@ def _user_function(name: str) -> Callable[[Config], object]:
     module_name, _, function_name = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
     except GradwireError:
         raise
     except ModuleNotFoundError as error:
         raise TaskError(f"task {name}: {error}, want a module on Python's path or in {here}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TaskError(f"task {name}: importing {module_name} failed: {type(error).__name__}: {error}") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise TaskError(
-            f"task {name}: module {module_name} has no function {function_name!r}, want one of {', '.join(names)}"
+            f"task {name}: module {module_name} ({getattr(module, '__file__', None) or 'built in'}) has no function "
+            f"{function_name!r}, want one of {', '.join(names) or 'nothing, for it has none'}"
         )
     return function  # type: ignore[no-any-return]
 
