@@ -82,6 +82,10 @@ def test_a_step_with_impossible_samples_or_loss_pushes_nothing(tmp_path):
                 optimizer.report(*report)
 
 
+def local_steps_of(*names: str, **options: object) -> dict[str, object]:
+    return {"local_steps": 2, "local_optimizer": LocalOptimizer(*names, **options)}
+
+
 def test_constructor_arguments_that_cannot_be_are_refused_before_any_call(tmp_path):
     file = tmp_path / "file"
     file.write_text("not a folder")
@@ -95,6 +99,11 @@ def test_constructor_arguments_that_cannot_be_are_refused_before_any_call(tmp_pa
         ({"local_steps": -1}, "local_steps: got -1, want a whole number from 0"),
         ({"local_steps": 2.5}, r"local_steps: got 2\.5"),
         ({"local_steps": 1, "local_optimizer": "SGD"}, "local_optimizer: got 'SGD', want a LocalOptimizer"),
+        (local_steps_of("Sgd"), "local_optimizer: got 'Sgd', want one of"),
+        (local_steps_of(options={"momentun": 0.9}), "unknown option 'momentun'"),
+        (local_steps_of(schedule="Cosine"), "local_schedule: got 'Cosine', want one of"),
+        (local_steps_of(schedule="StepLR"), "schedule StepLR: option 'step_size' is missing"),
+        (local_steps_of("Adagrad", schedule="OneCycleLR"), r"local_schedule OneCycleLR\(.*momentum"),
         ({"param_groups": 5}, "param_groups: got int, want a list of dicts"),
         ({"param_groups": {"params": []}}, "param_groups: got dict, want a list of dicts"),
         ({"param_groups": [{"lr": 1.0}]}, r"param_groups\[0\]: got {'lr': 1.0}, want a list of dicts"),

@@ -31,6 +31,7 @@ from gradwire_worker.gradients import FlatModel
 F32 = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 UNFIT = ("LBFGS", "ReduceLROnPlateau")  # one wants a closure, one would give each worker a rate of its own
+TRIAL_LENGTH = 1000  # steps of a schedule that is only tried, before the run's length is known
 MAX_LOCAL_STEPS = 1_000_000  # more than any round has
 
 
@@ -72,17 +73,14 @@ class LocalSteps:
         samples: how many samples they were means of.
     """
 
-    def __init__(
-        self, flat: FlatModel, groups: Sequence[Mapping[str, Any]], settings: LocalOptimizer, steps: int, rounds: int
-    ):
-        """Make the optimizer.
+    def __init__(self, flat: FlatModel, groups: Sequence[Mapping[str, Any]], settings: LocalOptimizer, steps: int):
+        """Make the optimizer, and try the schedule, whose length the run tells later.
 
         Args:
             flat: the model.
             groups: parameter groups as torch.optim takes them.
             settings: names and options.
             steps: a round, from 1 to MAX_LOCAL_STEPS.
-            rounds: of the run, which tell schedules their length; 0 for a run without end.
 
         Raises:
             ConfigError: no such optimizer, schedule or option, or a value that it does not take.
@@ -98,7 +96,18 @@ class LocalSteps:
         what = f"local_optimizer {settings.optimizer}"
         check_options(what, kind, options)
         self.optimizer: torch.optim.Optimizer = make(what, kind, [dict(group) for group in groups], options)
-        self._schedule = self._make_schedule(settings, steps * rounds)
+        self._settings = settings
+        self._schedule: Any = None
+        trial = [{**group, "params": [torch.zeros(1, dtype=torch.float32, device="cpu")]} for group in groups]
+        self._make_schedule(make(what, kind, trial, options), TRIAL_LENGTH)
+
+    def schedule(self, rounds: int) -> None:
+        """Make the schedule for a run of `rounds`, which tell its length; 0 for a run without end.
+
+        Raises:
+            ConfigError: the schedule wants a length, and the run has none.
+        """
+        self._schedule = self._make_schedule(self.optimizer, self.steps * rounds)
 
     @property
     def due(self) -> bool:
@@ -164,14 +173,15 @@ class LocalSteps:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
-    def _make_schedule(self, settings: LocalOptimizer, length: int) -> Any:
+    def _make_schedule(self, optimizer: torch.optim.Optimizer, length: int) -> Any:
+        settings = self._settings
         if settings.schedule == NO_SCHEDULE:
             return None
         kinds = _without_unfit(plain_schedules(lr_scheduler))
         kind = find("local_schedule", settings.schedule, {NO_SCHEDULE: None, **kinds})
-        rates = [group["lr"] for group in self.optimizer.param_groups]
+        rates = [group["lr"] for group in optimizer.param_groups]
         options = complete_schedule(settings.schedule, kind, settings.schedule_options, rates, length)
-        return make(f"local_schedule {settings.schedule}", kind, self.optimizer, options)
+        return make(f"local_schedule {settings.schedule}", kind, optimizer, options)
 
     def _go_to(self, place: int) -> None:
         """Bring the schedule to the rate of local step number `place`, counted from 0."""

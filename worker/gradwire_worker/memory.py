@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -86,17 +87,17 @@ def _check_apart(tensors: Mapping[str, torch.Tensor]) -> None:
         for index, (name, tensor) in enumerate(tensors.items())
         if tensor.numel()
     ]
-    begun: list[tuple[str, int, str]] = []  # device, end and name of those that reach the address come to
+    begun: list[tuple[str, int, str, Any]] = []  # device, end, name and addresses of those that reach this far
     for device, start, _, name in sorted(ranges):
-        tensor = tensors[name]
+        tensor, addresses = tensors[name], np.asarray(_Addresses(tensors[name]))
         begun = [each for each in begun if each[0] == device and each[1] > start]
-        for _, _, other in begun:
-            if _share_entries(tensors[other], tensor):
+        for _, _, other, others in begun:
+            if _share_entries(others, addresses):
                 raise ModelMismatchError(
                     f"{other} {_view(tensors[other])} and {name} {_view(tensor)} overlap in memory, want the same view "
                     "of the same memory, as tied parameters are, or memory of their own (.clone())"
                 )
-        begun.append((device, start + _extent(tensor), name))
+        begun.append((device, start + _extent(tensor), name, addresses))
 
 
 def _extent(tensor: torch.Tensor) -> int:
@@ -105,13 +106,9 @@ def _extent(tensor: torch.Tensor) -> int:
     return (last + 1) * tensor.element_size()
 
 
-def _share_entries(a: torch.Tensor, b: torch.Tensor) -> bool:
+def _share_entries(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
     try:
-        return np.shares_memory(
-            np.asarray(_Addresses(a)),
-            np.asarray(_Addresses(b)),
-            max_work=MAX_OVERLAP_WORK,  # type: ignore[arg-type]  # the stubs know two of its values only
-        )
+        return np.shares_memory(a, b, max_work=MAX_OVERLAP_WORK)  # type: ignore[arg-type]  # stubs know -1 and 0 alone
     except np.exceptions.TooHardError:
         return True
 

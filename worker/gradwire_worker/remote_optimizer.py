@@ -164,6 +164,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         warm_kernels()  # before joining: no round waits for a compiler
         client = Client(server, worker_id, manifest, settings=settings, slot=slot, patience=patience, pace=pace)
         self._flat, self._changes = FlatModel(model, manifest), Changes(model)
+        self._local = LocalSteps(self._flat, groups, own, local_steps) if local_steps else None
         replica = Replica(manifest.layout, self._flat.new_vector(manifest.layout.size))
         self._member = Membership(client, replica)
         self._finalizer = weakref.finalize(self, self._member.leave, "its process ended")
@@ -177,8 +178,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
             self._loader = Loader(self._flat, self._member, buffers)
             self._loader.load()
             self._exchange = Exchange(self._flat, self._member, self._uplink, self._loader, buffers)
-            self._local = LocalSteps(self._flat, groups, own, local_steps, reply.rounds) if local_steps else None
             if self._local is not None:
+                self._local.schedule(reply.rounds)
                 self._exchange.read = self._local.read_change
             self._exchange.delay, self._exchange.last_round = delay, reply.rounds
             self.resumed = 0
