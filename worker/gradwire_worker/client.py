@@ -17,6 +17,7 @@ from gradwire_common.manifest import Manifest
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 from gradwire_common.wire import manifest_to_message
+from gradwire_worker import interrupts
 from gradwire_worker.pacer import Pacer
 from gradwire_worker.patience import Patience
 from gradwire_worker.pending import PendingPush
@@ -92,7 +93,7 @@ class Client:
             JoinError, ModelMismatchError: if the server will not have this worker; says why.
             UnavailableError: if it could not be reached; AddressError if that would never change.
         """
-        with self._joining:
+        with interrupts.locked(self._joining):
             self.reply = self._join()
             self._hear(self.reply.limits)
         return self.reply
@@ -130,7 +131,7 @@ class Client:
     def heartbeat(self) -> pb.HeartbeatReply:
         """Say that this worker is alive."""
         reply: pb.HeartbeatReply = self._patiently(
-            lambda session: self._stub.Heartbeat(pb.HeartbeatRequest(session=session), timeout=self._timeout)
+            lambda session: self._ask(self._stub.Heartbeat, pb.HeartbeatRequest(session=session))
         )
         if reply.HasField("limits"):
             self._hear(reply.limits)
@@ -139,21 +140,26 @@ class Client:
     def report(self, version: int, count: int, correct: int, loss_sum: float) -> None:
         """Report an evaluation of the weights of `version` on `count` test samples."""
         self._patiently(
-            lambda session: self._stub.Report(
+            lambda session: self._ask(
+                self._stub.Report,
                 pb.EvaluationReport(session=session, version=version, count=count, correct=correct, loss_sum=loss_sum),
-                timeout=self._timeout,
             )
         )
 
     def leave(self, reason: str) -> None:
         """End the session politely; a server that cannot be reached will notice by itself."""
         self._closing.set()
-        self._leave(self.reply.session, reason)
+        if self.reply.session:
+            self._leave(self.reply.session, reason)
 
     def close(self) -> None:
         """Close the channel and end every wait between attempts."""
         self._closing.set()
         self._channel.close()
+
+    def hurry(self) -> None:
+        """Be no more patient than leaving allows, from now on."""
+        self._patience = min(self._patience, LEAVE_TIMEOUT)
 
     def patience(self) -> Patience:
         """Return the patience for a chain of attempts."""
@@ -164,7 +170,8 @@ class Client:
         while True:
             try:
                 with patience.notice(f"waiting for an answer of server {self.server}"):
-                    reply: pb.JoinReply = self._stub.Join(self._request, timeout=max(CALL_TIMEOUT, self._patience))
+                    timeout = max(CALL_TIMEOUT, self._patience)
+                    reply: pb.JoinReply = self._ask(self._stub.Join, self._request, timeout)
             except grpc.RpcError as failed:
                 patience.endure(error_of(failed, self.server, first=not self.reply.session))
             else:
@@ -173,7 +180,7 @@ class Client:
 
     def _rejoin(self, lost: str) -> None:
         """Join again, unless another thread has done so since session `lost` was in use."""
-        with self._joining:
+        with interrupts.locked(self._joining):
             if self.reply.session != lost:
                 return
             reply = self._join()
@@ -193,7 +200,7 @@ class Client:
     def staged(self, push: PendingPush, session: str) -> int:
         """Return how many bytes of a push that was cut the server holds."""
         request = pb.StagedRequest(session=session, kind=push.kind, round=push.round, with_buffers=push.with_buffers)
-        reply: pb.StagedReply = self._stub.Staged(request, timeout=self._timeout)
+        reply: pb.StagedReply = self._ask(self._stub.Staged, request)
         push.wire_bytes += CALL_BYTES + wire_bytes(request.ByteSize())
         return reply.length if push.begins_with(reply.length, reply.digest) else 0
 
@@ -204,7 +211,16 @@ class Client:
 
     def _leave(self, session: str, reason: str) -> None:
         with contextlib.suppress(grpc.RpcError):
-            self._stub.Leave(pb.LeaveRequest(session=session, reason=reason), timeout=LEAVE_TIMEOUT)
+            self._ask(self._stub.Leave, pb.LeaveRequest(session=session, reason=reason), LEAVE_TIMEOUT)
+
+    def _ask(self, method: Any, request: Any, timeout: float | None = None) -> Any:
+        """Return the answer to a small call, which is given up where a signal's handler raises meanwhile."""
+        call = method.future(request, timeout=timeout or self._timeout)
+        try:
+            return interrupts.answer_of(call)
+        except interrupts.Interrupted:
+            call.cancel()
+            raise
 
     def _patiently(self, call: Callable[[str], T]) -> T:
         """Return what `call(session)` does, repeating it while that may help."""
@@ -247,13 +263,14 @@ class Sending:
             GradwireError: what the server refused the push with.
             RunEndedError: the run ended meanwhile.
             UnavailableError: if it could not be reached for too long.
+            Interrupted: a signal's handler raised; the push goes on, and its receipt can be asked for again.
         """
         patience = self._client.patience()
         while True:
             try:
                 if self._call is None:
                     self._call = self._go_on()
-                receipt: pb.Receipt = self._call.result()
+                receipt: pb.Receipt = interrupts.answer_of(self._call)
                 return receipt
             except grpc.RpcError as failed:
                 self._call = None

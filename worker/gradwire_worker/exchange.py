@@ -14,6 +14,7 @@ from gradwire_common.buffers import BufferSchedule
 from gradwire_common.errors import GradwireError
 from gradwire_common.update import EncodeReport
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_worker import interrupts
 from gradwire_worker.backward import BackwardEncoder
 from gradwire_worker.client import Sending
 from gradwire_worker.gradients import FlatModel
@@ -55,6 +56,7 @@ class Exchange:
         last_round: of the run, which is always waited for; 0 for none.
         checkpoint: written before every push can count; None for none.
         last_step: what the last round did; None before the first. With a delay, that of the step before.
+        took: whether what was read in the newest round is in a push or in the residual memory by now.
     """
 
     def __init__(self, flat: FlatModel, member: Membership, uplink: Uplink, loader: Loader, buffers: BufferSchedule):
@@ -70,11 +72,13 @@ class Exchange:
         self.last_round = 0
         self.checkpoint: OwnCheckpoint | None = None
         self.last_step: StepReport | None = None
+        self.took = False
 
     def round(self, samples: int, loss: float, compute: float, began: float) -> None:
         """Push the gradients for the next round, wait until it has closed, and load what became of it.
 
-        With a delay, wait for the round before, whose push is under way.
+        With a delay, wait for the round before, whose push is under way. So does the round after one that was
+        interrupted once its push could count.
 
         Args:
             samples: weight of the push in the mean.
@@ -85,20 +89,19 @@ class Exchange:
         Raises:
             RunEndedError: the run ended without this round.
             GradwireError: as RemoteOptimizer.step says.
+            Interrupted: a signal's handler raised during a wait.
         """
-        before, self._flight = self._flight, None
+        self.took = False
+        before = self._flight
         if before is not None:
             self._receive(before)
-        try:
-            flight = self._push(before, samples, loss, compute, began)
-        except BaseException:
-            self._flight = before  # the next step waits for it
-            raise
+        flight = self._push(before, samples, loss, compute, began)
+        self._flight = flight
         if self.delay and flight.round != self.last_round:
-            self._flight = flight
             return
         self._receive(flight)
         self._await(flight)
+        self._flight = None
 
     def resume(self, checkpoint: OwnCheckpoint) -> int:
         """Go on from `checkpoint`, which is written from now on; return the round whose push it repeats, 0 for none."""
@@ -110,17 +113,24 @@ class Exchange:
             self._flight = _Flight(push, known, self._member.client.push(push))
         return round_
 
-    def close(self) -> None:
-        """Wait for the receipt of a push that is under way, so that leaving does not take it back; end the encoding."""
-        before, self._flight = self._flight, None
-        if before is not None and not before.received and not self._member.ended:
-            try:
-                self._receive(before)
-            except GradwireError as error:
-                log.warning("the push for round %d: %s", before.round, error)
-        if self.early is not None:
-            self.early.close()
-            self.early = None
+    def close(self, *, hurry: bool = False) -> None:
+        """Wait for the receipt of a push that is under way, so that leaving does not take it back; end the encoding.
+
+        Args:
+            hurry: whether a server that does not answer is given up soon, whatever the patience.
+        """
+        flight, self._flight = self._flight, None
+        if hurry:
+            self._member.client.hurry()
+        try:
+            if flight is not None and not flight.received and not self._member.ended:
+                self._receive(flight)
+        except GradwireError as error:
+            log.warning("the push before leaving was given up: %s", error)
+        finally:
+            if self.early is not None:
+                self.early.close()
+                self.early = None
 
     @property
     def next_round(self) -> int:
@@ -157,6 +167,7 @@ class Exchange:
         else:
             frames = self.early.frames(report, with_buffers=with_buffers)
         first = next(frames)  # what cannot be pushed is refused here, with nothing sent or lost
+        self.took = True
 
         push = PendingPush(
             pb.PUSH_KIND_GRADIENT, round_, base, samples, with_buffers, transform=uplink.method.transform
@@ -168,6 +179,7 @@ class Exchange:
             push.append(first)
             for frame in frames:
                 push.append(frame)
+                interrupts.check()
             if before is not None:
                 self._await(before)
                 flight.sending = client.push(push)
@@ -196,7 +208,10 @@ class Exchange:
         return flight
 
     def _receive(self, flight: _Flight) -> None:
-        """Wait for the receipt of a push, once; what did not count stays in the residual memory."""
+        """Wait for the receipt of a push, once; what did not count stays in the residual memory.
+
+        An interrupt leaves the push on its way: nobody knows then whether it counts.
+        """
         if flight.received:
             return
         asked = time.perf_counter()
@@ -207,14 +222,21 @@ class Exchange:
                 counted = flight.push.counted(receipt)
                 flight.version = receipt.version
                 weight = 1.0 if receipt.verdict != pb.VERDICT_LATE else self._member.client.reply.late_weight
-        finally:
-            if not counted:
-                if self.early is not None:  # the next backward pass may have written over u
-                    self.early.discard()
-                    self._uplink.recall(flight.push.frames(), with_buffers=flight.push.with_buffers)
-                self._give_up(flight, weight)
+        except Exception:
+            self._flight = None
+            self._take_back(flight)
+            raise
+        if not counted:
+            self._take_back(flight, weight)
         flight.received = True
         flight.known |= {"counted": counted, "send": time.perf_counter() - asked}
+
+    def _take_back(self, flight: _Flight, weight: float = 1.0) -> None:
+        """Keep `weight` times u of a push that does not count."""
+        if self.early is not None:  # the next backward pass may have written over u
+            self.early.discard()
+            self._uplink.recall(flight.push.frames(), with_buffers=flight.push.with_buffers)
+        self._give_up(flight, weight)
 
     def _give_up(self, flight: _Flight, weight: float = 1.0) -> None:
         if flight.sending is not None:

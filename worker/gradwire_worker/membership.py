@@ -1,6 +1,7 @@
 """A worker's place in a run: joined, its replica kept up to date and its heart beating by two threads of their own."""
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 
@@ -11,11 +12,14 @@ import numpy.typing as npt
 from gradwire_common.errors import DataError, GradwireError, JoinError, RunEndedError
 from gradwire_common.update import encode_exact
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_worker import interrupts
 from gradwire_worker.client import Client
 from gradwire_worker.pending import PendingPush
 from gradwire_worker.replica import NO_VERSION, Heading, Replica, UpdateKind
 
 F32 = npt.NDArray[np.float32]
+
+STOP_SECONDS = 5.0  # for a thread to end once the worker has left; what it applies by then may be large
 
 _KINDS = {
     pb.UPDATE_KIND_SNAPSHOT: UpdateKind.SNAPSHOT,
@@ -29,11 +33,15 @@ class Membership:
 
     Attributes:
         replica: written by the watching thread; read it under `held`.
+        process: that joined; in others, forked from it, nothing of this works.
+        left: why this worker left the run; empty while it has not.
     """
 
     def __init__(self, client: Client, replica: Replica):
         self.client = client
         self.replica = replica
+        self.process = os.getpid()
+        self.left = ""
         self._failure: BaseException | None = None
         self._weights_wanted = False
         self._left = threading.Event()
@@ -102,16 +110,21 @@ class Membership:
         )
 
     def leave(self, reason: str) -> None:
-        """Leave the run and stop both threads; nothing happens the second time."""
-        if self._left.is_set():
-            return
-        self._left.set()
-        self.client.leave(reason)
-        if self._watch_call is not None:
-            self._watch_call.cancel()
-        for thread in self._threads:
-            thread.join()
-        self.client.close()
+        """Leave the run and stop both threads; nothing happens the second time, or in a process forked from ours."""
+        with interrupts.HELD:
+            if self._left.is_set() or os.getpid() != self.process:
+                return
+            self.left = reason or "no reason given"
+            self._left.set()
+            try:
+                self.client.leave(reason)
+            finally:
+                if self._watch_call is not None:
+                    self._watch_call.cancel()
+                self.client.close()
+                for thread in self._threads:
+                    if thread is not threading.current_thread():  # where the last reference was dropped there
+                        thread.join(STOP_SECONDS)
 
     def _upload(self, weights: F32) -> None:
         """Push the first weights; where another worker's count already, the snapshot brings those."""
@@ -205,7 +218,10 @@ class Membership:
 
     def _wait_or_end(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds or nothing further comes; the caller holds the replica."""
-        self._changed.wait_for(lambda: condition() or self._failure is not None or self.client.end is not None)
+        while not self._changed.wait_for(
+            lambda: condition() or self._failure is not None or self.client.end is not None, interrupts.POLL_SECONDS
+        ):
+            interrupts.check()
 
     def _start_thread(self, name: str, work: Callable[[], None]) -> None:
         def run() -> None:

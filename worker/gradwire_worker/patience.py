@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from gradwire_common.errors import GradwireError, RunEndedError, UnavailableError, WeatherError
+from gradwire_worker import interrupts
 
 FIRST_DELAY = 0.1  # seconds
 LONGEST_DELAY = 1.0  # seconds; a server that is back is noticed this soon
@@ -51,6 +52,7 @@ class Patience:
         Raises:
             GradwireError: `error` itself if trying again cannot help, or the worker is leaving.
             UnavailableError: if the last failure-free moment is too long ago.
+            Interrupted: a signal's handler raised meanwhile.
         """
         if isinstance(error, RunEndedError) or not isinstance(error, WeatherError) or self._closing.is_set():
             raise error
@@ -62,5 +64,5 @@ class Patience:
             log.warning("%s; trying again for up to %.3g s more", error, self._seconds - (now - self._began))
         if now - self._began >= self._seconds:
             raise UnavailableError(f"{error} (tried for {self._seconds:g} s)") from error
-        self._closing.wait(self._delay)
+        interrupts.sleep(self._delay, self._closing)
         self._delay = min(2 * self._delay, LONGEST_DELAY)

@@ -15,7 +15,7 @@ from torch import nn
 
 from gradwire_common.address import parse_address
 from gradwire_common.buffers import BufferSchedule
-from gradwire_common.errors import NonFiniteError, RunEndedError, UsageError
+from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_common.method import Allocation, QuantizerName, TransformName
 from gradwire_common.reach import check_known
 from gradwire_common.together import check_together
@@ -28,6 +28,7 @@ from gradwire_worker.client import Client
 from gradwire_worker.exchange import Exchange
 from gradwire_worker.gradients import FlatModel, manifest_of
 from gradwire_worker.groups import Group, complete_groups
+from gradwire_worker.interrupts import HELD, done_apart
 from gradwire_worker.loader import Loader
 from gradwire_worker.local_steps import MAX_LOCAL_STEPS, LocalOptimizer, LocalSteps
 from gradwire_worker.membership import Membership
@@ -50,6 +51,8 @@ from gradwire_worker.step_report import StepReport
 from gradwire_worker.uplink import Uplink
 
 log = logging.getLogger("gradwire")
+
+_OPTIMIZERS: "weakref.WeakSet[RemoteOptimizer]" = weakref.WeakSet()  # of this process
 
 
 class RemoteOptimizer(torch.optim.Optimizer):
@@ -133,7 +136,9 @@ class RemoteOptimizer(torch.optim.Optimizer):
             UnavailableError: the server could not be reached; AddressError where that would never change.
         """
         patience = named("patience", parse_seconds, patience)
-        check_known(named("server", parse_address, server))
+        address = named("server", parse_address, server)
+        with HELD:
+            done_apart(lambda: check_known(address))
         if not isinstance(model, nn.Module):
             raise UsageError(
                 f"model: got {type(model).__name__}, want the torch.nn.Module itself, whose names and buffers matter"
@@ -147,7 +152,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
         if local_steps:  # the server steps what they change, all alike
             plain = [{"params": [p for group in groups for p in group["params"]]}]
         manifest = manifest_of(model, plain)
-        super().__init__([ParameterGroup(group) for group in groups], {})
+        with HELD:  # torch imports parts of itself here, and an import that was cut short cannot be repeated
+            super().__init__([ParameterGroup(group) for group in groups], {})
         self._options = [options_of(group) for group in self.param_groups]
 
         if not isinstance(local_optimizer, LocalOptimizer | None):
@@ -161,41 +167,43 @@ class RemoteOptimizer(torch.optim.Optimizer):
             settings |= {"local_steps": str(local_steps), "local_optimizer": str(own)}
         worker_id = worker_id or _new_worker_id()
         file = None if state is None else writable_file(state, worker_id)
-        warm_kernels()  # before joining: no round waits for a compiler
-        client = Client(server, worker_id, manifest, settings=settings, slot=slot, patience=patience, pace=pace)
-        self._flat, self._changes = FlatModel(model, manifest), Changes(model)
-        self._local = LocalSteps(self._flat, groups, own, local_steps) if local_steps else None
-        replica = Replica(manifest.layout, self._flat.new_vector(manifest.layout.size))
-        self._member = Membership(client, replica)
-        self._finalizer = weakref.finalize(self, self._member.leave, "its process ended")
-        reply = self._member.enter(self._flat.read_weights)
         try:
-            self.method = overridden(method_from_message(reply.method), overrides)
-            check_together(overlap=overlap, delay=delay, method=self.method, asynchronous=reply.asynchronous)
-            self._uplink = Uplink(self._flat, self.method)
-            self._uplink.check_limits(client.limits, server)
-            buffers = BufferSchedule(reply.buffers_every, reply.rounds)
-            self._loader = Loader(self._flat, self._member, buffers)
-            self._loader.load()
-            self._exchange = Exchange(self._flat, self._member, self._uplink, self._loader, buffers)
-            if self._local is not None:
-                self._local.schedule(reply.rounds)
-                self._exchange.read = self._local.read_change
-            self._exchange.delay, self._exchange.last_round = delay, reply.rounds
-            self.resumed = 0
-            if file is not None:
-                self.resumed = self._exchange.resume(
-                    OwnCheckpoint(file, self._member, self._flat, self._uplink, self._loader, self._local)
-                )
-            if overlap:
-                self._exchange.early = BackwardEncoder(self._flat, self._uplink)
-            self._begin_local_steps()
+            with HELD:  # an interrupt leaves nothing half done, here and below
+                done_apart(warm_kernels)  # before joining: no round waits for a compiler
+                client = Client(server, worker_id, manifest, settings=settings, slot=slot, patience=patience, pace=pace)
+                self._flat, self._changes = FlatModel(model, manifest), Changes(model)
+                self._local = LocalSteps(self._flat, groups, own, local_steps) if local_steps else None
+                replica = Replica(manifest.layout, self._flat.new_vector(manifest.layout.size))
+                self._member = Membership(client, replica)
+                self._finalizer = weakref.finalize(self, self._member.leave, "its process ended")
+                self._replace_earlier()
+                reply = self._member.enter(self._flat.read_weights)
+                self.method = overridden(method_from_message(reply.method), overrides)
+                check_together(overlap=overlap, delay=delay, method=self.method, asynchronous=reply.asynchronous)
+                self._uplink = Uplink(self._flat, self.method)
+                self._uplink.check_limits(client.limits, server)
+                buffers = BufferSchedule(reply.buffers_every, reply.rounds)
+                self._loader = Loader(self._flat, self._member, buffers)
+                self._loader.load()
+                self._exchange = Exchange(self._flat, self._member, self._uplink, self._loader, buffers)
+                if self._local is not None:
+                    self._local.schedule(reply.rounds)
+                    self._exchange.read = self._local.read_change
+                self._exchange.delay, self._exchange.last_round = delay, reply.rounds
+                self.resumed = 0
+                if file is not None:
+                    self.resumed = self._exchange.resume(
+                        OwnCheckpoint(file, self._member, self._flat, self._uplink, self._loader, self._local)
+                    )
+                if overlap:
+                    self._exchange.early = BackwardEncoder(self._flat, self._uplink)
+                self._begin_local_steps()
+                self.slot, self.slots, self.rounds = reply.slot, reply.slots, reply.rounds
+                self.evaluate_every = reply.evaluate_every
+                self._stepped = time.perf_counter()
         except BaseException:
-            self.leave("could not begin")
+            self._leave("could not begin", hurry=True)
             raise
-        self.slot, self.slots, self.rounds = reply.slot, reply.slots, reply.rounds
-        self.evaluate_every = reply.evaluate_every
-        self._stepped = time.perf_counter()
         log.info(
             "joined run %r at %s as slot %d of %d, at version %d",
             reply.run,
@@ -236,7 +244,6 @@ class RemoteOptimizer(torch.optim.Optimizer):
         return self._member.ended
 
     @torch.inference_mode(mode=False)  # what a step makes and writes is used by the next one, wherever that is called
-    @torch.no_grad()
     def step(
         self,
         closure: Callable[[], Any] | None = None,
@@ -271,30 +278,43 @@ class RemoteOptimizer(torch.optim.Optimizer):
         weight, mean_loss = whole_number("samples", samples, 1, MAX_SAMPLES), loss_number(loss)
         self._changes.check()
         self._check_groups()
+        with HELD, torch.no_grad():
+            self._step(weight, mean_loss)
+        return returned
+
+    def _step(self, weight: int, mean_loss: float) -> None:
+        if self.ended and self._member.left:
+            raise self._member.run_ended()
+        self._check_taking_part("step")
         if self.ended:
             if not self._exchange.finish():
                 raise self._member.run_ended()
-            return returned
+            return
         if self._local is not None:
             self._local.step(weight, mean_loss)
             if not self._local.due:
-                return returned
+                return
             weight, mean_loss = self._local.samples, self._local.loss
         self._flat.synchronize()
         began = time.perf_counter()
         try:
             self._exchange.round(weight, mean_loss, began - self._stepped, began)
-        except NonFiniteError:  # nothing was taken away: what the local steps changed still waits to be pushed
-            raise
         except RunEndedError:
             if not self._exchange.finish():
                 raise
-        except BaseException:  # it is in the residual memory
-            self._begin_local_steps()
+        except BaseException:
+            if self._exchange.took:  # what the local steps changed does not wait to be pushed any more
+                self._begin_local_steps()
             raise
         self._begin_local_steps()
         self._stepped = time.perf_counter()
-        return returned
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Take the gradients away, as torch's optimizers do; with overlap the backward pass begins again."""
+        super().zero_grad(set_to_none)
+        early = self._exchange.early
+        if early is not None:
+            early.begin_again()
 
     def report(self, count: int, correct: int, loss_sum: float) -> None:
         """Report an evaluation of the weights held on this worker's part of the test data.
@@ -306,15 +326,41 @@ class RemoteOptimizer(torch.optim.Optimizer):
         """
         count = whole_number("count", count, 0, MAX_SAMPLES)
         correct = whole_number("correct", correct, 0, count)
-        self._member.client.report(self.version, count, correct, loss_number(loss_sum))
-        self._stepped = time.perf_counter()  # an evaluation is no part of the next step
+        self._check_taking_part("report")
+        with HELD:
+            self._member.client.report(self.version, count, correct, loss_number(loss_sum))
+            self._stepped = time.perf_counter()  # an evaluation is no part of the next step
 
     def leave(self, reason: str = "done") -> None:
-        """Leave the run; no round waits for this worker any more. `with` does it."""
-        self._finalizer.detach()
-        if hasattr(self, "_exchange"):
-            self._exchange.close()
-        self._member.leave(reason)
+        """Leave the run; no round waits for this worker any more. `with` does it.
+
+        Nothing happens the second time, or in a process that was forked from the one that joined.
+        """
+        self._leave(reason)
+
+    def _leave(self, reason: str, *, hurry: bool = False) -> None:
+        if not hasattr(self, "_member") or self._member.process != os.getpid():
+            return
+        with HELD:
+            try:
+                if hasattr(self, "_exchange"):
+                    self._exchange.close(hurry=hurry)
+            finally:
+                self._member.leave(reason)
+                self._finalizer.detach()
+
+    def _replace_earlier(self) -> None:
+        """Let another optimizer of this process that trains parameters of ours leave: it would be waited for by us."""
+        own = {id(each) for group in self.param_groups for each in group["params"]}
+        for other in list(_OPTIMIZERS):
+            theirs = {id(each) for group in other.param_groups for each in group["params"]}
+            if other._member.process == os.getpid() and not other._member.left and own & theirs:
+                log.warning(
+                    "worker %s leaves the run: another RemoteOptimizer of its model takes its place",
+                    other._member.client.worker_id,
+                )
+                other._leave("another RemoteOptimizer of its model took its place", hurry=True)
+        _OPTIMIZERS.add(self)
 
     def __enter__(self) -> Self:
         return self
@@ -327,8 +373,15 @@ class RemoteOptimizer(torch.optim.Optimizer):
             self.leave("the run ended")
             log.warning("%s; the with block ended there", error)
             return True
-        self.leave("done" if error is None else f"{type(error).__name__}: {error}")
+        self._leave("done" if error is None else f"{type(error).__name__}: {error}", hurry=error is not None)
         return False
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse to be pickled or copied."""
+        raise UsageError(
+            "RemoteOptimizer: cannot be pickled or copied, since it is one process's place in a run; want its "
+            "state_dict(), which another RemoteOptimizer loads"
+        )
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Refuse: what a run trains is settled when the first worker joins."""
@@ -356,6 +409,18 @@ class RemoteOptimizer(torch.optim.Optimizer):
         if self.local is not None:
             self.local.load_state_dict({**self.local.state_dict(), "state": local})
         self._uplink.memory.values[:] = residual
+
+    def _check_taking_part(self, what: str) -> None:
+        """Raise UsageError in a process forked from the one that joined, and after leaving."""
+        if self._member.process != os.getpid():
+            raise UsageError(
+                f"{what}: got a call in process {os.getpid()}, which was forked from the worker, process "
+                f"{self._member.process}; want it there, or a RemoteOptimizer made in this process"
+            )
+        if self._member.left:
+            raise UsageError(
+                f"{what}: this worker has left the run: {self._member.left}; want a new RemoteOptimizer to go on"
+            )
 
     def _begin_local_steps(self) -> None:
         if self._local is not None:
