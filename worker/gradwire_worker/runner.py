@@ -75,7 +75,8 @@ def check_worker(config: Config) -> None:
     shard_of(task, config, 0, config.workers)
     flat = FlatModel(model, manifest_of(model))
     if local := local_optimizer(config):
-        LocalSteps(flat, [{"params": list(model.parameters())}], local, config.local_steps, config.rounds)
+        steps = LocalSteps(flat, [{"params": list(model.parameters())}], local, config.local_steps)
+        steps.schedule(config.rounds)
 
 
 def train(
