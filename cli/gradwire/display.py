@@ -83,7 +83,7 @@ class LineDisplay:
         last = newest == history.total > self._printed_round
         if due or last:
             self._printed_at, self._printed_round = now, newest
-            self._console.print(line(history), soft_wrap=True, highlight=False)
+            self._console.print(line(history), soft_wrap=True)
 
 
 def picture(history: History) -> RenderableType:

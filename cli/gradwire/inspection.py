@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from gradwire.console import open_console
 from gradwire.inspected import Inspected, inspect_tensors
 from gradwire_common.errors import DataError, UsageError
+from gradwire_common.foreign_text import printable
 from gradwire_common.method import Method
 
 F32 = npt.NDArray[np.float32]
@@ -29,7 +30,7 @@ def inspect_file(file: Path, method: Method, plot: Path) -> None:
     """
     from gradwire.inspection_plot import draw_inspection
 
-    console = Console()
+    console = open_console()
     tensors, passed_over = read_tensors(file)
     if not tensors:
         raise DataError(f"{file}: got no floating-point tensor with entries, want at least one")
@@ -37,12 +38,12 @@ def inspect_file(file: Path, method: Method, plot: Path) -> None:
         inspected = list(inspect_tensors(tensors, method))
     console.print(inspection_table(file.name, inspected, method))
     if passed_over:
-        console.print(f"passed over, being whole numbers or empty: {', '.join(passed_over)}", highlight=False)
+        console.print(f"passed over, being whole numbers or empty: {', '.join(map(printable, passed_over))}")
     try:
         draw_inspection(plot, inspected)
     except OSError as error:
         raise UsageError(f"{plot}: {error.strerror}; want a file that can be written") from None
-    console.print(f"picture: {plot}", highlight=False, soft_wrap=True)
+    console.print(f"picture: {plot}", soft_wrap=True)
 
 
 def read_tensors(file: Path) -> tuple[dict[str, F32], list[str]]:
@@ -73,7 +74,7 @@ def inspection_table(title: str, inspected: list[Inspected], method: Method) -> 
     how = f"uniform, {method.bits:g} bits an entry" if method.quantizer == "uniform" else method.quantizer
     how += f", {method.transform}" if method.transform != "none" else ""
     table = Table(
-        title=f"{title}, {how}",
+        title=f"{printable(title)}, {how}",
         title_justify="left",
         header_style="bold",
         show_footer=len(inspected) > 1,
@@ -93,7 +94,7 @@ def inspection_table(title: str, inspected: list[Inspected], method: Method) -> 
             table.add_column(f"{name}\n{kind}", form(_mean(values, weights)), justify="right", no_wrap=True)
     for each in inspected:
         table.add_row(
-            each.name,
+            printable(each.name),
             f"{each.values.size:,}",
             f"{each.model.beta:.3f}",
             f"{each.model.alpha:.3g}",

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gradwire.inspected import Inspected
+from gradwire_common.foreign_text import printable
 
 N_SHOWN = 6  # tensors whose entries are drawn, the largest ones
 N_BINS = 121
@@ -87,4 +88,5 @@ def _draw_prediction(axes: Any, inspected: Sequence[Inspected], attribute: str, 
 
 
 def _shortened(name: str, most: int = 30) -> str:
-    return name if len(name) <= most else "…" + name[1 - most :]
+    name = printable(name if len(name) <= most else "…" + name[1 - most :])
+    return name.replace("$", r"\$")  # which would begin a formula

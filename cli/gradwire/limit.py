@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from functools import partial
 
 import grpc
-from rich.console import Console
 
+from gradwire.console import open_console
 from gradwire_common import channel
 from gradwire_common.address import parse_address
 from gradwire_common.errors import UsageError
@@ -39,7 +39,7 @@ def change_limits(address: str, worker_id: str | None, given: Mapping[str, str |
         except grpc.RpcError as error:
             raise channel.error_of(error, server, first=True) from None
     limits = Limits(**{field.name: getattr(reply.limits, field.name) for field in reply.limits.DESCRIPTOR.fields})
-    Console().print(described(limits), highlight=False, soft_wrap=True)
+    open_console().print(described(limits), soft_wrap=True)
 
 
 def _parse(name: str, text: str) -> int:

@@ -13,6 +13,7 @@ from gradwire.exit_codes import FAILED, INTERRUPTED, MISUSED
 from gradwire.options import with_settings
 from gradwire_common import __version__, logs
 from gradwire_common.errors import GradwireError, UsageError
+from gradwire_common.foreign_text import printable
 from gradwire_common.units import named, parse_seconds
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def _end_in_order() -> None:
 
 def _fail(message: str, code: int) -> int:
     if message:
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

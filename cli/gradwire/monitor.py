@@ -7,6 +7,7 @@ import grpc
 
 from gradwire_common import channel
 from gradwire_common.address import parse_address
+from gradwire_common.foreign_text import MAX_TEXT, printable
 from gradwire_common.reach import check_known
 from gradwire_common.units import named
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -49,4 +50,13 @@ class Monitor:
         except grpc.RpcError as error:
             raise channel.error_of(error, self._server, first=not self._answered) from None
         self._answered = True
-        return reply
+        return _shown(reply)
+
+
+def _shown(reply: pb.StatusReply) -> pb.StatusReply:
+    """Let the texts of a status show as they are, whatever server it came from."""
+    reply.run, reply.phase = printable(reply.run, MAX_TEXT), printable(reply.phase, MAX_TEXT)
+    reply.package_version = printable(reply.package_version, MAX_TEXT)
+    for worker in reply.workers:
+        worker.worker_id = printable(worker.worker_id, MAX_TEXT)
+    return reply

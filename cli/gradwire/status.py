@@ -1,8 +1,9 @@
 """`gradwire status`: one table from one Status reply."""
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 
+from gradwire.console import open_console
 from gradwire.display import NOTHING
 from gradwire.monitor import Monitor
 from gradwire_common.errors import UnavailableError
@@ -23,7 +24,7 @@ def show_status(address: str, *, worker_id: str | None = None, timeout: float = 
     alive = sorted(worker.worker_id for worker in reply.workers if worker.alive)
     if worker_id is not None and worker_id not in alive:
         raise UnavailableError(f"worker {worker_id!r} is not alive, want one of {', '.join(alive) or 'none'}")
-    Console().print(Group(run_table(reply), workers_table(reply)) if reply.workers else run_table(reply))
+    open_console().print(Group(run_table(reply), workers_table(reply)) if reply.workers else run_table(reply))
 
 
 def run_table(reply: pb.StatusReply) -> Table:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from gradwire.checking import checked
 from gradwire.cluster import Cluster, ClusterError
+from gradwire.console import open_console
 from gradwire.display import open_display
 from gradwire.history import History
 from gradwire.links.profile import Link, linked, parse_link
@@ -35,12 +36,12 @@ def run_train(config: Config, *, compare: bool = False, json_file: Path | None =
     Raises:
         GradwireError: if a process of the cluster fails, or RUNS/NAME cannot be used.
     """
-    console = Console()
+    console = open_console()
     folder = config.runs / config.name
     way = parse_link(link) if link is not None else None
     if way is not None:
         config = linked(config, way)
-        console.print(f"every worker behind a link of {way}", highlight=False)
+        console.print(f"every worker behind a link of {way}")
     if compare and config.quantizer == "float32":
         raise UsageError("compare: got quantizer float32, the baseline itself; want another quantizer, or no --compare")
     if json_file:
@@ -49,18 +50,18 @@ def run_train(config: Config, *, compare: bool = False, json_file: Path | None =
         _warm_up(console)
     with run_folder(folder) as held:
         if held.set_aside:
-            console.print(f"an earlier run was in {folder}; it is in {held.set_aside} now", highlight=False)
+            console.print(f"an earlier run was in {folder}; it is in {held.set_aside} now")
         run = _follow(config, held, console, way)
         baseline = None
         if compare:
-            console.print("now the float32 baseline of the same seed", highlight=False)
+            console.print("now the float32 baseline of the same seed")
             with run_folder(folder / "baseline") as of_baseline:
                 baseline = _follow(_baseline(config, folder), of_baseline, console, way)
         draw_curves(folder / "curves.png", [run, baseline] if baseline else [run])
         if json_file:
             write_json(json_file, figures(run, baseline))
         console.print(summary_table(run, baseline))
-        console.print(f"left in {folder}: config.toml, {METRICS}, weights.safetensors, curves.png", highlight=False)
+        console.print(f"left in {folder}: config.toml, {METRICS}, weights.safetensors, curves.png")
 
 
 def label(config: Config) -> str:
@@ -88,7 +89,7 @@ def _warm_up(console: Console) -> None:
 
         seconds = warm_kernels()
     if seconds > SLOW_WARM_UP:
-        console.print(f"compiled the codec's kernels in {seconds:.0f} s", highlight=False)
+        console.print(f"compiled the codec's kernels in {seconds:.0f} s")
 
 
 def _follow(config: Config, folder: RunFolder, console: Console, link: Link | None) -> History:
@@ -114,9 +115,7 @@ def _follow(config: Config, folder: RunFolder, console: Console, link: Link | No
                 display.show(history)
         except KeyboardInterrupt:
             cluster.interrupt()
-            console.print(
-                f"stopped after round {history.last_round}; what there is is in {folder.path}", highlight=False
-            )
+            console.print(f"stopped after round {history.last_round}; what there is is in {folder.path}")
             raise
     if history.last_round < config.rounds:
         raise ClusterError(

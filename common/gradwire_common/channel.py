@@ -8,6 +8,7 @@ import grpc
 from gradwire_common import errors
 from gradwire_common.address import Address
 from gradwire_common.errors import GradwireError
+from gradwire_common.foreign_text import MAX_TEXT, printable
 from gradwire_common.reach import proxy_of, speaks_tls
 
 log = logging.getLogger("gradwire")
@@ -66,6 +67,7 @@ def wire_bytes(message_bytes: int) -> int:
 
 _STATUS_OF: list[tuple[type[GradwireError], grpc.StatusCode]] = [
     (errors.DataError, grpc.StatusCode.INVALID_ARGUMENT),
+    (errors.WorkerIdError, grpc.StatusCode.INVALID_ARGUMENT),
     (errors.UsageError, grpc.StatusCode.FAILED_PRECONDITION),
     (errors.RunEndedError, grpc.StatusCode.OUT_OF_RANGE),
     (errors.WeatherError, grpc.StatusCode.UNAVAILABLE),
@@ -122,7 +124,7 @@ def error_of(call: grpc.RpcError, server: Address, *, first: bool = False) -> Gr
     """
     kinds = [value for key, value in call.trailing_metadata() or () if key == ERROR_KEY]
     kind = getattr(errors, str(kinds[0]), None) if kinds else None
-    details = str(call.details())
+    details = printable(str(call.details()), MAX_TEXT)
     if isinstance(kind, type) and issubclass(kind, GradwireError):
         return kind(details)
     log.debug("a call to %s failed: %s: %s", server, call.code().name, details)

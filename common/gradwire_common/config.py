@@ -49,6 +49,13 @@ def _checked(parse: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _name(text: str) -> str:
+    try:
+        return check_name("name", text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+
+
 def _server(text: str) -> str:
     return text if text == FROM_INPUT else _address(text)
 
@@ -93,7 +100,7 @@ AUTO = "auto"
 FROM_INPUT = "-"  # an address that is read from standard input
 AUTO_BITS_DOWN = 2.0  # bits per entry of the broadcast where the uplink's are auto and nothing else is said
 Bits = Annotated[float | Literal["auto"], PlainValidator(_bits)]
-Name = Annotated[str, _checked(lambda text: check_name("name", text))]
+Name = Annotated[str, AfterValidator(_name)]
 Rate = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_limit(text, rate=True))]
 Size = Annotated[str, BeforeValidator(_text), _checked(parse_size)]
 OwnWindow = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_limit(text, rate=False))]

@@ -45,6 +45,10 @@ class JoinError(UsageError):
     """A worker that the server will not let join: versions, run or configuration differ."""
 
 
+class WorkerIdError(JoinError):
+    """An id of a worker that is no name."""
+
+
 class TaskError(UsageError):
     """A task or its data that cannot be found or used."""
 

@@ -9,8 +9,9 @@ from gradwire_common import __version__
 from gradwire_common.buffers import BufferSchedule
 from gradwire_common.channel import PROTOCOL_VERSION
 from gradwire_common.codec.frames import FRAME_VERSION
-from gradwire_common.errors import ConfigError, JoinError, ModelMismatchError, UsageError
+from gradwire_common.errors import ConfigError, JoinError, ModelMismatchError, UsageError, WorkerIdError
 from gradwire_common.manifest import Layout, Manifest
+from gradwire_common.names import check_name
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.settings import Settings
 
@@ -18,6 +19,14 @@ MOST_LINES = 3  # differences that a refusal names
 MOST_NAMES = 10  # workers that a refusal names
 MOST_CHARACTERS = 64  # of an unknown name that a refusal repeats
 MOST_DELAY = 1  # versions that the weights of a push may be older than the newest
+
+
+def check_worker_id(worker_id: str) -> None:
+    """Raise WorkerIdError unless the id of a worker is a name: it stands in logs, tables, labels and file names."""
+    try:
+        check_name("worker id", worker_id)
+    except ConfigError as error:
+        raise WorkerIdError(str(error)) from None
 
 
 def check_versions(request: pb.JoinRequest) -> None:

@@ -9,6 +9,7 @@ import grpc
 
 from gradwire_common.channel import ERROR_KEY, status_of
 from gradwire_common.errors import GradwireError
+from gradwire_common.foreign_text import MAX_TEXT, printable
 
 log = logging.getLogger("gradwire.server")
 
@@ -25,7 +26,7 @@ def answers_errors(method: Method) -> Method:
         except GradwireError as error:
             servicer.failed(method.__name__, error)
             kind = ((ERROR_KEY, type(error).__name__),)
-            await context.abort(status_of(error), " ".join(str(error).split()), kind)
+            await context.abort(status_of(error), printable(" ".join(str(error).split()), MAX_TEXT), kind)
         except grpc.aio.AbortError:
             raise
         except Exception as error:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 
 from gradwire_common.errors import GradwireError, RunEndedError, UsageError
+from gradwire_common.foreign_text import MAX_REASON, printable
 from gradwire_common.manifest import Manifest
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.wire import manifest_from_message
@@ -16,6 +17,7 @@ from gradwire_server.admission import (
     check_same_model,
     check_same_settings,
     check_versions,
+    check_worker_id,
 )
 from gradwire_server.arrivals import Arrivals
 from gradwire_server.broadcast import Broadcast, Update
@@ -91,8 +93,9 @@ class Run:
         """Make a worker a member; the first one's model and settings define the run.
 
         Raises:
-            JoinError, ModelMismatchError, ConfigError, RunEndedError: it may not join; says what differs.
+            WorkerIdError, JoinError, ModelMismatchError, ConfigError, RunEndedError: it may not; says what differs.
         """
+        check_worker_id(request.worker_id)
         check_versions(request)
         if self.rounds.phase is Phase.ENDED and request.worker_id not in self.members.slot_of:
             raise RunEndedError(f"the run ended at version {self.rounds.version or 0}; got a join")
@@ -134,7 +137,7 @@ class Run:
 
     def leave(self, member: Member, reason: str) -> None:
         """Let a member go politely."""
-        log.info("worker %s left: %s", member.worker_id, reason or "no reason given")
+        log.info("worker %s left: %s", member.worker_id, printable(reason, MAX_REASON) or "no reason given")
         self.members.leave(member)
         self.partials.drop(member.worker_id)
         self._gone(member, dead=False)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradwire_common.errors import DataError, GradwireError, JoinError, RunEndedError
+from gradwire_common.foreign_text import MAX_REASON, printable
 from gradwire_common.update import encode_exact
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker import interrupts
@@ -171,7 +172,7 @@ class Membership:
                 self.replica.add(0, message.whole.data)
                 self._complete(message.whole.end)
             case "run_end":
-                self._finish(end=message.run_end.reason or "the run is complete")
+                self._finish(end=printable(message.run_end.reason, MAX_REASON) or "the run is complete")
 
     def _begin(self, header: pb.UpdateHeader) -> None:
         with self._changed:

@@ -17,6 +17,7 @@ from gradwire_common.address import parse_address
 from gradwire_common.buffers import BufferSchedule
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_common.method import Allocation, QuantizerName, TransformName
+from gradwire_common.names import MAX_NAME, check_name, name_of
 from gradwire_common.reach import check_known
 from gradwire_common.together import check_together
 from gradwire_common.units import named, parse_seconds
@@ -116,7 +117,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
             gamma: decay of the residual memory.
             transform: orthonormal transform before quantising.
             allocation: "common" or "per-tensor".
-            worker_id: the same id takes the old place again; made up when None.
+            worker_id: the same id takes the old place again; made up when None. 1 to 64 of A-Z a-z 0-9 . _ -.
             slot: the shard wanted; the lowest free one when None.
             settings: what all workers of the run must share; the first worker's count.
             local_steps: optimizer steps that this worker takes by itself before it pushes what they changed; 0 to push
@@ -165,7 +166,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         settings = text_settings(settings)
         if local_steps:
             settings |= {"local_steps": str(local_steps), "local_optimizer": str(own)}
-        worker_id = worker_id or _new_worker_id()
+        worker_id = check_name("worker_id", worker_id) if worker_id else _new_worker_id()
         file = None if state is None else writable_file(state, worker_id)
         try:
             with HELD:  # an interrupt leaves nothing half done, here and below
@@ -437,4 +438,5 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
 
 def _new_worker_id() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}-{os.urandom(2).hex()}"
+    own = f"-{os.getpid()}-{os.urandom(2).hex()}"
+    return name_of(socket.gethostname(), MAX_NAME - len(own)) + own

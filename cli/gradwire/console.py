@@ -1,0 +1,23 @@
+"""Where commands print to: text is text, whatever characters it has."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from gradwire_common.foreign_text import printable
+
+
+class _TextConsole(Console):
+    """Square brackets and colons are characters like any other; those that do not show are written as escapes."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
+
+
+def open_console() -> Console:
+    """Return the console of standard output. Colours come as styles, never as marks in a text."""
+    return _TextConsole()
