@@ -6,19 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.fit import fit_gennorm
-from gradwire_common.codec.frames import encode_frame
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.quantizers import (
     Float32,
     Minifloat,
     Quantizer,
     Uniform,
-    build_quantizer,
 )
 from gradwire_common.codec.quantizers.minifloat import grid_distortion
-from gradwire_common.codec.rate_model import common_step, distortion, entropy_bits, step_per_tensor
+from gradwire_common.codec.rate_model import distortion, entropy_bits
+from gradwire_common.codec.tensor_fit import fit_tensor
 from gradwire_common.codec.transforms import build_transform
+from gradwire_common.coding import plan_codings, unfitted_coding
 from gradwire_common.errors import NonFiniteError
 from gradwire_common.method import Method
 
@@ -46,17 +45,18 @@ def inspect_tensors(tensors: dict[str, F32], method: Method) -> Iterator[Inspect
     """
     transform = build_transform(method.transform)
     tensors = {name: transform.forward(values).reshape(-1) for name, values in tensors.items()}
-    models = {}
+    fits = {}
     for name, values in tensors.items():
         try:
-            models[name] = fit_gennorm(values)
+            fits[name] = fit_tensor(values)
         except NonFiniteError as error:
             raise NonFiniteError(f"{name}: {error}") from None
-    for (name, values), quantizer in zip(tensors.items(), _quantizers(tensors, models, method), strict=True):
-        model, residual = models[name], np.empty_like(values)
-        raw = method.quantizer == "float32"
-        frame = encode_frame(values, quantizer, model, residual=residual, raw=raw)
-        bits, lost = predict(quantizer, model, raw=raw)
+    unfitted = unfitted_coding(method.quantizer)
+    codings = [unfitted] * len(fits) if unfitted else plan_codings(list(fits.values()), method, method.bits)[0]
+    for (name, values), coding in zip(tensors.items(), codings, strict=True):
+        model, residual = fits[name].model, np.empty_like(values)
+        frame = coding.encode(values, residual)
+        bits, lost = predict(coding.quantizer, model, raw=coding.raw)
         yield Inspected(name, values, model, bits, lost, 8 * len(frame) / values.size, nmse(residual, values))
 
 
@@ -79,18 +79,6 @@ def nmse(lost: F32, values: F32) -> float:
     """Return mean square of `lost` / mean square of `values`; 0 where nothing was lost."""
     error = float(np.square(lost, dtype=np.float64).sum())
     return error / float(np.square(values, dtype=np.float64).sum()) if error else 0.0
-
-
-def _quantizers(tensors: dict[str, F32], models: dict[str, GenNorm], method: Method) -> list[Quantizer]:
-    fits = list(models.values())
-    if method.quantizer in ("float32", "lossless"):
-        return [Float32()] * len(fits)
-    if method.quantizer != "uniform":
-        return [build_quantizer(method.quantizer, model=model) for model in fits]
-    if method.allocation == "per-tensor":
-        return [build_quantizer("uniform", step=step) for step in step_per_tensor(fits, method.bits)]
-    step = common_step(fits, [values.size for values in tensors.values()], method.bits)
-    return [build_quantizer("uniform", step=step)] * len(fits)
 
 
 def _gain(model: GenNorm) -> float:

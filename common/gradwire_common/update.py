@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.fit import fit_gennorm
+from gradwire_common.codec.fit import refuse_non_finite
 from gradwire_common.codec.frames import FrameHeader, add_frame, decode_frame, encode_frame, read_header
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import Float32, Quantizer, build_quantizer
-from gradwire_common.codec.rate_model import spending_step, step_per_tensor
+from gradwire_common.codec.rate_model import plan_spending
+from gradwire_common.codec.tensor_fit import TensorFit, fit_tensor
+from gradwire_common.coding import EXACT, Coding, coding_by, plan_codings, unfitted_coding
 from gradwire_common.errors import BitstreamError, NonFiniteError
 from gradwire_common.manifest import Layout, Unit
 from gradwire_common.method import Method
 
 F32 = npt.NDArray[np.float32]
 
-EXACT = Float32()
+FRAME_BITS = 256  # of an empty frame, about; fewer for a tiny model's entries would delay them and save nothing
 
 
 @dataclass
@@ -26,26 +26,29 @@ class EncodeReport:
     """What one update cost to make.
 
     Attributes:
-        fits: one model per parameter unit; empty where the quantiser needs none.
+        fits: one per parameter unit; empty where the quantiser needs none.
         step: the common step size, in gradient units; 0 where there is none.
+        silent: whether every parameter's entry is sent as zero.
         fit_seconds, encode_seconds: time spent; encoding is measured between the frames' hand-overs.
         n_bytes: bytes of frames made so far.
     """
 
-    fits: list[GenNorm] = field(default_factory=list)
+    fits: list[TensorFit] = field(default_factory=list)
     step: float = 0.0
+    silent: bool = True
     fit_seconds: float = 0.0
     encode_seconds: float = 0.0
     n_bytes: int = 0
-    fit_of: dict[Unit, GenNorm] = field(default_factory=dict)  # of units that were encoded one by one
+    fit_of: dict[Unit, TensorFit] = field(default_factory=dict)  # of units that were encoded one by one
 
-    def fits_of(self, units: Sequence[Unit]) -> list[GenNorm]:
-        """Return the models of units that were encoded one by one; empty where the quantiser needs none."""
+    def fits_of(self, units: Sequence[Unit]) -> list[TensorFit]:
+        """Return the fits of units that were encoded one by one; empty where the quantiser needs none."""
         return [self.fit_of[unit] for unit in units if unit in self.fit_of]
 
     def take(self, other: "EncodeReport") -> None:
         """Add what another report says."""
         self.step = other.step
+        self.silent = other.silent
         self.fit_seconds += other.fit_seconds
         self.encode_seconds += other.encode_seconds
         self.n_bytes += other.n_bytes
@@ -92,13 +95,11 @@ class UpdateEncoder:
         """
         report = report if report is not None else EncodeReport()
         began = time.perf_counter()
-        quantizers = self._quantizers(values, report, self.method.bits if bits is None else bits)
+        codings = self._codings(values, report, self._method_bits if bits is None else bits)
         report.fit_seconds += time.perf_counter() - began
-        models: list[GenNorm | None] = [*report.fits] or [None] * len(quantizers)
-        for unit, quantizer, model in zip(self.layout.parameters, quantizers, models, strict=True):
+        for unit, coding in zip(self.layout.parameters, codings, strict=True):
             began = time.perf_counter()
-            lost = None if residual is None else residual[unit.place]
-            frame = encode_frame(values[unit.place], quantizer, model, residual=lost, raw=self.raw)
+            frame = coding.encode(values[unit.place], None if residual is None else residual[unit.place])
             yield _account(frame, began, report)
         if with_buffers:
             yield from self.encode_buffers(values, report)
@@ -122,52 +123,47 @@ class UpdateEncoder:
             NonFiniteError: an entry is not finite; names the tensor.
         """
         began = time.perf_counter()
-        check_finite(values, unit)  # so the fit need not
-        name, model = self.method.quantizer, None
-        if name in ("float32", "lossless"):
-            quantizer: Quantizer = EXACT
-        elif name == "bfloat16":
-            quantizer = build_quantizer(name)
-        else:
-            model = report.fit_of[unit] = fit_gennorm(values[unit.place], check_finite=False)
-            if name != "uniform":
-                quantizer = build_quantizer(name, model=model)
-            elif self.method.allocation == "per-tensor":
-                quantizer = build_quantizer(name, step=step_per_tensor([model], self.method.bits)[0])
-            else:
-                report.step = self.step
-                quantizer = build_quantizer(name, step=self.step)
+        coding = self._coding(values, unit, report)
         report.fit_seconds += time.perf_counter() - began
         began = time.perf_counter()
-        frame = encode_frame(values[unit.place], quantizer, model, residual=residual[unit.place], raw=self.raw)
-        return _account(frame, began, report)
+        return _account(coding.encode(values[unit.place], residual[unit.place]), began, report)
 
-    def plan(self, values: F32, fits: Sequence[GenNorm]) -> None:
-        """Choose the common step size that `values`, whose models are `fits`, would have needed."""
+    def plan(self, fits: Sequence[TensorFit]) -> None:
+        """Choose the common step size that the entries whose `fits` these are would have needed."""
         if self.method.quantizer == "uniform" and self.method.allocation == "common":
-            tensors = [values[unit.place] for unit in self.layout.parameters]
-            self.step = spending_step(tensors, list(fits), self.method.bits, self.step or None)
+            self.step = plan_spending(fits, self._method_bits, self.step or None).step
 
-    def _quantizers(self, values: F32, report: EncodeReport, bits: float) -> list[Quantizer]:
-        """Fit every parameter unit and choose its quantiser."""
-        name, units = self.method.quantizer, self.layout.parameters
-        if name in ("float32", "lossless", "bfloat16"):
-            for unit in units:
-                check_finite(values, unit)
-            return [build_quantizer(name) if name == "bfloat16" else EXACT] * len(units)
-        for unit in () if report.fits else units:
-            try:
-                report.fits.append(fit_gennorm(values[unit.place]))
-            except NonFiniteError:
-                check_finite(values, unit)
-                raise
-        if name != "uniform":
-            return [build_quantizer(name, model=model) for model in report.fits]
-        if self.method.allocation == "per-tensor":
-            return [build_quantizer(name, step=step) for step in step_per_tensor(report.fits, bits)]
-        tensors = [values[unit.place] for unit in units]
-        report.step = self.step = spending_step(tensors, report.fits, bits, self.step or None)
-        return [build_quantizer(name, step=report.step)] * len(units)
+    @property
+    def _method_bits(self) -> float:
+        """Bits per entry that the method asks for, in a tiny model at least as many as its frame takes anyway."""
+        return max(self.method.bits, FRAME_BITS / max(self.layout.n_parameters, 1))
+
+    def _coding(self, values: F32, unit: Unit, report: EncodeReport) -> Coding:
+        """Fit one parameter unit, unless its coding needs no fit, and choose how it is coded by itself."""
+        coding = unfitted_coding(self.method.quantizer)
+        if coding is not None:
+            report.silent &= coding.silences(check_finite(values, unit))
+            return coding
+        fit = report.fit_of[unit] = _fit(values, unit)
+        coding = coding_by(fit, self.method, self._method_bits, self.step)
+        report.silent &= coding.silences(fit.largest)
+        report.step = self.step
+        return coding
+
+    def _codings(self, values: F32, report: EncodeReport, bits: float) -> list[Coding]:
+        """Fit every parameter unit, unless their coding needs no fit, and choose how they are coded."""
+        units = self.layout.parameters
+        coding = unfitted_coding(self.method.quantizer)
+        if coding is not None:
+            report.silent = coding.silences(max((check_finite(values, unit) for unit in units), default=0.0))
+            return [coding] * len(units)
+        if not report.fits:
+            report.fits.extend(_fit(values, unit) for unit in units)
+        codings, step = plan_codings(report.fits, self.method, bits, self.step or None)
+        if step:
+            report.step = self.step = step
+        report.silent = all(coding.silences(fit.largest) for coding, fit in zip(codings, report.fits, strict=True))
+        return codings
 
 
 def encode_exact(values: F32, units: Sequence[Unit], *, raw: bool = False) -> Iterator[bytes]:
@@ -233,20 +229,34 @@ def largest_update(units: Sequence[Unit]) -> int:
     return sum(5 * len(unit) + 1024 for unit in units)
 
 
-def check_finite(values: F32, unit: Unit) -> None:
-    """Raise NonFiniteError with the name of the first tensor of `unit` that has a NaN or infinity."""
-    if np.isfinite(values[unit.place]).all():
-        return
-    start = unit.start
-    for spec in unit.tensors:
-        finite = np.isfinite(values[start : start + spec.size])
-        if not finite.all():
-            first = int(np.argmin(finite))
-            raise NonFiniteError(
-                f"{spec.name}: got {values[start + first]} at entry {first} "
-                f"({spec.size - int(finite.sum())} of {spec.size} entries are not finite), want finite numbers"
-            )
-        start += spec.size
+def check_finite(values: F32, unit: Unit) -> float:
+    """Return the largest magnitude of `unit`.
+
+    Raises:
+        NonFiniteError: an entry is a NaN or infinity; names the first tensor that has one.
+    """
+    try:
+        return refuse_non_finite(values[unit.place])
+    except NonFiniteError:
+        start = unit.start
+        for spec in unit.tensors:
+            finite = np.isfinite(values[start : start + spec.size])
+            if not finite.all():
+                first = int(np.argmin(finite))
+                raise NonFiniteError(
+                    f"{spec.name}: got {values[start + first]} at entry {first} "
+                    f"({spec.size - int(finite.sum())} of {spec.size} entries are not finite), want finite numbers"
+                ) from None
+            start += spec.size
+        raise
+
+
+def _fit(values: F32, unit: Unit) -> TensorFit:
+    try:
+        return fit_tensor(values[unit.place])
+    except NonFiniteError:
+        check_finite(values, unit)
+        raise
 
 
 def _account(frame: bytes, began: float, report: EncodeReport) -> bytes:

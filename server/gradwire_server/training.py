@@ -20,7 +20,8 @@ from gradwire_common.digests import digest_of
 from gradwire_common.errors import CheckpointError, NonFiniteError
 from gradwire_common.manifest import Manifest
 from gradwire_common.method import BITS_MAX, Method
-from gradwire_common.update import F32, UpdateEncoder, check_finite, encode_exact
+from gradwire_common.silence import Silence
+from gradwire_common.update import F32, EncodeReport, UpdateEncoder, check_finite, encode_exact
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregate import Accumulator
 from gradwire_server.broadcast import Update
@@ -64,6 +65,9 @@ class Training:
         self._encoder = UpdateEncoder(self.layout, downlink)
         self._spender = BudgetEncoder(self._encoder)
         self._times = Times()
+        self._silence = Silence(
+            "the weights have not changed in %d rounds in a row: every pushed update is zero, or the learning rate is"
+        )
         self.digest = 0
 
     def load(self, data: memoryview) -> None:
@@ -192,10 +196,13 @@ class Training:
             yield frame
 
     def _encoded(self, change: F32, with_buffers: bool, budget: int) -> Iterator[bytes]:
+        report = EncodeReport()
         if budget and self._encoder.method.auto:
-            return iter(self._spender.encode(change, None, budget, with_buffers=with_buffers))
-        bits = BITS_MAX if self._encoder.method.auto else None
-        return self._encoder.encode(change, with_buffers=with_buffers, bits=bits)
+            yield from self._spender.encode(change, None, budget, with_buffers=with_buffers, report=report)
+        else:
+            bits = BITS_MAX if self._encoder.method.auto else None
+            yield from self._encoder.encode(change, with_buffers=with_buffers, report=report, bits=bits)
+        self._silence.count(report.silent)
 
     def _check_weights(self, version: int) -> None:
         for unit in self.layout.parameters:

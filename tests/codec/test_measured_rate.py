@@ -3,10 +3,17 @@ import math
 import numpy as np
 import pytest
 
-from gradwire_common.codec.fit import NOTHING, fit_gennorm
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.quantizers import STEP_MAX, STEP_MIN, Uniform
-from gradwire_common.codec.rate_model import common_step, entropy_bits, measured, measured_bits, spending_step
+from gradwire_common.codec.rate_model import (
+    SampledRate,
+    common_step,
+    entropy_bits,
+    measured,
+    measured_bits,
+    plan_spending,
+)
+from gradwire_common.codec.tensor_fit import TensorFit, fit_tensor
 from gradwire_common.errors import UsageError
 
 F32 = np.ndarray
@@ -20,6 +27,10 @@ def empirical_bits(tensors: list[F32], step: float) -> float:
     return total / sum(tensor.size for tensor in tensors)
 
 
+def fits_of(tensors: list[F32]) -> list[TensorFit]:
+    return [fit_tensor(tensor) for tensor in tensors]
+
+
 def tensors_of_many_scales(n: int = 30_000) -> list[F32]:
     rng = np.random.default_rng(20)
     return [GenNorm(beta, alpha).sample(rng, n) for beta, alpha in [(0.6, 1e-3), (1.0, 1e-2), (1.4, 3e-2), (2.0, 1e-4)]]
@@ -28,28 +39,48 @@ def tensors_of_many_scales(n: int = 30_000) -> list[F32]:
 @pytest.mark.parametrize("step", [0.3, 0.1, 0.03, 0.01])
 def test_measured_bits_are_the_empirical_entropy(step: float):
     tensors = tensors_of_many_scales()
-    assert measured_bits(tensors, step) == pytest.approx(empirical_bits(tensors, step), rel=5e-3)
+    assert measured_bits(fits_of(tensors), step) == pytest.approx(empirical_bits(tensors, step), rel=5e-3)
 
 
 def test_a_geometric_tail_stands_for_the_cells_that_are_not_counted():
     laplace = GenNorm(1.0, 1.0).sample(np.random.default_rng(21), 1 << 20)
-    assert measured_bits([laplace], 0.2) == pytest.approx(float(entropy_bits(1.0, 0.2)), rel=5e-3)
+    assert measured_bits(fits_of([laplace]), 0.2) == pytest.approx(float(entropy_bits(1.0, 0.2)), rel=5e-3)
 
 
 def test_counting_a_part_is_nearly_counting_all(monkeypatch: pytest.MonkeyPatch):
     tensors = tensors_of_many_scales(200_000)
-    whole = measured_bits(tensors, 0.05)
+    whole = measured_bits(fits_of(tensors), 0.05)
     monkeypatch.setattr(measured, "N_COUNTED", 200_000)
-    assert measured_bits(tensors, 0.05) == pytest.approx(whole, rel=0.03)
+    assert measured_bits(fits_of(tensors), 0.05) == pytest.approx(whole, rel=0.03)
+
+
+@pytest.mark.parametrize("step", [3e-3, 1e-3, 3e-4])
+def test_at_high_rates_a_sample_tells_the_empirical_entropy(step: float):
+    tensors = tensors_of_many_scales()
+    assert SampledRate(fits_of(tensors)).bits(step) == pytest.approx(empirical_bits(tensors, step), rel=0.03)
+
+
+@pytest.mark.parametrize("zeros", [0, 7, 900])
+def test_zeros_cost_what_their_places_tell(zeros: int):
+    rng = np.random.default_rng(24)
+    values = np.zeros(1000 * (zeros + 1), np.float32)
+    values[:: zeros + 1] = rng.standard_normal(1000)
+    assert measured_bits(fits_of([values]), 0.2) == pytest.approx(empirical_bits([values], 0.2), rel=0.02)
+
+
+def test_an_atom_far_from_zero_costs_its_distance_though_it_has_no_entropy():
+    near, far = (measured_bits(fits_of([np.ones(5000, np.float32)]), step) for step in (1.0, 1 / 1000))
+    assert near == pytest.approx(1.0)
+    assert far > 10
 
 
 @pytest.mark.parametrize("bits", [0.01, 0.03, 0.1, 0.5, 1.0, 2.0])
-def test_the_spending_step_costs_the_bits(bits: float):
+def test_the_plan_costs_the_bits(bits: float):
     tensors = tensors_of_many_scales()
-    models = [fit_gennorm(tensor) for tensor in tensors]
     for guess in (None, 1e-3, 10.0):
-        step = spending_step(tensors, models, bits, guess)
-        assert empirical_bits(tensors, step) == pytest.approx(bits, rel=0.015)
+        plan = plan_spending(fits_of(tensors), bits, guess)
+        assert plan.thinning is None
+        assert empirical_bits(tensors, plan.step) == pytest.approx(bits, rel=0.015)
 
 
 @pytest.mark.parametrize("bits", [0.03, 0.1, 0.25])
@@ -57,38 +88,40 @@ def test_with_a_residual_memory_counts_hold_the_bits_that_the_fit_alone_misses(b
     rng, residual, step = np.random.default_rng(22), np.zeros(1 << 16, np.float32), None
     for _ in range(30):
         u = GenNorm(1.2, 0.01).sample(rng, residual.size) + residual
-        model = fit_gennorm(u)
-        step = spending_step([u], [model], bits, step)
-        quantizer = Uniform(step)
+        fit = fit_tensor(u)
+        plan = plan_spending([fit], bits, step)
+        assert plan.thinning is None
+        step, quantizer = plan.step, Uniform(plan.step)
         residual = u - quantizer.dequantize(quantizer.quantize(u))
     assert empirical_bits([u], step) == pytest.approx(bits, rel=0.02)
-    alone = empirical_bits([u], common_step([model], [u.size], bits))
+    alone = empirical_bits([u], common_step([fit.model], [u.size], bits))
     assert abs(alone / bits - 1) > 0.1
 
 
 def test_at_high_rates_the_fit_is_the_answer():
     tensors = tensors_of_many_scales()
-    models = [fit_gennorm(tensor) for tensor in tensors]
-    assert spending_step(tensors, models, 4.0) == common_step(models, [tensor.size for tensor in tensors], 4.0)
+    fits = fits_of(tensors)
+    want = common_step([fit.model for fit in fits], [tensor.size for tensor in tensors], 4.0)
+    assert plan_spending(fits, 4.0).step == want
 
 
 @pytest.mark.parametrize("tensors", [[], [np.zeros(100)], [np.zeros(0)], [np.ones(1)], [np.full(50, 1e-45)]])
-def test_a_step_is_given_even_where_no_step_costs_the_bits(tensors: list[F32]):
-    tensors = [tensor.astype(np.float32) for tensor in tensors]
-    step = spending_step(tensors, [fit_gennorm(tensor) for tensor in tensors], 0.5)
+@pytest.mark.parametrize("bits", [0.01, 0.5, 8.0])
+def test_a_step_is_given_even_where_no_step_costs_the_bits(tensors: list[F32], bits: float):
+    fits = fits_of([tensor.astype(np.float32) for tensor in tensors])
+    step = plan_spending(fits, bits).step
     assert STEP_MIN <= step <= STEP_MAX
-    assert math.isfinite(measured_bits(tensors, step))
+    assert math.isfinite(measured_bits(fits, step))
 
 
 @pytest.mark.parametrize("scale", [1e-36, 1e36])
 def test_extreme_tensors_are_counted_without_overflow(scale: float):
     values = GenNorm(1.0, 1.0).sample(np.random.default_rng(23), 20_000) * np.float32(scale)
-    step = spending_step([values], [fit_gennorm(values)], 0.3)
+    step = plan_spending(fits_of([values]), 0.3).step
     assert empirical_bits([values], step) == pytest.approx(0.3, rel=0.02)
 
 
-def test_bits_and_pairs_are_checked():
+@pytest.mark.parametrize("bits", [0.0, -1.0, math.nan, math.inf])
+def test_bits_are_checked(bits: float):
     with pytest.raises(UsageError, match="bits per entry"):
-        spending_step([np.ones(1, np.float32)], [NOTHING], 0.0)
-    with pytest.raises(UsageError, match="1 models and 0 sizes"):
-        spending_step([], [NOTHING], 1.0)
+        plan_spending(fits_of([np.ones(1, np.float32)]), bits)

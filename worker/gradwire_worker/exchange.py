@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from gradwire_common.buffers import BufferSchedule
 from gradwire_common.errors import GradwireError
+from gradwire_common.silence import Silence
 from gradwire_common.update import EncodeReport
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker import interrupts
@@ -71,6 +72,10 @@ class Exchange:
         self.delay = 0
         self.last_round = 0
         self.checkpoint: OwnCheckpoint | None = None
+        self._silence = Silence(
+            "nothing but zeros was sent in %d rounds in a row: every entry of the update is zero, so it changes no "
+            "weights; are the gradients computed, and not cleared before step()?"
+        )
         self.last_step: StepReport | None = None
         self.took = False
 
@@ -194,6 +199,7 @@ class Exchange:
                 if self.early is not None:
                     self.early.settle()
                 self.checkpoint.save(push, loss, in_hand=self.delay > 0)
+            self._silence.count(report.silent)
             push.close(loss, times, budget)  # from here on it may count
         except BaseException:
             self._give_up(flight)

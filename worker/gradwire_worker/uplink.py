@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradwire_common.budget import BudgetEncoder
-from gradwire_common.codec.gennorm import GenNorm
+from gradwire_common.codec.tensor_fit import TensorFit
 from gradwire_common.coefficients import to_coefficients
 from gradwire_common.config import AUTO
 from gradwire_common.errors import UsageError
@@ -107,9 +107,9 @@ class Uplink:
         """Yield the frames of the buffers in `entries`."""
         return self._encoder.encode_buffers(self.entries, report)
 
-    def plan(self, fits: Sequence[GenNorm]) -> None:
-        """Choose the common step size of the next push by u and its `fits`."""
-        self._encoder.plan(self.entries, fits)
+    def plan(self, fits: Sequence[TensorFit]) -> None:
+        """Choose the common step size of the next push by the `fits` of u."""
+        self._encoder.plan(fits)
 
     def encode(self, budget: int, chunk_bytes: int, report: EncodeReport, *, with_buffers: bool) -> Iterator[bytes]:
         """Yield the frames of u; whole ones that fit the budget, where there is any. The residual is what they lose.

@@ -94,15 +94,17 @@ def fit_gennorm(values: F32, *, check_finite: bool = True) -> GenNorm:
     return fit_moments(moments, draw_sample(values, moments))
 
 
-def refuse_non_finite(values: F32) -> None:
-    """Read all of contiguous `values`.
+def refuse_non_finite(values: F32) -> float:
+    """Read all of contiguous `values`; return the largest magnitude, 0 where there are none.
 
     Raises:
         NonFiniteError: An entry is NaN or infinite.
     """
-    if largest_bits(values) >= INFINITY_BITS:
+    bits = largest_bits(values)
+    if bits >= INFINITY_BITS:
         bad = values.size - np.count_nonzero(np.isfinite(values))
         raise NonFiniteError(f"{bad} of {values.size} entries are NaN or infinite, want finite numbers")
+    return float(np.int32(bits).view(np.float32))
 
 
 def measure(values: F32) -> Moments:

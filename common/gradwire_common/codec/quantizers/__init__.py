@@ -7,7 +7,7 @@ levels, bit for bit, and the tests hold them against these. All rounding is to n
 """
 
 from gradwire_common.codec.quantizers.exact import BFloat16, Float32
-from gradwire_common.codec.quantizers.family import QUANTIZER_NAMES, Quantizer, build_quantizer
+from gradwire_common.codec.quantizers.family import QUANTIZER_NAMES, Quantizer, build_quantizer, fitted_minifloat
 from gradwire_common.codec.quantizers.minifloat import (
     FLOAT4_1_2_1,
     FLOAT8_1_4_3,
@@ -35,5 +35,6 @@ __all__ = [
     "Quantizer",
     "Uniform",
     "build_quantizer",
+    "fitted_minifloat",
     "optimal_scale",
 ]

@@ -7,7 +7,13 @@ import numpy.typing as npt
 
 from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.quantizers.exact import BFloat16, Float32
-from gradwire_common.codec.quantizers.minifloat import FORMATS, Minifloat, optimal_scale, scale_limits
+from gradwire_common.codec.quantizers.minifloat import (
+    FORMATS,
+    Minifloat,
+    MinifloatFormat,
+    optimal_scale,
+    scale_limits,
+)
 from gradwire_common.codec.quantizers.uniform import STEP_MAX, STEP_MIN, Uniform
 from gradwire_common.errors import UsageError
 
@@ -53,7 +59,11 @@ def build_quantizer(name: str, model: GenNorm | None = None, step: float | None 
     if name in FORMATS:
         if model is None:
             raise UsageError(f"quantiser {name} needs a fitted model, got none")
-        form = FORMATS[name]
-        low, high = scale_limits(form)
-        return Minifloat(form, min(max(optimal_scale(form, model.beta) / model.alpha, low), high))
+        return fitted_minifloat(FORMATS[name], model)
     raise UsageError(f"quantiser is {name!r}, want one of {', '.join(QUANTIZER_NAMES)}")
+
+
+def fitted_minifloat(form: MinifloatFormat, model: GenNorm) -> Minifloat:
+    """Return the grid `form` at the scale of least mean square error under `model`, within what float32 allows."""
+    low, high = scale_limits(form)
+    return Minifloat(form, min(max(optimal_scale(form, model.beta) / model.alpha, low), high))

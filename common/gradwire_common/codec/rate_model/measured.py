@@ -1,8 +1,8 @@
-"""Bits counted on the entries themselves, where the fit is too coarse to foresee them.
+"""Bits counted on the entries themselves, where no fit predicts them.
 
-Below a bit an entry the rate hangs on the few entries beyond half a step, far out in the tails; and a residual memory
-gives those a shape that no GenNorm has, since what stays below half a step is kept and comes back. So there the step
-from the model is only the first guess, and the next ones come from counts, which cost a fraction of the encoding.
+Below a bit an entry the rate hangs on the few entries beyond half a step, far out in the tails; a residual memory gives
+those a shape that no GenNorm has, since what stays below half a step is kept and comes back; and zeros, atoms and
+mixtures have no density at all. Counting costs a fraction of the encoding.
 """
 
 import math
@@ -12,88 +12,90 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from gradwire_common.codec.fit import ALPHA_MIN
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.kernels.exceedances import exceedances
-from gradwire_common.codec.quantizers import STEP_MAX, STEP_MIN
-from gradwire_common.codec.rate_model.allocation import common_step
+from gradwire_common.codec.kernels.exceedances import BLOCK, exceedances
+from gradwire_common.codec.kernels.moments import strip_sample
+from gradwire_common.codec.tensor_fit import TensorFit
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 N_COUNTED = 1 << 20  # entries over all tensors; at 0.03 bits some 3000 of them are not zero: 2 % of sampling error
-N_BORDERS = 12  # cells counted one by one on each side; a geometric tail stands for the others
-MEASURED_BITS_MAX = 2.5  # bits per entry; above, the fit foresees the bits better than a geometric tail
-TOLERANCE = 0.005  # of the bits
-ROUNDS_MAX = 16  # counts; three to five are usual with a good guess
-FIRST_REACH = 0.25  # of log(step), on the way to a first bracket; doubled each time
+N_BORDERS = 12  # cells counted one by one on each side at low rates
+N_SAMPLED = 1 << 16  # entries over all tensors, whose cells are counted one by one at high rates
+N_CELLS = 120  # of those on each side, about as many as a codebook tells apart
+FAR_BITS = 1.6  # bits of an entry beyond the cells above log2 of its distance in steps; 1.6 to 2.3 for smooth tails
 
 
-def measured_bits(tensors: Sequence[F32], step: float) -> float:
+def measured_bits(fits: Sequence[TensorFit], step: float) -> float:
     """Return the mean bits per entry that the symbols cost at `step`, each tensor with a code of its own.
 
-    It is the empirical zeroth-order entropy, counted on about N_COUNTED entries, or on all where there are fewer.
+    It is the empirical zeroth-order entropy of the cells next to zero, counted on about N_COUNTED entries or on all
+    where there are fewer; what lies beyond costs what a geometric tail does, or its distance if that is more: so atoms
+    far from zero, which have no entropy, cost what a code for them takes.
 
     Args:
-        tensors: Contiguous, one-dimensional, finite float32 arrays.
+        fits: of the tensors.
         step: Step size in gradient units.
     """
-    n = sum(tensor.size for tensor in tensors)
     with np.errstate(over="ignore"):
         borders = ((np.arange(N_BORDERS) + 0.5) * step).astype(np.float32)
-    every, counts = max(1, n // N_COUNTED), np.empty((len(tensors), N_BORDERS), np.int64)
-    n_read = [exceedances(tensor, borders, every, row) for tensor, row in zip(tensors, counts, strict=True)]
-    shares = counts / np.maximum(n_read, 1)[:, None]
-    sizes = np.array([tensor.size for tensor in tensors], np.float64)
-    return float(sizes @ _entropies(shares)) / max(n, 1)
+    inverse = np.float32(1 / step)
+    every = max(1, sum(fit.values.size for fit in fits) // N_COUNTED)
+    counts, scratch = np.empty((len(fits), N_BORDERS), np.int64), np.empty(BLOCK, np.float32)
+    n_read, far = np.zeros(len(fits)), np.zeros(len(fits))
+    for i, fit in enumerate(fits):
+        n_read[i], far[i] = exceedances(fit.values, borders, inverse, every, scratch, counts[i])
+    n = np.array([fit.n for fit in fits], np.float64)
+    used = np.array([fit.values.size for fit in fits], np.float64)
+    scale = used / np.maximum(n_read * n, 1)  # a count's share of the tensor's entries
+    return float(n @ _entropies(counts * scale[:, None], far * scale)) / max(float(n.sum()), 1.0)
 
 
-def spending_step(tensors: Sequence[F32], models: Sequence[GenNorm], bits: float, guess: float | None = None) -> float:
-    """Return the one step size at which all tensors together cost `bits` per entry, as counted on the entries.
+class SampledRate:
+    """The bits per entry at high rates, where symbols are many: as `measured_bits`, with N_CELLS cells on a sample."""
+
+    def __init__(self, fits: Sequence[TensorFit]):
+        self._n = [fit.n for fit in fits]
+        self._share = [fit.values.size / max(fit.n, 1) for fit in fits]
+        rate = min(1.0, N_SAMPLED / max(sum(fit.values.size for fit in fits), 1))
+        self._samples = [sample_of(fit.values, rate) for fit in fits]
+
+    def bits(self, step: float) -> float:
+        """Return the mean bits per entry at `step`, in gradient units."""
+        total = 0.0
+        for n, share, sample in zip(self._n, self._share, self._samples, strict=True):
+            steps = np.abs(sample, dtype=np.float64) / step
+            cells = np.minimum(np.rint(steps), N_CELLS).astype(np.int64)
+            counts = np.bincount(cells, minlength=N_CELLS + 1)
+            p = counts * (share / max(sample.size, 1))
+            p[0] += 1 - share
+            used = counts[1:] > 0
+            far = (np.log2(steps[cells == N_CELLS]) + FAR_BITS).sum() * share / max(sample.size, 1)
+            bias = (2 * used.sum()) / (2 * math.log(2) * max(sample.size, 1)) * share  # Miller and Madow, 1955
+            signs = 1 - p[0]
+            total += n * (float(-special.xlogy(p, p).sum()) / math.log(2) + signs + bias + far)
+        return total / max(sum(self._n), 1)
+
+
+def sample_of(values: F32, rate: float) -> F32:
+    """Return about a share `rate` of `values`, float32; all of them where `rate` is 1, else some from all parts."""
+    if rate >= 1 or not values.size:
+        return values
+    sample = np.empty(math.ceil(values.size * rate), np.float32)
+    strip_sample(values, sample)
+    return sample
+
+
+def _entropies(beyond: F64, far: F64) -> F64:
+    """Bits of symmetric sources.
 
     Args:
-        tensors: Contiguous, one-dimensional, finite float32 arrays.
-        models: Their fits; above MEASURED_BITS_MAX they are the whole answer.
-        bits: Mean bits per entry over all tensors, > 0.
-        guess: Where to begin, e.g. the last round's step size, which saves counts; by default what the fits say.
-
-    Returns:
-        Step size in gradient units, from STEP_MIN to STEP_MAX.
-
-    Raises:
-        UsageError: bits <= 0, or models and tensors differ in number.
+        beyond: (n, k): shares that lie above k + 1/2 steps.
+        far: (n,): sums, over those above the last border, of log2(1 + steps above it), divided by all entries.
     """
-    step = common_step(models, [tensor.size for tensor in tensors], bits)
-    if bits > MEASURED_BITS_MAX or all(model.alpha <= ALPHA_MIN for model in models):
-        return step
-    x, reach = math.log(min(max(guess or step, STEP_MIN), STEP_MAX)), FIRST_REACH
-    below: tuple[float, float] | None = None  # log(step) and log(bits got / bits wanted) where the step is too fine
-    above: tuple[float, float] | None = None  # where it is too coarse
-    for _ in range(ROUNDS_MAX):
-        excess = math.log(max(measured_bits(tensors, math.exp(x)), 1e-9) / bits)
-        if abs(excess) < TOLERANCE:
-            break
-        if excess > 0:
-            below = (x, excess)
-        else:
-            above = (x, excess)
-        if below and above:
-            width = above[0] - below[0]
-            if width < 1e-6:
-                break
-            share = below[1] / (below[1] - above[1])
-            x = below[0] + min(max(share, 0.15), 0.85) * width
-        else:
-            x = min(max(x + math.copysign(reach, excess), math.log(STEP_MIN)), math.log(STEP_MAX))
-            reach *= 2
-    return min(max(math.exp(x), STEP_MIN), STEP_MAX)
-
-
-def _entropies(beyond: F64) -> F64:
-    """Bits of symmetric sources, shares beyond[:, k] of which lie above k + 1/2 steps; shape (n, k) to (n)."""
     tail = beyond[:, -1]
     ratio = np.clip(tail / np.maximum(beyond[:, -2], 1e-300), 1e-9, 0.999)
     zero, cells = 1 - beyond[:, 0], (beyond[:, :-1] - beyond[:, 1:]) / 2
-    nats = -special.xlogy(zero, zero) - 2 * special.xlogy(cells, cells).sum(axis=1)
-    nats -= special.xlogy(tail, tail * (1 - ratio) / 2) + tail * ratio / (1 - ratio) * np.log(ratio)
-    return np.asarray(nats / math.log(2))
+    nats = -special.xlogy(zero, zero) - 2 * special.xlogy(cells, cells).sum(axis=1) - special.xlogy(tail, tail / 2)
+    geometric = -special.xlogy(tail, 1 - ratio) - tail * ratio / (1 - ratio) * np.log(ratio)
+    return np.asarray(nats / math.log(2) + np.maximum(geometric / math.log(2), far + FAR_BITS * np.where(far, tail, 0)))
