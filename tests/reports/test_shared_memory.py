@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.testing._internal.two_tensor import TwoTensor
 
 from gradwire_common.errors import ModelMismatchError, UnavailableError
 from gradwire_common.manifest import Role
@@ -224,6 +225,12 @@ def made_under_inference_mode(weight: torch.Tensor) -> torch.Tensor:
         return torch.ones(4)
 
 
+def freed(weight: torch.Tensor) -> torch.Tensor:
+    tensor = torch.ones(4)
+    tensor.untyped_storage().resize_(0)
+    return tensor
+
+
 def with_overlapping_frozen_ones() -> nn.Module:
     model, flat = nn.Linear(2, 2), torch.randn(10)
     model.register_parameter("first", nn.Parameter(flat[:6], requires_grad=False))
@@ -267,6 +274,12 @@ REFUSED = [
         r"odd: got dtype torch\.complex64, want real",
     ),
     (lambda: with_buffer(lambda _: torch.ones(2).to(torch.float8_e4m3fnuz)), r"odd: got dtype torch\.float8_e4m3fnuz"),
+    (lambda: with_parameter(freed), r"odd: got a Parameter of shape \[4\] without memory of its own"),
+    (lambda: with_buffer(lambda _: TwoTensor(torch.ones(4), torch.ones(4))), "odd: got a TwoTensor .* without memory"),
+    (
+        lambda: with_buffer(lambda _: torch.nested.nested_tensor([torch.ones(2)])),
+        "odd: got layout nested, want a dense",
+    ),
     (lambda: with_buffer(made_under_inference_mode), "odd: got a tensor made under torch.inference_mode"),
     (lambda: nn.ReLU(), "got no trainable parameter"),
     (lambda: nn.BatchNorm1d(3, affine=False), "got no trainable parameter"),
@@ -274,6 +287,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize(("build", "message"), REFUSED)
 def test_what_cannot_be_trained_is_refused_by_name_before_any_call(build, message):
     with pytest.raises(ModelMismatchError, match=message):

@@ -20,8 +20,9 @@ def check_tensor(name: str, tensor: torch.Tensor) -> None:
         raise ModelMismatchError(
             f"{name}: got a lazy tensor without a shape, want one batch run through the model first"
         )
-    if tensor.layout is not torch.strided:
-        raise ModelMismatchError(f"{name}: got layout {tensor.layout}, want a dense tensor (torch.strided)")
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        layout = "nested" if tensor.is_nested else tensor.layout
+        raise ModelMismatchError(f"{name}: got layout {layout}, want a dense tensor (torch.strided)")
     if str(tensor.dtype).removeprefix("torch.") not in SAFETENSORS:
         raise ModelMismatchError(
             f"{name}: got dtype {tensor.dtype}, want real numbers of a dtype that a weights file can have"
@@ -30,6 +31,11 @@ def check_tensor(name: str, tensor: torch.Tensor) -> None:
         raise ModelMismatchError(
             f"{name}: got a tensor of shape {list(tensor.shape)} on device meta, which holds no numbers, want the "
             "model on a real device (to_empty, then its initialisation)"
+        )
+    if tensor.numel() and not tensor.data_ptr():
+        raise ModelMismatchError(
+            f"{name}: got a {type(tensor).__name__} of shape {list(tensor.shape)} without memory of its own (freed, or "
+            "made of other tensors as a DTensor is), want a plain tensor"
         )
     if tensor.is_inference():
         raise ModelMismatchError(
