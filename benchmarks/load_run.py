@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradwire.lifeline import VARIABLE as PARENT
-from gradwire.lifeline import die_with_parent
+from gradwire.lifeline import PARENT, die_with_parent
 from gradwire_common.config import Config
 from gradwire_common.manifest import Manifest, TensorSpec
 from gradwire_common.method import Method

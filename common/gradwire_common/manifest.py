@@ -16,6 +16,13 @@ from gradwire_common.errors import ModelMismatchError
 BUNDLE_BELOW = 4096  # entries; a frame of its own costs a smaller tensor more than 1 % of its bits at 1 bit an entry
 BUNDLE_ENTRIES = 65536  # most entries in one bundle, so that it can be coded and sent while the next one is fitted
 
+MAX_TENSORS = 500_000  # each is an object of torch's on both ends, of about a kilobyte
+MAX_NAME = 512  # characters
+MAX_SHOWN = 80  # characters of a longer name in a message
+MAX_DIMENSIONS = 64  # torch's own limit
+MAX_ENTRIES = 2**40  # of one tensor: 4 TiB
+MAX_OPTIONS = 64  # of one parameter group
+
 
 class Role(StrEnum):
     """How the server treats a tensor."""
@@ -52,6 +59,7 @@ class Manifest:
     groups: tuple[dict[str, float], ...] = field(default=({},))
 
     def __post_init__(self) -> None:
+        _check_bounds(self.tensors, self.groups)
         seen: set[str] = set()
         for spec in self.tensors:
             if spec.name in seen:
@@ -82,6 +90,28 @@ class Manifest:
     def layout(self) -> "Layout":
         """The places of the tensors in the flat vector."""
         return Layout(self.tensors)
+
+
+def _check_bounds(tensors: Sequence[TensorSpec], groups: Sequence[dict[str, float]]) -> None:
+    """Raise ModelMismatchError where a manifest is larger than any model's."""
+    for what, got, most in (
+        ("tensors", len(tensors), MAX_TENSORS),
+        ("parameter groups", len(groups), max(1, len(tensors))),
+        ("options in one parameter group", max(map(len, groups), default=0), MAX_OPTIONS),
+    ):
+        if got > most:
+            raise ModelMismatchError(f"manifest: got {got:,} {what}, want at most {most:,}")
+    for spec in tensors:
+        if len(spec.name) > MAX_NAME:
+            shown = spec.name[:MAX_SHOWN]
+            raise ModelMismatchError(
+                f"manifest: tensor {shown!r}... has a name of {len(spec.name):,} characters, want at most {MAX_NAME}"
+            )
+        if len(spec.shape) > MAX_DIMENSIONS or max(spec.shape, default=0) > MAX_ENTRIES or spec.size > MAX_ENTRIES:
+            raise ModelMismatchError(
+                f"manifest: tensor {spec.name!r} has {len(spec.shape)} dimensions, {list(spec.shape[:4])} the first, "
+                f"want at most {MAX_DIMENSIONS}, and at most {MAX_ENTRIES:,} entries"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """What a worker must agree with before it may join, versions, model, settings, and before it may push."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 
@@ -12,6 +13,7 @@ from gradwire_common.codec.frames import FRAME_VERSION
 from gradwire_common.errors import ConfigError, JoinError, ModelMismatchError, UsageError, WorkerIdError
 from gradwire_common.manifest import Layout, Manifest
 from gradwire_common.names import check_name
+from gradwire_common.packing import digest_of, pack, parse, unpack
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.settings import Settings
 
@@ -40,6 +42,30 @@ def check_versions(request: pb.JoinRequest) -> None:
                 f"{what}: got {got} (gradwire {request.package_version or 'unknown'}), "
                 f"want {want} (gradwire {__version__})"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class ReadManifest:
+    """A manifest that a worker sent, checked; `packed` and `digest` are those of its serialized form."""
+
+    manifest: Manifest
+    packed: bytes
+    digest: bytes
+
+    @classmethod
+    def of(cls, got: bytes, run: Manifest | None, *, is_packed: bool) -> Self:
+        """Read what a worker sent, for a run of the manifest `run`, None where this one is to define it.
+
+        Raises:
+            ModelMismatchError: it is no manifest, it differs from the run's, or this server cannot train it.
+        """
+        data = unpack(got) if is_packed else got
+        manifest = parse(data)
+        if run is None:
+            check_dtypes(manifest)
+        else:
+            check_same_model(run, manifest)
+        return cls(manifest, got if is_packed else pack(data), digest_of(data))
 
 
 def check_dtypes(manifest: Manifest) -> None:

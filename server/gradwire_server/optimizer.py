@@ -126,11 +126,14 @@ def schedules() -> dict[str, Any]:
 def _groups(manifest: Manifest, values: F32, gradient: F32, kind: Any) -> list[dict[str, Any]]:
     """Return the parameter groups: views of the weights, with their gradients, and what each group overrides."""
     groups: list[dict[str, Any]] = []
+    by_group: dict[int, list[TensorSpec]] = {}
+    for spec in manifest.tensors:
+        if spec.role is Role.PARAMETER:
+            by_group.setdefault(spec.group, []).append(spec)
     for index, overrides in enumerate(manifest.groups):
         check_options(f"parameter group {index}", kind, overrides)
-        members = [s for s in manifest.tensors if s.role is Role.PARAMETER and s.group == index]
-        if members:
-            parameters = [_parameter(spec, manifest, values, gradient) for spec in members]
+        if index in by_group:
+            parameters = [_parameter(spec, manifest, values, gradient) for spec in by_group[index]]
             groups.append({"params": parameters, **_as_declared(kind, overrides)})
     return groups
 

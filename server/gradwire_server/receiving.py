@@ -8,12 +8,14 @@ import grpc
 from gradwire_common.channel import wire_bytes
 from gradwire_common.chunks import WHOLE_BYTES
 from gradwire_common.errors import BitstreamError, UsageError
+from gradwire_common.packing import check_pieces
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.members import Member
 from gradwire_server.pacing import Gate
 from gradwire_server.partial import Partial
 from gradwire_server.run import Run
 
+PIECE_SECONDS = 60.0  # between two pieces of a manifest; 64 KiB take 52 s at 10 kbit/s
 MESSAGE_FIELDS = 64  # bytes of a chunk message beside its data, at the most
 
 
@@ -28,6 +30,39 @@ async def read_first(context: Any) -> pb.PushMessage:
     if part not in ("header", "whole"):
         raise UsageError(f"push begins with {part}, want a header")
     return message
+
+
+async def read_join(context: Any) -> pb.JoinRequest:
+    """Read the first message of an introduction. Raises UsageError if it is not the join."""
+    message = await _read_soon(context)
+    part = "nothing" if message is grpc.aio.EOF else message.WhichOneof("part")
+    if part != "join":
+        raise UsageError(f"introduction begins with {part}, want a join")
+    request: pb.JoinRequest = message.join
+    return request
+
+
+async def read_manifest(context: Any) -> bytes:
+    """Read the rest of an introduction, the compressed manifest.
+
+    Raises:
+        ModelMismatchError: it is longer than any may be.
+        UsageError: something else comes, or nothing for too long.
+    """
+    packed = bytearray()
+    while (message := await _read_soon(context)) is not grpc.aio.EOF:
+        if message.WhichOneof("part") != "manifest":
+            raise UsageError(f"introduction goes on with {message.WhichOneof('part')}, want the manifest")
+        packed += message.manifest
+        check_pieces(len(packed))
+    return bytes(packed)
+
+
+async def _read_soon(context: Any) -> Any:
+    try:
+        return await asyncio.wait_for(context.read(), PIECE_SECONDS)
+    except TimeoutError:
+        raise UsageError(f"introduction: got nothing for {PIECE_SECONDS:g} s, want the manifest") from None
 
 
 async def take_whole(run: Run, member: Member, whole: pb.WholePush, partial: Partial) -> pb.PushEnd:

@@ -1,19 +1,15 @@
 """What a checkpoint tells of a run beside the numbers, and how a run goes on from it."""
 
 import asyncio
+import base64
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.json_format import MessageToDict, ParseDict
-
 from gradwire_common.errors import CheckpointError, GradwireError, UsageError
-from gradwire_common.manifest import Manifest
-from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_common.wire import manifest_from_message, manifest_to_message
-from gradwire_server.admission import check_resumed
+from gradwire_server.admission import ReadManifest, check_resumed
 from gradwire_server.checkpoint import Checkpoint
 from gradwire_server.contribution import round_record_of, text_of
 from gradwire_server.members import MISSED_HEARTBEATS
@@ -37,7 +33,7 @@ def described_run(run: "Run") -> dict[str, Any]:
         "run_id": run.run_id,
         "settings": run.settings.defining(),
         "shared": run.shared,
-        "manifest": MessageToDict(manifest_to_message(run.manifest), preserving_proto_field_name=True),
+        "manifest": base64.b64encode(run.packed).decode(),
         "slots": run.members.slot_of,
         "waited_for": sorted(run.rounds.waited_for),
         "records": [text_of(record) for record in run.records.open],
@@ -60,12 +56,12 @@ async def resume(run: "Run") -> None:
         return
     meta = checkpoint.meta
     check_resumed(meta["settings"], run.settings.defining())
-    manifest = _manifest_of(meta)
+    read = await asyncio.to_thread(_manifest_of, meta)
     with _readable(f"{keeper.folder}: cannot resume from the checkpoint of version {checkpoint.version}"):
-        await run.collector.define(manifest)
+        await run.collector.define(read.manifest)
         past = await run.collector.resume(checkpoint)
-    run.manifest, run.shared, run.run_id = manifest, dict(meta["shared"]), meta["run_id"]
-    run.records.n_parameters = manifest.layout.n_parameters
+    run.settle(read, dict(meta["shared"]))
+    run.run_id = meta["run_id"]
     _go_on(run, checkpoint.version, past)
 
 
@@ -83,8 +79,8 @@ def check_told(checkpoint: Checkpoint) -> None:
         str(meta["run_id"])
 
 
-def _manifest_of(meta: Mapping[str, Any]) -> Manifest:
-    return manifest_from_message(ParseDict(meta["manifest"], pb.Manifest()))
+def _manifest_of(meta: Mapping[str, Any]) -> ReadManifest:
+    return ReadManifest.of(base64.b64decode(meta["manifest"], validate=True), None, is_packed=True)
 
 
 @contextmanager

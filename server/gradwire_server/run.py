@@ -10,11 +10,9 @@ from gradwire_common.errors import GradwireError, RunEndedError, UsageError
 from gradwire_common.foreign_text import MAX_REASON, printable
 from gradwire_common.manifest import Manifest
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_common.wire import manifest_from_message
 from gradwire_server.admission import (
-    check_dtypes,
+    ReadManifest,
     check_has_joined,
-    check_same_model,
     check_same_settings,
     check_versions,
     check_worker_id,
@@ -42,6 +40,7 @@ class Run:
 
     Attributes:
         manifest: of the model; None before the first worker has joined.
+        packed: the same, as checkpoints keep it.
         shared: settings that all workers have in common.
         keeper: of what is on the disk; None where nothing is kept.
         over: set when the run has ended.
@@ -80,6 +79,8 @@ class Run:
         self.run_id = secrets.token_hex(8)
         self.keeper = keeper
         self.manifest: Manifest | None = None
+        self.packed = b""
+        self._digest = b""
         self.shared: dict[str, str] = {}
         self._weights_from = ""  # the worker that was asked for initial weights
         self._joining = asyncio.Lock()
@@ -89,35 +90,66 @@ class Run:
 
     # ------------------------------------------------------------------------------------------------- membership
 
-    async def join(self, request: pb.JoinRequest) -> Member:
+    async def join(self, request: pb.JoinRequest, packed: bytes | None = None) -> Member | None:
         """Make a worker a member; the first one's model and settings define the run.
+
+        Args:
+            request: what it asks for.
+            packed: the manifest, where it came by itself.
+
+        Returns:
+            The member; None where the manifest is neither known nor given, and is wanted.
 
         Raises:
             WorkerIdError, JoinError, ModelMismatchError, ConfigError, RunEndedError: it may not; says what differs.
         """
-        check_worker_id(request.worker_id)
-        check_versions(request)
-        if self.rounds.phase is Phase.ENDED and request.worker_id not in self.members.slot_of:
-            raise RunEndedError(f"the run ended at version {self.rounds.version or 0}; got a join")
+        self.check_may_join(request)
         async with self._joining:
-            await self._agree(manifest_from_message(request.manifest), dict(request.settings))
+            if not await self._agree(request, packed):
+                return None
             wanted = request.slot if request.HasField("slot") else None
             member = self.members.join(request.worker_id, wanted, self.clock())
         self.everyone_gone.clear()
         log.info("worker %s joined at slot %d", member.worker_id, member.slot)
         return member
 
-    async def _agree(self, manifest: Manifest, shared: dict[str, str]) -> None:
-        """Let the first worker define the run, and the others agree with it."""
-        abandoned = self.rounds.version is None and not self.members.alive
-        if self.manifest is not None and not abandoned:
-            check_same_settings(self.shared, shared)  # first: another setting often makes another model
-            check_same_model(self.manifest, manifest)
-            return
-        check_dtypes(manifest)
-        await self.collector.define(manifest)
-        self.manifest, self.shared = manifest, shared
-        self.records.n_parameters = manifest.layout.n_parameters
+    def check_may_join(self, request: pb.JoinRequest) -> None:
+        """Check what costs nothing to check. Raises WorkerIdError, JoinError, RunEndedError."""
+        check_worker_id(request.worker_id)
+        check_versions(request)
+        if self.rounds.phase is Phase.ENDED and request.worker_id not in self.members.slot_of:
+            raise RunEndedError(f"the run ended at version {self.rounds.version or 0}; got a join")
+        if self._defined:
+            check_same_settings(self.shared, request.settings)  # first: another setting often makes another model
+
+    @property
+    def _defined(self) -> bool:
+        """Whether there is a model that joining workers must have: not where all went before there were weights."""
+        return self.manifest is not None and (self.rounds.version is not None or bool(self.members.alive))
+
+    async def _agree(self, request: pb.JoinRequest, packed: bytes | None) -> bool:
+        """Let the first worker define the run, and the others agree with it; return whether the manifest was there.
+
+        A manifest may be long: it is read in another thread, and not at all where its digest is the run's.
+        """
+        if self._defined:
+            check_same_settings(self.shared, request.settings)  # again: they may have been set meanwhile
+            if request.manifest_digest == self._digest:
+                return True
+        if packed is None and not request.HasField("manifest"):
+            return False
+        got = request.manifest.SerializeToString(deterministic=True) if packed is None else packed
+        run = self.manifest if self._defined else None
+        read = await asyncio.to_thread(ReadManifest.of, got, run, is_packed=packed is not None)
+        if run is None:
+            await self.collector.define(read.manifest)
+            self.settle(read, dict(request.settings))
+        return True
+
+    def settle(self, read: ReadManifest, shared: dict[str, str]) -> None:
+        """Let the run be of a model and of settings that all workers share."""
+        self.manifest, self.packed, self._digest, self.shared = read.manifest, read.packed, read.digest, shared
+        self.records.n_parameters = read.manifest.layout.n_parameters
 
     def hear(self, session: str) -> Member:
         """Return the member that speaks; it is alive by that. Raises as `Members.hear` does."""

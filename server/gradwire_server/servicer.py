@@ -6,7 +6,8 @@ from contextlib import aclosing
 from typing import Any
 
 from gradwire_common.channel import CALL_BYTES, wire_bytes
-from gradwire_common.errors import GradwireError
+from gradwire_common.errors import GradwireError, UsageError
+from gradwire_common.packing import INLINE_BYTES
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_server.answers import answers_errors
@@ -14,12 +15,14 @@ from gradwire_server.broadcast import Update
 from gradwire_server.members import Member
 from gradwire_server.partial import key_of
 from gradwire_server.pushes import expected_units, room_for, staging_for, take
-from gradwire_server.receiving import read_first, read_frames, take_whole
+from gradwire_server.receiving import read_first, read_frames, read_join, read_manifest, take_whole
 from gradwire_server.rounds import Verdict
 from gradwire_server.run import Run
 from gradwire_server.status import heartbeat_ms, join_reply, limit_reply, limits, status_reply
 
 log = logging.getLogger("gradwire.server")
+
+INTRODUCTIONS = 4  # at once; each holds a compressed manifest of up to 16 MiB
 
 _VERDICTS = {
     Verdict.COUNTED: pb.VERDICT_COUNTED,
@@ -33,14 +36,26 @@ class ParameterServer(rpc.ParameterServerServicer):
 
     def __init__(self, run: Run):
         self._run = run
+        self._introducing = asyncio.Semaphore(INTRODUCTIONS)
 
     @answers_errors
     async def Join(self, request: pb.JoinRequest, context: Any) -> pb.JoinReply:  # noqa: ARG002, N802
-        """Make the caller a worker of the run."""
-        member = await self._run.join(request)
-        reply = join_reply(self._run, member)
-        self._charge(member, request, reply, round_=0)
-        return reply
+        """Make the caller a worker of the run, or ask for its manifest."""
+        if (n_bytes := request.manifest.ByteSize()) > INLINE_BYTES:
+            raise UsageError(
+                f"join: got a manifest of {n_bytes} bytes, want at most {INLINE_BYTES}, or its digest alone"
+            )
+        return self._joined(await self._run.join(request), request)
+
+    @answers_errors
+    async def Introduce(self, requests: Any, context: Any) -> pb.JoinReply:  # noqa: ARG002, N802
+        """Make the caller a worker of the run, with a manifest that comes in pieces."""
+        request = await read_join(context)
+        self._run.check_may_join(request)
+        async with self._introducing:
+            packed = await read_manifest(context)
+            member = await self._run.join(request, packed)
+        return self._joined(member, request, len(packed))
 
     @answers_errors
     async def Push(self, requests: Any, context: Any) -> pb.Receipt:  # noqa: ARG002, N802
@@ -139,6 +154,16 @@ class ParameterServer(rpc.ParameterServerServicer):
         """Change what the token buckets allow."""
         changes = {field.name: value for field, value in request.changes.ListFields()}
         return limit_reply(self._run.limit(request.worker_id, changes))
+
+    def _joined(self, member: Member | None, request: pb.JoinRequest, n_packed: int = 0) -> pb.JoinReply:
+        """Return the answer to a join, with its bytes charged, those of the `n_packed` bytes of its manifest too."""
+        if member is None:
+            return pb.JoinReply(manifest_wanted=True)
+        reply = join_reply(self._run, member)
+        self._charge(member, request, reply, round_=0)
+        self._run.gates_of(member).up.charge(n_packed)
+        self._run.records.sent_up(0, n_packed)
+        return reply
 
     def failed(self, call: str, error: GradwireError) -> None:
         """Take note of a call that is refused with `error`."""

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from gradwire_common import __version__, channel
+from gradwire_common.address import Address
 from gradwire_common.chunks import split
 from gradwire_common.codec.frames import FRAME_VERSION, read_header
 from gradwire_common.config import Config
@@ -54,7 +55,12 @@ class PlainWorker:
         self.chunk_bytes = 1 << 20
 
     def join(self, **changes: Any) -> pb.JoinReply:
-        request = pb.JoinRequest(
+        self.joined = self.stub.Join(self.join_request(**changes), timeout=SECONDS)
+        self.session, self.chunk_bytes = self.joined.session, self.joined.limits.chunk_bytes
+        return self.joined
+
+    def join_request(self, **changes: Any) -> pb.JoinRequest:
+        return pb.JoinRequest(
             **{
                 "worker_id": self.worker_id,
                 "package_version": __version__,
@@ -65,9 +71,6 @@ class PlainWorker:
                 **changes,
             }
         )
-        self.joined = self.stub.Join(request, timeout=SECONDS)
-        self.session, self.chunk_bytes = self.joined.session, self.joined.limits.chunk_bytes
-        return self.joined
 
     def watch(self, have_version: int | None = None) -> Any:
         """Open the stream of updates; `receive` reads from it."""
@@ -232,7 +235,7 @@ def refused(kind: type[GradwireError], match: str) -> Iterator[None]:
     """Expect a call to be refused with one line that says `match`, and with the status of its kind."""
     with pytest.raises(grpc.RpcError) as caught:
         yield
-    error = channel.error_of(caught.value, "the server")
+    error = channel.error_of(caught.value, Address("server", 50051))
     assert type(error) is kind, error
     assert re.search(match, str(error)), error
     assert "\n" not in str(error)

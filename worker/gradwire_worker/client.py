@@ -1,6 +1,7 @@
 """The worker's calls to the server: typed, repeated while the weather is bad, under one session at a time."""
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version as package_version
@@ -14,9 +15,9 @@ from gradwire_common.chunks import chunk_size
 from gradwire_common.codec.frames import FRAME_VERSION
 from gradwire_common.errors import GradwireError, RunEndedError, SessionError, UnavailableError
 from gradwire_common.manifest import Manifest
+from gradwire_common.packing import INLINE_BYTES, digest_of, pack, pieces, serialize
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
-from gradwire_common.wire import manifest_to_message
 from gradwire_worker import interrupts
 from gradwire_worker.pacer import Pacer
 from gradwire_worker.patience import Patience
@@ -24,6 +25,7 @@ from gradwire_worker.pending import PendingPush
 
 CALL_TIMEOUT = 10.0  # seconds for a call that carries no frames; those that do never time out while bytes move
 IN_FLIGHT = 256 << 10  # bytes of frames that a small call may have to wait behind
+SLOWEST = 2000  # bytes per second of a link over which a manifest still arrives in time
 LEAVE_TIMEOUT = 2.0  # seconds; politeness must not hold up the end of a process
 
 T = TypeVar("T")
@@ -59,12 +61,16 @@ class Client:
         self.limits = pb.Limits()
         self.end: str | None = None
         self.on_rejoin: Callable[[pb.JoinReply], None] = lambda _: None
+        serialized = serialize(manifest)
+        inline = len(serialized) <= INLINE_BYTES
+        self._packed = b"" if inline else pack(serialized)
         self._request = pb.JoinRequest(
             worker_id=worker_id,
             package_version=package_version("gradwire"),
             protocol_version=PROTOCOL_VERSION,
             frame_version=FRAME_VERSION,
-            manifest=manifest_to_message(manifest),
+            manifest=pb.Manifest.FromString(serialized) if inline else None,
+            manifest_digest=digest_of(serialized),
             settings=dict(settings or {}),
             slot=slot,
         )
@@ -170,13 +176,21 @@ class Client:
         while True:
             try:
                 with patience.notice(f"waiting for an answer of server {self.server}"):
-                    timeout = max(CALL_TIMEOUT, self._patience)
-                    reply: pb.JoinReply = self._ask(self._stub.Join, self._request, timeout)
+                    reply = self._ask_to_join(max(CALL_TIMEOUT, self._patience))
             except grpc.RpcError as failed:
                 patience.endure(error_of(failed, self.server, first=not self.reply.session))
             else:
                 self._request.slot = reply.slot
                 return reply
+
+    def _ask_to_join(self, timeout: float) -> pb.JoinReply:
+        """Return the answer to a join; the manifest follows where the server asks for it."""
+        reply: pb.JoinReply = self._ask(self._stub.Join, self._request, timeout)
+        if reply.manifest_wanted:
+            parts = (pb.Introduction(manifest=piece) for piece in pieces(self._packed))
+            introduction = itertools.chain([pb.Introduction(join=self._request)], parts)
+            reply = self._ask(self._stub.Introduce, introduction, timeout + len(self._packed) / SLOWEST)
+        return reply
 
     def _rejoin(self, lost: str) -> None:
         """Join again, unless another thread has done so since session `lost` was in use."""

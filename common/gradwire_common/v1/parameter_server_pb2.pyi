@@ -85,7 +85,7 @@ class Manifest(_message.Message):
     def __init__(self, tensors: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[ParameterGroup, _Mapping]]] = ...) -> None: ...
 
 class JoinRequest(_message.Message):
-    __slots__ = ("worker_id", "package_version", "protocol_version", "frame_version", "manifest", "settings", "slot")
+    __slots__ = ("worker_id", "package_version", "protocol_version", "frame_version", "manifest", "settings", "slot", "manifest_digest")
     class SettingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +100,7 @@ class JoinRequest(_message.Message):
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     package_version: str
     protocol_version: int
@@ -107,10 +108,19 @@ class JoinRequest(_message.Message):
     manifest: Manifest
     settings: _containers.ScalarMap[str, str]
     slot: int
-    def __init__(self, worker_id: _Optional[str] = ..., package_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., frame_version: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., settings: _Optional[_Mapping[str, str]] = ..., slot: _Optional[int] = ...) -> None: ...
+    manifest_digest: bytes
+    def __init__(self, worker_id: _Optional[str] = ..., package_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., frame_version: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., settings: _Optional[_Mapping[str, str]] = ..., slot: _Optional[int] = ..., manifest_digest: _Optional[bytes] = ...) -> None: ...
+
+class Introduction(_message.Message):
+    __slots__ = ("join", "manifest")
+    JOIN_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    join: JoinRequest
+    manifest: bytes
+    def __init__(self, join: _Optional[_Union[JoinRequest, _Mapping]] = ..., manifest: _Optional[bytes] = ...) -> None: ...
 
 class JoinReply(_message.Message):
-    __slots__ = ("session", "slot", "slots", "version", "rounds", "weights_wanted", "heartbeat_ms", "method", "limits", "buffers_every", "evaluate_every", "run", "run_id", "late_weight", "asynchronous")
+    __slots__ = ("session", "slot", "slots", "version", "rounds", "weights_wanted", "heartbeat_ms", "method", "limits", "buffers_every", "evaluate_every", "run", "run_id", "late_weight", "asynchronous", "manifest_wanted")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
@@ -126,6 +136,7 @@ class JoinReply(_message.Message):
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     LATE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     ASYNCHRONOUS_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_WANTED_FIELD_NUMBER: _ClassVar[int]
     session: str
     slot: int
     slots: int
@@ -141,7 +152,8 @@ class JoinReply(_message.Message):
     run_id: str
     late_weight: float
     asynchronous: bool
-    def __init__(self, session: _Optional[str] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., weights_wanted: bool = ..., heartbeat_ms: _Optional[int] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., buffers_every: _Optional[int] = ..., evaluate_every: _Optional[int] = ..., run: _Optional[str] = ..., run_id: _Optional[str] = ..., late_weight: _Optional[float] = ..., asynchronous: bool = ...) -> None: ...
+    manifest_wanted: bool
+    def __init__(self, session: _Optional[str] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., weights_wanted: bool = ..., heartbeat_ms: _Optional[int] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., buffers_every: _Optional[int] = ..., evaluate_every: _Optional[int] = ..., run: _Optional[str] = ..., run_id: _Optional[str] = ..., late_weight: _Optional[float] = ..., asynchronous: bool = ..., manifest_wanted: bool = ...) -> None: ...
 
 class Method(_message.Message):
     __slots__ = ("quantizer", "bits", "allocation", "gamma", "transform", "auto")

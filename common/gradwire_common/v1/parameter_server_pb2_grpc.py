@@ -39,6 +39,11 @@ class ParameterServerStub(object):
                 request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.JoinRequest.SerializeToString,
                 response_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.JoinReply.FromString,
                 _registered_method=True)
+        self.Introduce = channel.stream_unary(
+                '/gradwire.v1.ParameterServer/Introduce',
+                request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.Introduction.SerializeToString,
+                response_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.JoinReply.FromString,
+                _registered_method=True)
         self.Push = channel.stream_unary(
                 '/gradwire.v1.ParameterServer/Push',
                 request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.PushMessage.SerializeToString,
@@ -87,6 +92,13 @@ class ParameterServerServicer(object):
     def Join(self, request, context):
         """Makes the caller a worker of the run and tells it all it needs to know. Joining again under the same worker_id takes
         the old place; the older session can push no more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Introduce(self, request_iterator, context):
+        """Joins with a manifest that the server has asked for: an Introduction with the join, then the manifest in order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,6 +171,11 @@ def add_ParameterServerServicer_to_server(servicer, server):
                     request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.JoinRequest.FromString,
                     response_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.JoinReply.SerializeToString,
             ),
+            'Introduce': grpc.stream_unary_rpc_method_handler(
+                    servicer.Introduce,
+                    request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.Introduction.FromString,
+                    response_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.JoinReply.SerializeToString,
+            ),
             'Push': grpc.stream_unary_rpc_method_handler(
                     servicer.Push,
                     request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.PushMessage.FromString,
@@ -226,6 +243,33 @@ class ParameterServer(object):
             target,
             '/gradwire.v1.ParameterServer/Join',
             gradwire__common_dot_v1_dot_parameter__server__pb2.JoinRequest.SerializeToString,
+            gradwire__common_dot_v1_dot_parameter__server__pb2.JoinReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Introduce(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/gradwire.v1.ParameterServer/Introduce',
+            gradwire__common_dot_v1_dot_parameter__server__pb2.Introduction.SerializeToString,
             gradwire__common_dot_v1_dot_parameter__server__pb2.JoinReply.FromString,
             options,
             channel_credentials,
