@@ -21,7 +21,7 @@ F64 = npt.NDArray[np.float64]
 
 N_COUNTED = 1 << 20  # entries over all tensors; at 0.03 bits some 3000 of them are not zero: 2 % of sampling error
 N_BORDERS = 12  # cells counted one by one on each side at low rates
-N_SAMPLED = 1 << 16  # entries over all tensors, whose cells are counted one by one at high rates
+N_SAMPLED = 1 << 14  # entries over all tensors, whose cells are counted one by one at high rates
 N_CELLS = 120  # of those on each side, about as many as a codebook tells apart
 FAR_BITS = 1.6  # bits of an entry beyond the cells above log2 of its distance in steps; 1.6 to 2.3 for smooth tails
 

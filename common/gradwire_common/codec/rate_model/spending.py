@@ -20,7 +20,7 @@ MISSED = 0.05  # of the bits; where the search ends further off, no step size co
 ROUNDS_MAX = 20  # counts; three to five are usual with a good guess
 FIRST_REACH = 0.25  # of log(step), on the way to a first bracket; doubled each time
 LEAST_GAIN = 1 / 64  # of the energy of what is sent; a step of 1.99 times equal entries gains less, and is no use
-N_GAINS = 1 << 18  # entries over all tensors on which the gain is taken
+N_GAINS = 1 << 16  # entries over all tensors on which the gain is taken
 
 
 @dataclass(frozen=True, slots=True)
