@@ -33,7 +33,8 @@ class Changes:
         changes = _differences(self._before, _described(self._model))
         changes = changes or _untied(self._tied, _tied(self._model))
         if changes:
-            more = f" ({len(changes) - 1} more tensors changed)" if len(changes) > 1 else ""
+            n_more = len(changes) - 1
+            more = f" ({n_more} more {'tensor' if n_more == 1 else 'tensors'} changed)" if n_more else ""
             raise UsageError(
                 f"{changes[0]}{more}, want the model that joined: what a run trains is settled then. Change values in "
                 "place, or leave and join another run with the new model"
