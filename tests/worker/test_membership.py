@@ -295,7 +295,7 @@ def test_a_weight_that_is_no_count_is_refused(tmp_path, samples):
     with (
         running_server(server_config(tmp_path)) as server,
         RemoteOptimizer(model, server.address) as optimizer,
-        pytest.raises(UsageError, match=f"samples: got {samples}, want a whole number of at least 1"),
+        pytest.raises(UsageError, match=f"samples: got {samples}, want a whole number from 1"),
     ):
         optimizer.step(samples=samples)
 
