@@ -17,8 +17,9 @@ from gradwire.exit_codes import MISUSED
 from gradwire.lifeline import LOCK, PARENT
 from gradwire.links.forwarder import Forwarder
 from gradwire.links.profile import Link
-from gradwire_common.config import ENV_PREFIX, Config
+from gradwire_common.config import Config
 from gradwire_common.errors import GradwireError, UsageError
+from gradwire_common.setting_sources import ENV_PREFIX
 from gradwire_server.run_folder import RunFolder
 
 START_SECONDS = (
@@ -74,7 +75,7 @@ class Child:
 
     def said(self) -> str:
         """Return the log so far."""
-        return self.log.read_text(errors="replace")
+        return self.log.read_text("utf-8", "replace")
 
     def tell(self, line: str) -> None:
         """Write a line to the process' standard input and close it."""
@@ -211,7 +212,7 @@ class Cluster:
         """Start a process with the run's settings in a file of its own."""
         command = name.partition("-")[0]
         file = Path(self._settings.name) / f"{name}.toml"
-        file.write_text(self._config.model_copy(update=changes).to_toml())
+        file.write_text(self._config.model_copy(update=changes).to_toml(), "utf-8")
         log, environment, inherited = self._folder.path / f"{name}.log", self._environment, []
         if command == "server":  # which writes to the folder too
             environment, inherited = {**environment, LOCK: str(self._folder.lock)}, [self._folder.lock]

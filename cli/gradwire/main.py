@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from gradwire import streams
 from gradwire.exit_codes import FAILED, INTERRUPTED, MISUSED
 from gradwire.options import with_settings
 from gradwire_common import __version__, logs
@@ -173,20 +174,27 @@ def main() -> NoReturn:
     from gradwire.lifeline import die_with_parent
 
     die_with_parent()
+    streams.take_any_character()
     try:
         code = app(standalone_mode=False)
+        streams.flush()
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except GradwireError as error:
         if _debugging():
             raise
         code = _fail(str(error), MISUSED if isinstance(error, UsageError) else FAILED)
+    except OSError as error:
+        if _debugging() or not streams.cannot_be_written(error):
+            raise
+        code = _fail(f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}", FAILED)
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's own errors have one, whatever its version calls them
             raise
         code = _fail(error.format_message(), MISUSED)
     if code == INTERRUPTED:  # what typer returns after Ctrl-C
         _fail("interrupted", code)
+    streams.give_up()
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -197,7 +205,7 @@ def _end_in_order() -> None:
 
 def _fail(message: str, code: int) -> int:
     if message:
-        print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
+        streams.print_error(f"error: {printable(' '.join(message.split()))}")
     return code
 
 

@@ -36,7 +36,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values, indent=2) + "\n")
+        path.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; want a file that can be written") from None
 

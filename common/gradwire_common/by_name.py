@@ -54,7 +54,7 @@ def make(what: str, kind: Any, subject: Any, options: Mapping[str, Any]) -> Any:
     """Return kind(subject, **options). Raises ConfigError in the words of what `kind` raises."""
     try:
         return kind(subject, **options)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+    except (TypeError, ValueError, RuntimeError, AssertionError, ArithmeticError, LookupError, AttributeError) as error:
         given = ", ".join(f"{name}={value!r}" for name, value in options.items())
         raise ConfigError(f"{what}({given}): {first_line(error)}") from error
 

@@ -1,121 +1,88 @@
 """Every setting of gradwire, in one model: from a TOML file, GRADWIRE_* variables and flags, the later winning."""
 
 import json
-import os
-import tomllib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainValidator,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
-from gradwire_common.address import parse_address
 from gradwire_common.errors import ConfigError
+from gradwire_common.foreign_text import printable
 from gradwire_common.method import BITS_MAX, BITS_MIN, FLOAT32, Allocation, Method, QuantizerName, TransformName
-from gradwire_common.names import check_name
 from gradwire_common.recipes import RECIPES, with_recipe
+from gradwire_common.setting_sources import read_environment, read_file
+from gradwire_common.setting_types import (
+    AUTO,
+    FROM_INPUT,
+    Bits,
+    Deadline,
+    Listen,
+    LogLevel,
+    Memory,
+    Name,
+    Options,
+    OwnWindow,
+    Quorum,
+    Rate,
+    Seconds,
+    Server,
+    Size,
+)
 from gradwire_common.together import check_together
 from gradwire_common.units import (
     NO_LIMIT,
-    is_no_limit,
-    parse_deadline,
-    parse_limit,
-    parse_quorum,
-    parse_seconds,
-    parse_size,
 )
 
-ENV_PREFIX = "GRADWIRE_"
+__all__ = ["AUTO", "FROM_INPUT", "Config"]
 
-
-def _checked(parse: Callable[[str], object]) -> AfterValidator:
-    def check(text: str) -> str:
-        try:
-            parse(text)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-        return NO_LIMIT if is_no_limit(text) else text
-
-    return AfterValidator(check)
-
-
-def _name(text: str) -> str:
-    try:
-        return check_name("name", text)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-
-
-def _server(text: str) -> str:
-    return text if text == FROM_INPUT else _address(text)
-
-
-def _listen(text: str) -> str:
-    return _address(text, listening=True)
-
-
-def _address(text: str, *, listening: bool = False) -> str:
-    try:
-        return str(parse_address(text, listening=listening))
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-
-
-def _seconds(value: Any) -> float:
-    try:
-        return parse_seconds(value)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-
-
-def _json(value: Any) -> Any:
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except json.JSONDecodeError:
-        raise ValueError('a JSON object such as {"momentum": 0.9}') from None
-
-
-def _bits(value: Any) -> float | str:
-    with suppress(TypeError, ValueError):
-        if value == AUTO or BITS_MIN <= (value := float(value)) <= BITS_MAX:
-            return value  # type: ignore[no-any-return]
-    raise ValueError(f"a number from {BITS_MIN:g} to {BITS_MAX:g}, or {AUTO}")
-
-
-def _text(value: Any) -> Any:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-AUTO = "auto"
-FROM_INPUT = "-"  # an address that is read from standard input
+MAX_SHOWN = 100  # characters of a wrong value
+MAX_WANT = 400  # characters of what is wanted in its place
 AUTO_BITS_DOWN = 2.0  # bits per entry of the broadcast where the uplink's are auto and nothing else is said
-Bits = Annotated[float | Literal["auto"], PlainValidator(_bits)]
-Name = Annotated[str, AfterValidator(_name)]
-Rate = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_limit(text, rate=True))]
-Size = Annotated[str, BeforeValidator(_text), _checked(parse_size)]
-OwnWindow = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_limit(text, rate=False))]
-Memory = Annotated[str, BeforeValidator(_text), _checked(lambda text: text == AUTO or parse_size(text))]
-Server = Annotated[str, AfterValidator(_server)]
-Listen = Annotated[str, AfterValidator(_listen)]
-Seconds = Annotated[float, BeforeValidator(_seconds)]
-Quorum = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_quorum(text, 1))]
-Deadline = Annotated[str, BeforeValidator(_text), _checked(parse_deadline)]
-Options = Annotated[dict[str, Any], BeforeValidator(_json)]
-LogLevel = Literal["debug", "info", "warning", "error"]
+MAX_WHOLE = 2**32 - 1  # of what travels in 32 bits
+MAX_SEED = 2**63 - 1
+_WANTED = {int: "a whole number", float: "a number", str: "a text", Path: "a path"}
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind is not bool:
+            kinds = [kind, *get_args(kind)]
+            raise ValueError(next((_WANTED[each] for each in kinds if each in _WANTED), "a number or a text"))
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _can_be_carried(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse numbers that do not fit where they go, and text that no file can have."""
+        if isinstance(value, int):
+            most = MAX_SEED if info.field_name == "seed" else MAX_WHOLE
+            if value > most:
+                raise ValueError(f"a whole number of at most {most}")
+        if isinstance(value, str | Path) and ("\0" in str(value) or not _is_unicode(str(value))):
+            raise ValueError("a text in Unicode without NUL")
+        return value
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class RunSettings(_Section):
@@ -272,16 +239,14 @@ class Config(TaskSettings, WorkerSettings, ServerSettings, CodingSettings, RunSe
         Raises:
             ConfigError: if a name is unknown or a value wrong; says which, what it got and what it wants.
         """
-        from_file = _read(file) if file else {}
-        unknown = [key for key in from_file if key not in cls.model_fields]
-        if unknown:
-            raise ConfigError(
-                f"{file}: unknown setting {unknown[0]!r}; want one of {', '.join(sorted(cls.model_fields))}"
-            )
+        from_file = read_file(file, cls.model_fields) if file else {}
+        later = {**read_environment(cls.model_fields), **(flags or {})}
         try:
-            return cls(**{**from_file, **_environment(cls.model_fields), **(flags or {})})
+            return cls(**{**from_file, **later})
         except ValidationError as error:
-            raise ConfigError(_one_line(error)) from None
+            name = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else ""
+            where = f"{file}: " if name in from_file and name not in later else ""
+            raise ConfigError(where + _one_line(error)) from None
 
     def to_toml(self) -> str:
         """Return a TOML document that `load` reads back as these settings; what is not set is left out."""
@@ -316,28 +281,13 @@ class Config(TaskSettings, WorkerSettings, ServerSettings, CodingSettings, RunSe
         )
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text())
-    except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}; want a readable TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: bad TOML: {error}") from None
-
-
 def _toml(value: Any) -> str:
     """Return a value of JSON as TOML writes it; entries without a value are left out, since TOML has no null."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items() if v is not None) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
-
-
-def _environment(names: Mapping[str, Any]) -> dict[str, str]:
-    """Return what GRADWIRE_* variables set; an empty one sets nothing."""
-    found = {name: os.environ.get(ENV_PREFIX + name.upper(), "") for name in names}
-    return {name: text for name, text in found.items() if text}
+    return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _one_line(error: ValidationError) -> str:
@@ -349,4 +299,12 @@ def _one_line(error: ValidationError) -> str:
     want = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     want = want.split(", want ")[-1]
     want = want.split(", unable to parse")[0]
-    return f"{name}: got {first['input']!r}, want {want}"
+    return f"{name}: got {_shortened(first['input'])}, want {printable(want, MAX_WANT)}"
+
+
+def _shortened(value: Any) -> str:
+    """Return how an error shows a value."""
+    try:
+        return printable(repr(value), MAX_SHOWN)
+    except ValueError:  # Python writes no whole number of more than some thousand digits
+        return "a number of thousands of digits"

@@ -24,7 +24,7 @@ def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
     name = given.get("optimizer")
     if name is None and _steps(given) and not {"lr", "optimizer_options"} & set(given):
         name = FOR_LOCAL_STEPS
-    if name not in RECIPES:
+    if not isinstance(name, str) or name not in RECIPES:
         return dict(given)
     return {**RECIPES[name], **{key: value for key, value in given.items() if key != "optimizer"}}
 
@@ -33,5 +33,5 @@ def _steps(given: Mapping[str, Any]) -> bool:
     """Whether there are local steps; what cannot be read is refused elsewhere."""
     try:
         return int(given.get("local_steps", 0)) > 0
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False

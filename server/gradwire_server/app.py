@@ -114,7 +114,7 @@ async def _serve_in(
         with _writing_to(folder):
             if config.resume:
                 await resume(run)
-            write_durably(folder / CONFIG, lambda partial: partial.write_text(config.to_toml()))
+            write_durably(folder / CONFIG, lambda partial: partial.write_text(config.to_toml(), "utf-8"))
         async with _exporting(config, run), _listening(config, run) as port:
             if ready is not None:
                 ready(port)

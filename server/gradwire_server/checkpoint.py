@@ -66,7 +66,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, written: Callable[[], 
         "meta": dict(checkpoint.meta),
     }
     manifest = json.dumps({"sha256": _sha256(body), "checkpoint": body}, indent=1)
-    write_durably(manifest_path(folder, checkpoint.version), lambda partial: partial.write_text(manifest))
+    write_durably(manifest_path(folder, checkpoint.version), lambda partial: partial.write_text(manifest, "utf-8"))
     return path.stat().st_size
 
 
@@ -78,7 +78,7 @@ def load_checkpoint(folder: Path, version: int) -> Checkpoint:
     """
     manifest, path = manifest_path(folder, version), tensors_path(folder, version)
     try:
-        outer = json.loads(manifest.read_text())
+        outer = json.loads(manifest.read_text("utf-8"))
         body = outer["checkpoint"]
         got = _sha256(body)
         if got != outer["sha256"]:

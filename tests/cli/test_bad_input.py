@@ -42,7 +42,7 @@ def test_a_wrong_value_is_answered_with_name_got_and_want(run, arguments, messag
     ("text", "message"),
     [
         ("bits = = 2", "bad TOML: Invalid value (at line 1, column 8)"),
-        ("bitz = 2", "unknown setting 'bitz'; want one of"),
+        ("bitz = 2", "unknown setting 'bitz'; did you mean 'bits'?"),
     ],
 )
 def test_a_bad_file_is_answered_with_its_name(run, tmp_path, text, message):
