@@ -5,7 +5,7 @@ import sys
 if not sys.flags.safe_path:
     del sys.path[0]
 
-from gradwire.main import main
+from gradwire.start import main
 
 if __name__ == "__main__":
     main()

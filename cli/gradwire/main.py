@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from gradwire import streams
+from gradwire.ending import end_at_once, end_in_order
 from gradwire.exit_codes import FAILED, INTERRUPTED, MISUSED
 from gradwire.options import with_settings
 from gradwire_common import __version__, logs
@@ -57,7 +57,7 @@ def train(
     """Train on this machine: one server and some worker processes, over real gRPC."""
     from gradwire.train import run_train
 
-    _end_in_order()
+    end_in_order()
     run_train(config, compare=compare, json_file=json_file, link=link)
 
 
@@ -75,6 +75,7 @@ def server(config: "Config") -> None:
         print(f"listening on {host}:{port}", flush=True)
 
     serve(config, ready=ready, lock=inherited_lock())
+    end_at_once()
 
 
 @app.command()
@@ -85,10 +86,9 @@ def worker(config: "Config") -> None:
     from gradwire_worker.runner import run_worker
 
     logs.configure(config.log_level, config.worker_id or "worker")
-    _end_in_order()
     if config.server == FROM_INPUT:  # so that a local cluster's workers can get ready while its server does
         config = config.model_copy(update={"server": sys.stdin.readline().strip()})
-    run_worker(config)
+    run_worker(config, joining=end_in_order)
 
 
 @app.command(hidden=True)
@@ -173,8 +173,21 @@ def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 misused, 130 interrupted; an error is one line."""
     from gradwire.lifeline import die_with_parent
 
+    end_at_once()
     die_with_parent()
     streams.take_any_character()
+    code, message = _outcome()
+    end_at_once()
+    if message:
+        streams.print_error(f"error: {printable(' '.join(message.split()))}")
+    streams.give_up()
+    if code == INTERRUPTED:  # a thread may still compile, which nobody waits for
+        os._exit(code)
+    sys.exit(code)
+
+
+def _outcome() -> tuple[int, str]:
+    """Run a command; return the exit code, and what is to be said of it."""
     try:
         code = app(standalone_mode=False)
         streams.flush()
@@ -183,30 +196,18 @@ def main() -> NoReturn:
     except GradwireError as error:
         if _debugging():
             raise
-        code = _fail(str(error), MISUSED if isinstance(error, UsageError) else FAILED)
+        return MISUSED if isinstance(error, UsageError) else FAILED, str(error)
     except OSError as error:
         if _debugging() or not streams.cannot_be_written(error):
             raise
-        code = _fail(f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}", FAILED)
+        return FAILED, f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}"
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's own errors have one, whatever its version calls them
             raise
-        code = _fail(error.format_message(), MISUSED)
+        return MISUSED, error.format_message()
     if code == INTERRUPTED:  # what typer returns after Ctrl-C
-        _fail("interrupted", code)
-    streams.give_up()
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _end_in_order() -> None:
-    """Let SIGTERM end this process as Ctrl-C does; without a handler the first process of a container ignores it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def _fail(message: str, code: int) -> int:
-    if message:
-        streams.print_error(f"error: {printable(' '.join(message.split()))}")
-    return code
+        return INTERRUPTED, "interrupted"
+    return (code if isinstance(code, int) else 0), ""
 
 
 def _debugging() -> bool:

@@ -86,8 +86,9 @@ def _warm_up(console: Console) -> None:
     """Compile the kernels once, so that no two processes compile them side by side."""
     with console.status("loading the codec's kernels; the first time they are compiled, which takes half a minute"):
         from gradwire_common.warming import warm_kernels
+        from gradwire_worker.interrupts import done_apart
 
-        seconds = warm_kernels()
+        seconds = done_apart(warm_kernels)  # where no interrupt is lost
     if seconds > SLOW_WARM_UP:
         console.print(f"compiled the codec's kernels in {seconds:.0f} s")
 

@@ -43,6 +43,8 @@ SERVICE = pb.DESCRIPTOR.services_by_name["ParameterServer"].full_name
 def serve(config: Config, *, ready: Callable[[int], None] | None = None, lock: int | None = None) -> None:
     """Serve one run until it ends and its workers have left, or until SIGTERM or SIGINT.
 
+    Before calls are answered, these signals have the effect that they had: there is nothing to end in order yet.
+
     Leaves config.toml, metrics.jsonl and weights.safetensors in the folder of the run.
 
     Args:
@@ -59,10 +61,15 @@ def serve(config: Config, *, ready: Callable[[int], None] | None = None, lock: i
 
     async def until_signal() -> None:
         stopped = asyncio.Event()
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        await serve_run(config, ready=ready, stopped=stopped, lock=lock)
+
+        def serving(port: int) -> None:
+            if threading.current_thread() is threading.main_thread():
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+            if ready is not None:
+                ready(port)
+
+        await serve_run(config, ready=serving, stopped=stopped, lock=lock)
 
     asyncio.run(until_signal())
 

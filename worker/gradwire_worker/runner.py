@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -26,10 +27,14 @@ SHARED_SETTINGS = ("task", "model", "seed", "split", "dirichlet_alpha")  # what 
 log = logging.getLogger("gradwire")
 
 
-def run_worker(config: Config) -> None:
+def run_worker(config: Config, *, joining: Callable[[], None] = lambda: None) -> None:
     """Train `config.task` at `config.server` until the run ends.
 
     Everything slow comes before joining, so that no round waits for a kernel to compile or data to load.
+
+    Args:
+        config: The settings.
+        joining: Called before the worker joins; from then on there is a run to leave.
 
     Raises:
         GradwireError: why the worker could not begin or go on.
@@ -42,6 +47,7 @@ def run_worker(config: Config) -> None:
     torch.manual_seed(config.seed)
     model = task.model().to(device)
     log.info("%s: %s; %s parameters on %s", task.name, task.description, f"{_size(model):,}", device)
+    joining()
     with RemoteOptimizer(
         model,
         config.server,
