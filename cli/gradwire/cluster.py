@@ -19,6 +19,7 @@ from gradwire.links.forwarder import Forwarder
 from gradwire.links.profile import Link
 from gradwire_common.config import Config
 from gradwire_common.errors import GradwireError, UsageError
+from gradwire_common.foreign_text import printable
 from gradwire_common.setting_sources import ENV_PREFIX
 from gradwire_server.run_folder import RunFolder
 
@@ -93,7 +94,7 @@ class Child:
         if errors:
             kind = UsageError if code == MISUSED else ClusterError
             raise kind(f"{self.name}: {errors[-1]} (log: {self.log})" if self.log_kept else errors[-1])
-        print("\n".join(lines[-LAST_LINES:]), file=sys.stderr)
+        print("\n".join(map(printable, lines[-LAST_LINES:])), file=sys.stderr)
         ending = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         raise ClusterError(f"{self.name} {ending}" + (f" (log: {self.log})" if self.log_kept else ""))
 
@@ -234,6 +235,8 @@ def environment_of(config: Config) -> dict[str, str]:
     """Return the environment of the children: no settings but those of their files, cores shared among workers."""
     settings = {ENV_PREFIX + name.upper() for name in Config.model_fields}
     kept = {name: value for name, value in os.environ.items() if name not in settings}
+    if "PYTHONPATH" in kept:  # an empty part, as in $PYTHONPATH:/more where there was none, means the working folder
+        kept["PYTHONPATH"] = os.pathsep.join(filter(None, kept["PYTHONPATH"].split(os.pathsep)))
     threads = str(config.threads or max(1, len(os.sched_getaffinity(0)) // config.workers))
     shared = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
     return kept | shared | {PARENT: str(os.getpid()), "PYTHONUNBUFFERED": "1"}

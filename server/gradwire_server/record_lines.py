@@ -11,6 +11,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from gradwire_common.errors import DataError
+from gradwire_common.foreign_text import MAX_REASON, printable
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
 log = logging.getLogger("gradwire.server")
@@ -32,7 +33,8 @@ def read(line: bytes) -> Line:
         kind = _KINDS[entry.pop("kind")]
         return json_format.ParseDict(_of_json(entry), kind(), ignore_unknown_fields=True)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, json_format.Error) as error:
-        raise DataError(f"is no round and no evaluation ({type(error).__name__}: {error})") from error
+        reason = printable(f"{type(error).__name__}: {error}", MAX_REASON)
+        raise DataError(f"is no round and no evaluation ({reason})") from error
 
 
 def read_lines(path: Path) -> Iterator[tuple[bytes, Line]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gradwire import lifeline
 from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError
 from gradwire_server.settings import Settings
@@ -152,6 +153,8 @@ def test_a_variable_that_is_no_setting_is_an_error(load, variable, message):
         "GRADWIRE_SERVER_SERVICE_PORT",
         "GRADWIRE_SERVER_PORT_50051_TCP",
         "GRADWIRE_PORTABLE",
+        lifeline.PARENT,
+        lifeline.LOCK,
         "GRADWIRES",
     ],
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gradwire.cluster import environment_of
 from gradwire_common.config import Config
 from gradwire_common.errors import TaskError
 from gradwire_worker.tasks import load_task
@@ -74,3 +75,8 @@ def test_a_task_whose_import_fails_in_any_way_is_answered_in_one_line(crowded, t
     with pytest.raises(TaskError, match=r"^task broken_task:build: ") as caught:
         load_task(Config.load(None, {"task": "broken_task:build"}))
     assert "\n" not in str(caught.value)
+
+
+def test_an_empty_part_of_the_path_does_not_bring_the_folder_back(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f":/somewhere{2 * ':'}/else:")
+    assert environment_of(Config())["PYTHONPATH"] == "/somewhere:/else"
