@@ -9,6 +9,7 @@ from gradwire_common.channel import wire_bytes
 from gradwire_common.chunks import WHOLE_BYTES
 from gradwire_common.errors import BitstreamError, UsageError
 from gradwire_common.packing import check_pieces
+from gradwire_common.units import format_size
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.members import Member
 from gradwire_server.pacing import Gate
@@ -16,6 +17,7 @@ from gradwire_server.partial import Partial
 from gradwire_server.run import Run
 
 PIECE_SECONDS = 60.0  # between two pieces of a manifest; 64 KiB take 52 s at 10 kbit/s
+MANIFEST_SECONDS = 600.0  # for all of them; few may come at once, so none may hold its place for long
 MESSAGE_FIELDS = 64  # bytes of a chunk message beside its data, at the most
 
 
@@ -50,11 +52,16 @@ async def read_manifest(context: Any) -> bytes:
         UsageError: something else comes, or nothing for too long.
     """
     packed = bytearray()
-    while (message := await _read_soon(context)) is not grpc.aio.EOF:
-        if message.WhichOneof("part") != "manifest":
-            raise UsageError(f"introduction goes on with {message.WhichOneof('part')}, want the manifest")
-        packed += message.manifest
-        check_pieces(len(packed))
+    try:
+        async with asyncio.timeout(MANIFEST_SECONDS):
+            while (message := await _read_soon(context)) is not grpc.aio.EOF:
+                if message.WhichOneof("part") != "manifest":
+                    raise UsageError(f"introduction goes on with {message.WhichOneof('part')}, want the manifest")
+                packed += message.manifest
+                check_pieces(len(packed))
+    except TimeoutError:
+        got = format_size(len(packed))
+        raise UsageError(f"introduction: got {got} in {MANIFEST_SECONDS:g} s, want the whole manifest") from None
     return bytes(packed)
 
 
