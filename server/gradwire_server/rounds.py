@@ -120,6 +120,11 @@ class Rounds:
         return frozenset(self._pushers)
 
     @property
+    def taking_part(self) -> frozenset[int]:
+        """Slots that have taken part since the run began."""
+        return frozenset(self._seen)
+
+    @property
     def may_close(self) -> bool:
         """Whether the open round has all it waits for."""
         return self.phase is Phase.COLLECTING and self._has_quorum and not self.missing

@@ -31,6 +31,7 @@ from gradwire_server.resuming import described_run
 from gradwire_server.rounds import Phase, Rounds
 from gradwire_server.settings import Settings
 from gradwire_server.tallies import Tallies
+from gradwire_server.waits import Waits
 
 log = logging.getLogger("gradwire.server")
 
@@ -64,6 +65,7 @@ class Run:
             if settings.asynchronous
             else Rounds(settings.workers, settings.rounds, settings.quorum)
         )
+        self.waits = Waits(self.members, self.rounds)
         self.broadcast = Broadcast()
         self.limiter = Limiter(settings.limits, settings.most_chunk)
         self.tallies = Tallies()
@@ -180,10 +182,11 @@ class Run:
             self.members.suspect(member, self.clock())
 
     def bury_the_dead(self) -> None:
-        """Wait no longer for members that have not been heard of."""
+        """Wait no longer for members that have not been heard of; look at what is still waited for."""
         for member in self.members.bury(self.clock()):
             log.warning("worker %s is dead: nothing heard of it for too long", member.worker_id)
             self._gone(member, dead=True)
+        self.waits.look(self.clock())
 
     def gates_of(self, member: Member) -> Gates:
         """Return the gates that the bytes of `member` pass."""

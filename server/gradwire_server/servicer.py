@@ -18,7 +18,7 @@ from gradwire_server.pushes import expected_units, room_for, staging_for, take
 from gradwire_server.receiving import read_first, read_frames, read_join, read_manifest, take_whole
 from gradwire_server.rounds import Verdict
 from gradwire_server.run import Run
-from gradwire_server.status import heartbeat_ms, join_reply, limit_reply, limits, status_reply
+from gradwire_server.status import heartbeat_ms, join_reply, limit_reply, limits, status_reply, wait
 
 log = logging.getLogger("gradwire.server")
 
@@ -122,6 +122,7 @@ class ParameterServer(rpc.ParameterServerServicer):
             version=run.rounds.version or 0,
             limits=limits(run, member),
             heartbeat_ms=heartbeat_ms(run, member),
+            wait=wait(run),
         )
         self._charge(member, request, reply, run.rounds.open_round)
         return reply

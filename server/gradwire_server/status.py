@@ -71,7 +71,15 @@ def status_reply(run: Run, after_round: int) -> pb.StatusReply:
         evaluations=run.records.evaluations,
         bytes_setup=run.records.bytes_setup,
         seconds=run.seconds,
+        wait=wait(run),
     )
+
+
+def wait(run: Run) -> pb.Wait | None:
+    """Return what the run waits for; None where no worker waits for another."""
+    now = run.clock()
+    run.waits.look(now)
+    return pb.Wait(what=run.waits.what, seconds=run.waits.seconds(now)) if run.waits.what else None
 
 
 def _worker(run: Run, member: Member) -> pb.WorkerStatus:

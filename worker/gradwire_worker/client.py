@@ -19,6 +19,7 @@ from gradwire_common.packing import INLINE_BYTES, digest_of, pack, pieces, seria
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 from gradwire_worker import interrupts
+from gradwire_worker.notice import Notice
 from gradwire_worker.pacer import Pacer
 from gradwire_worker.patience import Patience
 from gradwire_worker.pending import PendingPush
@@ -40,6 +41,7 @@ class Client:
     Attributes:
         reply: the answer to the last join.
         limits: what the server's token buckets allow, as last heard.
+        wait: what the server waits for, as last heard; empty where it waits for nobody.
         end: why the run ended, once somebody knows; pushes are not repeated then.
         on_rejoin: called with the answer to every later join; raises if the worker cannot go on with it.
     """
@@ -60,6 +62,7 @@ class Client:
         self.reply = pb.JoinReply()
         self.limits = pb.Limits()
         self.end: str | None = None
+        self.wait = ""
         self.on_rejoin: Callable[[pb.JoinReply], None] = lambda _: None
         serialized = serialize(manifest)
         inline = len(serialized) <= INLINE_BYTES
@@ -141,6 +144,7 @@ class Client:
         )
         if reply.HasField("limits"):
             self._hear(reply.limits)
+        self.wait = reply.wait.what
         return reply
 
     def report(self, version: int, count: int, correct: int, loss_sum: float) -> None:
@@ -280,11 +284,12 @@ class Sending:
             Interrupted: a signal's handler raised; the push goes on, and its receipt can be asked for again.
         """
         patience = self._client.patience()
+        notice = Notice(lambda: f"the receipt of the push for round {self._push.round}")
         while True:
             try:
                 if self._call is None:
                     self._call = self._go_on()
-                receipt: pb.Receipt = interrupts.answer_of(self._call)
+                receipt: pb.Receipt = interrupts.answer_of(self._call, notice)
                 return receipt
             except grpc.RpcError as failed:
                 self._call = None

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import grpc
 
+from gradwire_worker.notice import Notice
+
 T = TypeVar("T")
 
 POLL_SECONDS = 0.1  # between two looks of a wait at the signals
@@ -127,8 +129,12 @@ def sleep(seconds: float, awake: threading.Event) -> None:
         check()
 
 
-def answer_of(call: Any) -> Any:
+def answer_of(call: Any, notice: Notice | None = None) -> Any:
     """Return the answer of a gRPC call in progress, which `Interrupted` leaves in progress.
+
+    Args:
+        call: the call.
+        notice: tells the log of a long wait.
 
     Raises:
         grpc.RpcError: the call failed.
@@ -138,6 +144,8 @@ def answer_of(call: Any) -> Any:
             return call.result(timeout=POLL_SECONDS)
         except grpc.FutureTimeoutError:
             check()
+            if notice is not None:
+                notice.look()
 
 
 def done_apart(work: Callable[[], T]) -> T:

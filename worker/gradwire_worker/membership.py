@@ -15,6 +15,7 @@ from gradwire_common.update import encode_exact
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker import interrupts
 from gradwire_worker.client import Client
+from gradwire_worker.notice import Notice
 from gradwire_worker.pending import PendingPush
 from gradwire_worker.replica import NO_VERSION, Heading, Replica, UpdateKind
 
@@ -219,10 +220,20 @@ class Membership:
 
     def _wait_or_end(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds or nothing further comes; the caller holds the replica."""
+        notice = Notice(self._awaited)
         while not self._changed.wait_for(
             lambda: condition() or self._failure is not None or self.client.end is not None, interrupts.POLL_SECONDS
         ):
             interrupts.check()
+            notice.look()
+
+    def _awaited(self) -> str:
+        """Say what this worker waits for: what the server does, where that told."""
+        if self.replica.base == NO_VERSION:
+            what = "the first weights"
+        else:
+            what = f"version {self.replica.base + 1} of server {self.client.server}"
+        return f"{what}; the server waits for {self.client.wait}" if self.client.wait else what
 
     def _start_thread(self, name: str, work: Callable[[], None]) -> None:
         def run() -> None:

@@ -228,16 +228,26 @@ class HeartbeatRequest(_message.Message):
     def __init__(self, session: _Optional[str] = ...) -> None: ...
 
 class HeartbeatReply(_message.Message):
-    __slots__ = ("weights_wanted", "version", "limits", "heartbeat_ms")
+    __slots__ = ("weights_wanted", "version", "limits", "heartbeat_ms", "wait")
     WEIGHTS_WANTED_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_MS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
     weights_wanted: bool
     version: int
     limits: Limits
     heartbeat_ms: int
-    def __init__(self, weights_wanted: bool = ..., version: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., heartbeat_ms: _Optional[int] = ...) -> None: ...
+    wait: Wait
+    def __init__(self, weights_wanted: bool = ..., version: _Optional[int] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., heartbeat_ms: _Optional[int] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ...) -> None: ...
+
+class Wait(_message.Message):
+    __slots__ = ("what", "seconds")
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    what: str
+    seconds: float
+    def __init__(self, what: _Optional[str] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class LeaveRequest(_message.Message):
     __slots__ = ("session", "reason")
@@ -446,7 +456,7 @@ class StatusRequest(_message.Message):
     def __init__(self, after_round: _Optional[int] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("run", "package_version", "phase", "version", "rounds", "slots", "parameters", "workers", "records", "evaluations", "bytes_setup", "seconds")
+    __slots__ = ("run", "package_version", "phase", "version", "rounds", "slots", "parameters", "workers", "records", "evaluations", "bytes_setup", "seconds", "wait")
     RUN_FIELD_NUMBER: _ClassVar[int]
     PACKAGE_VERSION_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
@@ -459,6 +469,7 @@ class StatusReply(_message.Message):
     EVALUATIONS_FIELD_NUMBER: _ClassVar[int]
     BYTES_SETUP_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
     run: str
     package_version: str
     phase: str
@@ -471,7 +482,8 @@ class StatusReply(_message.Message):
     evaluations: _containers.RepeatedCompositeFieldContainer[Evaluation]
     bytes_setup: int
     seconds: float
-    def __init__(self, run: _Optional[str] = ..., package_version: _Optional[str] = ..., phase: _Optional[str] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., slots: _Optional[int] = ..., parameters: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., records: _Optional[_Iterable[_Union[RoundRecord, _Mapping]]] = ..., evaluations: _Optional[_Iterable[_Union[Evaluation, _Mapping]]] = ..., bytes_setup: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
+    wait: Wait
+    def __init__(self, run: _Optional[str] = ..., package_version: _Optional[str] = ..., phase: _Optional[str] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., slots: _Optional[int] = ..., parameters: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., records: _Optional[_Iterable[_Union[RoundRecord, _Mapping]]] = ..., evaluations: _Optional[_Iterable[_Union[Evaluation, _Mapping]]] = ..., bytes_setup: _Optional[int] = ..., seconds: _Optional[float] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
     __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down", "budget", "spent", "tokens_up", "tokens_down")
