@@ -1,6 +1,7 @@
 """A worker's place in a run belongs to the process and to the optimizer that took it, until it leaves."""
 
 import copy
+import gc
 import logging
 import os
 import pickle
@@ -131,6 +132,19 @@ def test_optimizers_of_different_models_do_not_touch_each_other(tmp_path: Path) 
     ):
         run_together(lambda: take_step(one, first, batches(1)[0]), lambda: take_step(two, second, batches(1)[0]))
         assert (first.version, second.version) == (1, 1)
+
+
+def test_a_dropped_optimizer_leaves_and_takes_its_hooks_away(tmp_path: Path) -> None:
+    model = perceptron()
+    with running_server(server_config(tmp_path)) as server:
+        optimizer = RemoteOptimizer(model, server.address, overlap=True)
+        take_step(model, optimizer, batches(1)[0])
+        del optimizer
+        gc.collect()
+        assert not THREADS & {thread.name for thread in threading.enumerate()}
+        assert not model[0].weight._post_accumulate_grad_hooks
+        with RemoteOptimizer(model, server.address) as again:
+            assert again.slot == 0
 
 
 @pytest.mark.parametrize("options", [{}, {"overlap": True}, {"delay": 1}, {"local_steps": 2}], ids=str)

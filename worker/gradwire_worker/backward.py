@@ -59,7 +59,8 @@ class _Thread:
     def close(self) -> None:
         """End the thread once all is done."""
         self._ending()
-        self._thread.join()
+        if self._thread is not threading.current_thread():  # where the last reference was dropped there
+            self._thread.join()
 
 
 def _do_all(submitted: "SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]") -> None:

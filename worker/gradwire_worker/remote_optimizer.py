@@ -197,7 +197,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
                         OwnCheckpoint(file, self._member, self._flat, self._uplink, self._loader, self._local)
                     )
                 if overlap:
-                    self._exchange.early = BackwardEncoder(self._flat, self._uplink)
+                    early = self._exchange.early = BackwardEncoder(self._flat, self._uplink)
+                    weakref.finalize(self, early.close).atexit = False  # the model outlives its hooks
                 self._begin_local_steps()
                 self.slot, self.slots, self.rounds = reply.slot, reply.slots, reply.rounds
                 self.evaluate_every = reply.evaluate_every
