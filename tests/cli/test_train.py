@@ -73,7 +73,7 @@ def test_figures_are_those_of_the_metrics(figures, folder):
 def test_the_same_seed_makes_the_same_weights_and_keeps_the_older_run(ended, folder, run_anywhere):
     again = run_anywhere("train", *FLAGS, folder=folder)
     assert again.code == 0, again.err
-    assert "an older run was in runs/t; it is in runs/t.1 now" in again.out
+    assert "an earlier run was in runs/t; it is in runs/t.1 now" in again.out
     first, second = (load_file(folder / "runs" / name / "weights.safetensors") for name in ("t.1", "t"))
     assert first.keys() == second.keys()
     assert all((first[name] == second[name]).all() for name in first)
