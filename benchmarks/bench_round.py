@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gradwire_common.method import FLOAT32, Method
+from gradwire_common.methods.method import FLOAT32, Method
 from gradwire_common.units import parse_rate
 from round_parts import Parts, time_parts
 from round_systems import ENTRIES, TENSORS, WORKERS, Measured, run_flower, run_gradwire

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gradwire_common.budget import BudgetEncoder
-from gradwire_common.codec.fit import fit_gennorm
+from gradwire_common.codec.formats import build_quantizer
 from gradwire_common.codec.frames import encode_frame
-from gradwire_common.codec.quantizers import build_quantizer
-from gradwire_common.config import Config
-from gradwire_common.manifest import Layout
-from gradwire_common.method import QUANTIZER_NAMES, Method
-from gradwire_common.transfer import frames_budget
-from gradwire_common.update import F32, EncodeReport, UpdateEncoder
-from gradwire_worker.gradients import FlatModel, manifest_of
+from gradwire_common.codec.model.fit import fit_gennorm
+from gradwire_common.layout.manifest import Layout
+from gradwire_common.methods.budget import BudgetEncoder
+from gradwire_common.methods.method import QUANTIZER_NAMES, Method
+from gradwire_common.methods.update import F32, EncodeReport, UpdateEncoder
+from gradwire_common.settings.config import Config
+from gradwire_common.transport.transfer import frames_budget
+from gradwire_worker.compute.flat_model import FlatModel, manifest_of
 from gradwire_worker.tasks import load_task
 from run_records import rounds_of
 

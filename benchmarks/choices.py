@@ -4,23 +4,24 @@ import time
 from statistics import median
 from typing import Any
 
-from gradwire_common.codec import codebooks, costs, schemes
-from gradwire_common.codec.codebooks import grid_indices, model_codebook
+from gradwire_common.codec import codebook
+from gradwire_common.codec.codebook import grid_indices, model_codebook
+from gradwire_common.codec.formats import QUANTIZER_NAMES, Quantizer, Uniform, build_quantizer
 from gradwire_common.codec.frames import unit_of
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import QUANTIZER_NAMES, Quantizer, Uniform, build_quantizer
-from gradwire_common.codec.rate_model import ratio_for_bits
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.model.rates import ratio_for_bits
+from gradwire_common.codec.words import choice, costs
 from rates import RATES
 from workloads import BETAS
 
 CACHES = (
-    codebooks.inside_and_outside,
-    codebooks.magnitude_weights,
-    codebooks.layout_weights,
-    codebooks.model_codebook,
+    codebook.inside_and_outside,
+    codebook.magnitude_weights,
+    codebook.layout_weights,
+    codebook.model_codebook,
     costs.likeliest_first,
-    schemes.shared_choice,
-    schemes.chosen,
+    choice.shared_choice,
+    choice.chosen,
 )
 
 
@@ -44,6 +45,6 @@ def choose_and_build(model: GenNorm, quantizer: Quantizer) -> float:
     for cached in CACHES:
         cached.cache_clear()
     start = time.perf_counter()
-    scheme, _ = schemes.choose_scheme(quantizer.name, *grid_indices(model, unit_of(quantizer)))
+    scheme, _ = choice.choose_scheme(quantizer.name, *grid_indices(model, unit_of(quantizer)))
     model_codebook(quantizer.name, scheme)
     return time.perf_counter() - start

@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.codebooks import Codebook, model_codebook
-from gradwire_common.codec.coder import grid_tables, kernel_book, room_for, thread_work
+from gradwire_common.codec.codebook import Codebook, model_codebook
 from gradwire_common.codec.kernels.decoding import decode_rare_words, decode_segments, decode_words
 from gradwire_common.codec.kernels.encoding import BLOCK, encode_segments, quantize_stream
 from gradwire_common.codec.kernels.grids import Grid
@@ -28,6 +27,7 @@ from gradwire_common.codec.kernels.layout import INDEX_FIELDS, SIDE_BY_SIDE, Boo
 from gradwire_common.codec.kernels.levels.levels import fill_levels, restore_beyond
 from gradwire_common.codec.kernels.quantizing.minifloat import join_packed
 from gradwire_common.codec.kernels.words.tables import LENGTH_BITS, PACKED_SYMBOLS
+from gradwire_common.codec.segments import grid_tables, kernel_book, room_for, thread_work
 from stopwatch import take_turns
 from workloads import Part, sampled_workloads, uniform_workload
 

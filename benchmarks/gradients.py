@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gradwire_common.config import Config
 from gradwire_common.errors import TaskError
+from gradwire_common.settings.config import Config
 from gradwire_worker.tasks.load import load_task
 from gradwire_worker.tasks.task import Task
 

@@ -15,15 +15,16 @@ import numpy as np
 
 from gradwire.links.forwarder import Forwarder, Passage
 from gradwire.links.profile import Link
-from gradwire_common import __version__, channel
-from gradwire_common.chunks import split
+from gradwire_common import __version__
 from gradwire_common.codec.frames import FRAME_VERSION
-from gradwire_common.config import Config
-from gradwire_common.manifest import Manifest, TensorSpec
-from gradwire_common.update import encode_exact
+from gradwire_common.layout.manifest import Manifest, TensorSpec
+from gradwire_common.methods.update import encode_exact
+from gradwire_common.settings.config import Config
+from gradwire_common.transport import channel
+from gradwire_common.transport.chunks import split
+from gradwire_common.transport.wire import manifest_to_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
-from gradwire_common.wire import manifest_to_message
 
 CALL_SECONDS = 60.0
 PUSH_SECONDS = 5.0  # that one push or snapshot takes at the rate; one follows on the other

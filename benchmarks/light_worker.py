@@ -8,16 +8,17 @@ from typing import Any
 import grpc
 import numpy as np
 
-from gradwire_common import __version__, channel
-from gradwire_common.chunks import split
+from gradwire_common import __version__
+from gradwire_common.codec.formats import Float32
 from gradwire_common.codec.frames import FRAME_VERSION, encode_frame
-from gradwire_common.codec.quantizers import Float32
-from gradwire_common.manifest import Manifest, Unit
-from gradwire_common.method import Method
-from gradwire_common.update import UpdateEncoder
+from gradwire_common.layout.manifest import Manifest, Unit
+from gradwire_common.methods.method import Method
+from gradwire_common.methods.update import UpdateEncoder
+from gradwire_common.transport import channel
+from gradwire_common.transport.chunks import split
+from gradwire_common.transport.wire import manifest_to_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
-from gradwire_common.wire import manifest_to_message
 
 OPENING = 50  # workers that join at a time
 DIFFERENT = 16  # pushes that are made beforehand; more workers share them

@@ -3,9 +3,9 @@
 import asyncio
 import time
 
-from gradwire_common.channel import wire_bytes
-from gradwire_common.token_bucket import SECOND, TokenBucket
-from gradwire_server.pacing import Gate, Limits, SharedGate
+from gradwire_common.transport.channel import wire_bytes
+from gradwire_common.transport.token_bucket import SECOND, TokenBucket
+from gradwire_server.limits.pacing import Gate, Limits, SharedGate
 
 MESSAGES = 200_000
 

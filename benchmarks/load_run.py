@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradwire.lifeline import PARENT, die_with_parent
-from gradwire_common.config import Config
-from gradwire_common.manifest import Manifest, TensorSpec
-from gradwire_common.method import Method
+from gradwire.local.lifeline import PARENT, die_with_parent
+from gradwire_common.layout.manifest import Manifest, TensorSpec
+from gradwire_common.methods.method import Method
+from gradwire_common.settings.config import Config
 from light_worker import Tally, work
 from run_records import rounds_of
 

@@ -22,9 +22,9 @@ import zstandard
 from safetensors.numpy import load_file
 from sklearn.datasets import load_digits
 
+from gradwire_common.codec.formats import BFloat16, Float32
 from gradwire_common.codec.frames import decode_frame, encode_frame, warm_up
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import BFloat16, Float32
+from gradwire_common.codec.model.gennorm import GenNorm
 from passes import check
 from stopwatch import take_turns
 

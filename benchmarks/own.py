@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from gradwire_common.codec.codebooks import model_codebook
-from gradwire_common.codec.coder import grid_tables, kernel_book, room_for, thread_work
+from gradwire_common.codec.codebook import model_codebook
 from gradwire_common.codec.kernels.layout import INDEX_FIELDS
 from gradwire_common.codec.kernels.raws import raw_bytes
+from gradwire_common.codec.segments import grid_tables, kernel_book, room_for, thread_work
 from peers.coder import U8
 from symbol_kernels import decode_symbols, encode_symbols
 from workloads import Part

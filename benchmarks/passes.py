@@ -8,8 +8,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.fit import fit_gennorm
 from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame
+from gradwire_common.codec.model.fit import fit_gennorm
 from stopwatch import Timing, take_turns
 from workloads import Part
 

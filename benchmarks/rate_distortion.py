@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gradwire_common.codec.formats import Uniform
 from gradwire_common.codec.frames import decode_frame, encode_frame
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import Uniform
-from gradwire_common.codec.rate_model import ratio_for_bits
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.model.rates import ratio_for_bits
 
 BITS = (0.03, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
 BETAS = (0.5, 1.0, 1.5)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from gradwire_common.codec.formats import Uniform
 from gradwire_common.codec.frames import decode_frame, encode_frame
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import Uniform
-from gradwire_common.codec.rate_model import ratio_for_bits
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.model.rates import ratio_for_bits
 from passes import check
 from stopwatch import take_turns
 from workloads import BETAS, entropy_bits

@@ -8,16 +8,16 @@ from statistics import median
 import numpy as np
 import torch
 
-from gradwire_common.manifest import Manifest
-from gradwire_common.method import FLOAT32, Method
-from gradwire_common.update import EncodeReport, UpdateEncoder
+from gradwire_common.layout.manifest import Manifest
+from gradwire_common.methods.method import FLOAT32, Method
+from gradwire_common.methods.residual import ResidualMemory
+from gradwire_common.methods.update import EncodeReport, UpdateEncoder
 from gradwire_common.warming import warm_kernels
-from gradwire_server.optimizer import OptimizerSettings
-from gradwire_server.staging import Push
-from gradwire_server.training import Training
-from gradwire_worker.gradients import FlatModel, manifest_of
-from gradwire_worker.replica import Heading, Replica, UpdateKind
-from gradwire_worker.residual import ResidualMemory
+from gradwire_server.intake.staging import Push
+from gradwire_server.outcome.optimizer import OptimizerSettings
+from gradwire_server.outcome.training import Training
+from gradwire_worker.compute.flat_model import FlatModel, manifest_of
+from gradwire_worker.session.replica import Heading, Replica, UpdateKind
 from gradwire_worker.tasks.synthetic import Synthetic
 
 REPEATS = 5

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzzing.memory import memory_of
-from gradwire_common.config import Config
+from gradwire_common.settings.config import Config
 
 HERE = Path(__file__).parent
 WORKERS = 2

@@ -14,8 +14,8 @@ from types import FrameType
 from typing import Any
 
 from fuzzing.memory import memory_of
-from gradwire.lifeline import die_with_parent
-from gradwire_common.config import Config
+from gradwire.local.lifeline import die_with_parent
+from gradwire_common.settings.config import Config
 from gradwire_server.app import serve
 
 INTERVAL = 0.005  # seconds between looks at the stacks

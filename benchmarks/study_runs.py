@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradwire_common.config import Config
+from gradwire_common.settings.config import Config
 from run_records import records_of
 
 # settings that no accuracy and no number of bytes depends on: where things are, how they are shown and kept

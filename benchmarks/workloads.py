@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.codebooks import grid_indices
-from gradwire_common.codec.fit import fit_gennorm
+from gradwire_common.codec.codebook import grid_indices
+from gradwire_common.codec.formats import Minifloat, Quantizer, build_quantizer
 from gradwire_common.codec.frames import unit_of
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import Minifloat, Quantizer, build_quantizer
-from gradwire_common.codec.rate_model import ratio_for_bits
-from gradwire_common.codec.schemes import choose_scheme
-from gradwire_common.codec.words import WordScheme
+from gradwire_common.codec.model.fit import fit_gennorm
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.model.rates import ratio_for_bits
+from gradwire_common.codec.words.choice import choose_scheme
+from gradwire_common.codec.words.scheme import WordScheme
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

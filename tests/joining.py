@@ -1,7 +1,7 @@
 """Chunks put together again, as plainly as can be."""
 
-from gradwire_common.chunks import check_chunk
 from gradwire_common.errors import BitstreamError
+from gradwire_common.transport.chunks import check_chunk
 
 
 class Joiner:

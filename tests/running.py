@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gradwire_common.config import Config
+from gradwire_common.settings.config import Config
 from gradwire_server.app import serve_run
 
 START_SECONDS = 240.0  # kernels may have to be compiled first

@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gradwire_common.codec import frames as codec_frames
-from gradwire_common.codec import schemes
+from gradwire_common.codec.formats import QUANTIZER_NAMES, build_quantizer
 from gradwire_common.codec.frames import encode_frame
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
-from gradwire_common.codec.schemes import choose_scheme
-from gradwire_common.codec.words import WordScheme
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.words import choice
+from gradwire_common.codec.words.choice import choose_scheme
+from gradwire_common.codec.words.scheme import WordScheme
 
 SIZES = (0, 1, 2, 9, 40, 100, 300, 1000)  # entries
 EXPLICIT_SIZES = (9, 100)  # entries; of which there are frames with explicit code lengths too
@@ -34,7 +34,7 @@ def build_corpus(seed: int, largest: int = LARGE) -> list[bytes]:
         for name in QUANTIZER_NAMES:
             for beta in (0.5, 1.3):
                 frames += _encode_all(_draw(rng, beta, n), name, GenNorm(beta, 1.0))
-    with mock.patch.object(schemes, "FEW_ENTRIES", 0):
+    with mock.patch.object(choice, "FEW_ENTRIES", 0):
         for beta, step in GROWING.items():
             for n in (size for size in SIZES if size <= largest):
                 model = GenNorm(beta, 1.0)

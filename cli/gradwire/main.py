@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from gradwire import streams
 from gradwire.ending import end_at_once, end_in_order
 from gradwire.exit_codes import FAILED, INTERRUPTED, MISUSED
 from gradwire.options import with_settings
+from gradwire.views import streams
 from gradwire_common import __version__, logs
 from gradwire_common.errors import GradwireError, UsageError
 from gradwire_common.foreign_text import printable
 from gradwire_common.units import named, parse_seconds
 
 if TYPE_CHECKING:
-    from gradwire_common.config import Config
+    from gradwire_common.settings.config import Config
 
 app = typer.Typer(
     help="Train one PyTorch model on many machines with thin links.",
@@ -55,7 +55,7 @@ def train(
     ] = None,
 ) -> None:
     """Train on this machine: one server and some worker processes, over real gRPC."""
-    from gradwire.train import run_train
+    from gradwire.commands.train import run_train
 
     end_in_order()
     run_train(config, compare=compare, json_file=json_file, link=link)
@@ -65,7 +65,7 @@ def train(
 @with_settings("Run", "Coding", "Server")
 def server(config: "Config") -> None:
     """Serve a run: hold the weights, gather gradients, broadcast updates."""
-    from gradwire.lifeline import inherited_lock
+    from gradwire.local.lifeline import inherited_lock
     from gradwire_server.app import serve
 
     logs.configure(config.log_level, "server")
@@ -82,7 +82,7 @@ def server(config: "Config") -> None:
 @with_settings("Run", "Worker", "Task", without=("name", "runs", "rounds", "workers", "evaluate_every"))
 def worker(config: "Config") -> None:
     """Work for a server: compute gradients on a shard of the data and push them."""
-    from gradwire_common.config import FROM_INPUT
+    from gradwire_common.settings.config import FROM_INPUT
     from gradwire_worker.runner import run_worker
 
     logs.configure(config.log_level, config.worker_id or "worker")
@@ -95,7 +95,7 @@ def worker(config: "Config") -> None:
 @with_settings()
 def check(config: "Config") -> None:
     """Say whether a run of `train` can begin."""
-    from gradwire.checking import check_run
+    from gradwire.local.checking import check_run
 
     check_run(config)
 
@@ -111,7 +111,7 @@ def status(
     timeout: Annotated[str, typer.Option(metavar="SECONDS", help="how long to wait for an answer")] = "5",
 ) -> None:
     """Show a run: its rounds, its workers, its bytes. Fails where no server answers."""
-    from gradwire.status import show_status
+    from gradwire.commands.status import show_status
 
     show_status(address, worker_id=worker_id, timeout=named("timeout", parse_seconds, timeout))
 
@@ -132,7 +132,7 @@ def limit(
     timeout: Annotated[str, typer.Option(metavar="SECONDS", help="how long to wait for an answer")] = "5",
 ) -> None:
     """Change the rate limits of a run that goes on."""
-    from gradwire.limit import change_limits
+    from gradwire.commands.limit import change_limits
 
     given = {
         "rate_up": rate_up,
@@ -156,7 +156,7 @@ def inspect(
     ] = None,
 ) -> None:
     """Fit every tensor of a file: shape, scale, bits and distortion, predicted and achieved."""
-    from gradwire.inspection import inspect_file
+    from gradwire.commands.inspect import inspect_file
 
     if config.uplink.auto:
         raise UsageError("bits: got 'auto', want a number: a file has no link")
@@ -171,7 +171,7 @@ def version() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 misused, 130 interrupted; an error is one line."""
-    from gradwire.lifeline import die_with_parent
+    from gradwire.local.lifeline import die_with_parent
 
     end_at_once()
     die_with_parent()

@@ -38,7 +38,7 @@ def with_settings(
     def decorate(command: Command) -> Command:
         if command.__name__ not in sys.argv:
             return _listed(command)
-        from gradwire_common import config as settings
+        from gradwire_common.settings import config as settings
 
         flags = [
             _flag(name, field, panel)

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from gradwire_common.codec.frames import warm_up
-from gradwire_common.manifest import Layout, TensorSpec
-from gradwire_common.method import Method
-from gradwire_common.update import UpdateEncoder, add_update
+from gradwire_common.layout.manifest import Layout, TensorSpec
+from gradwire_common.methods.method import Method
+from gradwire_common.methods.update import UpdateEncoder, add_update
 
 ENTRIES = 16384  # of the rehearsal; enough for every path of fit and coder that depends on size
 

@@ -14,24 +14,24 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from gradwire_common.address import parse_address
-from gradwire_common.channel import SERVER_OPTIONS, window
-from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError, UnavailableError
+from gradwire_common.settings.config import Config
+from gradwire_common.transport.address import parse_address
+from gradwire_common.transport.channel import SERVER_OPTIONS, window
 from gradwire_common.units import named
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_common.warming import warm_kernels
-from gradwire_server.files import write_durably
-from gradwire_server.heap import return_large_blocks
-from gradwire_server.keeper import Keeper
-from gradwire_server.metrics import exported
-from gradwire_server.records import Records
-from gradwire_server.resuming import resume
+from gradwire_server.limits.heap import return_large_blocks
+from gradwire_server.rpc.metrics import exported
+from gradwire_server.rpc.servicer import ParameterServer
 from gradwire_server.run import Run
-from gradwire_server.run_folder import CONFIG, METRICS, STATE, WEIGHTS, run_folder
-from gradwire_server.servicer import ParameterServer
 from gradwire_server.settings import Settings
+from gradwire_server.store.files import write_durably
+from gradwire_server.store.keeper import Keeper
+from gradwire_server.store.records import Records
+from gradwire_server.store.resuming import resume
+from gradwire_server.store.run_folder import CONFIG, METRICS, STATE, WEIGHTS, run_folder
 
 log = logging.getLogger("gradwire.server")
 

@@ -8,30 +8,30 @@ from collections.abc import AsyncGenerator, Callable
 
 from gradwire_common.errors import GradwireError, RunEndedError, UsageError
 from gradwire_common.foreign_text import MAX_REASON, printable
-from gradwire_common.manifest import Manifest
+from gradwire_common.layout.manifest import Manifest
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.admission import (
+from gradwire_server.intake.admission import (
     ReadManifest,
     check_has_joined,
     check_same_settings,
     check_versions,
     check_worker_id,
 )
-from gradwire_server.arrivals import Arrivals
-from gradwire_server.broadcast import Broadcast, Update
-from gradwire_server.collector import Collector
-from gradwire_server.evaluations import Evaluations
-from gradwire_server.keeper import Keeper
-from gradwire_server.limiter import Gates, Limiter, described
-from gradwire_server.members import Member, Members
-from gradwire_server.pacing import Limits
-from gradwire_server.partial import Partials
-from gradwire_server.records import Records
-from gradwire_server.resuming import described_run
-from gradwire_server.rounds import Phase, Rounds
+from gradwire_server.intake.partial import Partials
+from gradwire_server.limits.limiter import Gates, Limiter, described
+from gradwire_server.limits.pacing import Limits
+from gradwire_server.rounds.asynchronous import Arrivals
+from gradwire_server.rounds.evaluations import Evaluations
+from gradwire_server.rounds.members import Member, Members
+from gradwire_server.rounds.synchronous import Phase, Rounds
+from gradwire_server.rounds.waits import Waits
+from gradwire_server.rpc.tallies import Tallies
 from gradwire_server.settings import Settings
-from gradwire_server.tallies import Tallies
-from gradwire_server.waits import Waits
+from gradwire_server.store.keeper import Keeper
+from gradwire_server.store.records import Records
+from gradwire_server.store.resuming import described_run
+from gradwire_server.versions.broadcast import Broadcast, Update
+from gradwire_server.versions.collector import Collector
 
 log = logging.getLogger("gradwire.server")
 

@@ -5,17 +5,17 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from gradwire_common.by_name import NO_SCHEDULE
-from gradwire_common.channel import LOOKAHEAD_BYTES
-from gradwire_common.chunks import MAX_CHUNK, MIN_CHUNK
-from gradwire_common.config import AUTO, Config
 from gradwire_common.errors import ConfigError
-from gradwire_common.manifest import Layout
-from gradwire_common.method import Method
+from gradwire_common.layout.manifest import Layout
+from gradwire_common.methods.method import Method
+from gradwire_common.settings.by_name import NO_SCHEDULE
+from gradwire_common.settings.config import AUTO, Config
+from gradwire_common.transport.channel import LOOKAHEAD_BYTES
+from gradwire_common.transport.chunks import MAX_CHUNK, MIN_CHUNK
 from gradwire_common.units import parse_deadline, parse_limit, parse_quorum, parse_size
-from gradwire_server.memory import usual_push
-from gradwire_server.optimizer import OptimizerSettings
-from gradwire_server.pacing import Limits
+from gradwire_server.limits.memory import usual_push
+from gradwire_server.limits.pacing import Limits
+from gradwire_server.outcome.optimizer import OptimizerSettings
 
 LEAST_MEMORY = 64 << 20  # bytes that pushes and kept updates may take where nothing is said, and large models more
 PUSHES_IN_MEMORY = 4  # as many at least where nothing is said

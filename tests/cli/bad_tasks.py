@@ -5,7 +5,7 @@ import os
 import numpy as np
 from torch import nn
 
-from gradwire_common import update
+from gradwire_common.methods import update
 from gradwire_worker.tasks import Classification
 
 

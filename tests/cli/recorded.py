@@ -2,7 +2,7 @@
 
 import math
 
-from gradwire.history import History
+from gradwire.views.history import History
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
 PARAMETERS = 40_000

@@ -4,8 +4,8 @@ import pytest
 from rich.console import Console
 
 from cli.recorded import history
-from gradwire.display import LineDisplay, LiveDisplay, line, open_display, picture
-from gradwire.history import History
+from gradwire.views.display import LineDisplay, LiveDisplay, line, open_display, picture
+from gradwire.views.history import History
 
 
 def drawn(renderable, width=100):

@@ -5,7 +5,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 
 import pytest
 
-from gradwire_common.config import Config
+from gradwire_common.settings.config import Config
 
 HEAVY = ("torch", "numba", "matplotlib", "grpc", "scipy", "numpy", "sklearn")
 COMMANDS = ("train", "server", "worker", "status", "inspect", "version")

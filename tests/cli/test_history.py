@@ -5,7 +5,7 @@ import pytest
 from google.protobuf import json_format
 
 from cli.recorded import evaluation, history, record
-from gradwire.history import History
+from gradwire.views.history import History
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from gradwire.inspected import inspect_tensors
-from gradwire.inspection import read_tensors
-from gradwire_common.codec.gennorm import GenNorm
+from gradwire.commands.inspect import read_tensors
+from gradwire.views.inspected import inspect_tensors
+from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.errors import DataError, NonFiniteError
-from gradwire_common.method import Method
+from gradwire_common.methods.method import Method
 
 PNG = b"\x89PNG"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradwire.limit import change_limits
+from gradwire.commands.limit import change_limits
 from gradwire_common.errors import ConfigError, UsageError
 from running import running_server
 from worker.toys import server_config

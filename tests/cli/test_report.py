@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from cli.recorded import history
-from gradwire.history import History
-from gradwire.report import draw_curves, figures, summary_table, write_json
+from gradwire.views.history import History
+from gradwire.views.report import draw_curves, figures, summary_table, write_json
 from gradwire_common.errors import UsageError
 
 PNG = b"\x89PNG"

@@ -7,7 +7,7 @@ import tomllib
 import pytest
 from safetensors.numpy import load_file
 
-from gradwire_common.config import Config
+from gradwire_common.settings.config import Config
 
 ROUNDS = 12
 FLAGS = ("--rounds", ROUNDS, "--evaluate-every", 4, "--name", "t", "--seed", 3, "--lr", 0.05)

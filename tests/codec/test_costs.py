@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from gradwire_common.codec.codebooks import bucket_weights, grid_indices, grid_model, model_codebook
-from gradwire_common.codec.costs import ExpectedBits
-from gradwire_common.codec.gennorm import GenNorm
+from gradwire_common.codec.codebook import bucket_weights, grid_indices, grid_model, model_codebook
 from gradwire_common.codec.kernels.words.costs import huffman_sum, keep_tuples, limited_sum
-from gradwire_common.codec.rate_model import ratio_for_bits
-from gradwire_common.codec.rate_model.integrals import entropy_integral
-from gradwire_common.codec.schemes import choose_scheme
-from gradwire_common.codec.words import MAX_WORDS, ONE, RUNS, TUPLES, WordScheme, run_words, tuple_words
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.model.rates import ratio_for_bits
+from gradwire_common.codec.model.rates.integrals import entropy_integral
+from gradwire_common.codec.words.choice import choose_scheme
+from gradwire_common.codec.words.costs import ExpectedBits
+from gradwire_common.codec.words.scheme import MAX_WORDS, ONE, RUNS, TUPLES, WordScheme, run_words, tuple_words
 
 SCHEMES = [
     ("uniform", WordScheme(TUPLES, 111, 16, 0, 15, 3, 14, 12)),

@@ -3,10 +3,10 @@ import zlib
 import numpy as np
 import pytest
 
-from gradwire_common.codec.fit import fit_gennorm
+from gradwire_common.codec.formats import QUANTIZER_NAMES, build_quantizer
 from gradwire_common.codec.frames import add_frame, check_frame, decode_frame, encode_frame, read_header
 from gradwire_common.codec.headers import CHECKSUM_BYTES, MAX_ENTRIES_PER_BYTE
-from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
+from gradwire_common.codec.model.fit import fit_gennorm
 from gradwire_common.errors import BitstreamError
 
 

@@ -5,9 +5,9 @@ import pytest
 from scipy import special, stats
 from sklearn.datasets import load_digits
 
-from gradwire_common.codec import fit
-from gradwire_common.codec.fit import ALPHA_MIN, BETA_MAX, BETA_MIN, N_SAMPLE, NOTHING, fit_gennorm
-from gradwire_common.codec.gennorm import GenNorm
+from gradwire_common.codec.model import fit
+from gradwire_common.codec.model.fit import ALPHA_MIN, BETA_MAX, BETA_MIN, N_SAMPLE, NOTHING, fit_gennorm
+from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.errors import NonFiniteError, UsageError
 
 F32_MAX = float(np.finfo(np.float32).max)

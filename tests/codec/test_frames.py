@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from gradwire_common.codec import codebooks
-from gradwire_common.codec.coder import TASK_ENTRIES
-from gradwire_common.codec.fit import fit_gennorm
+from gradwire_common.codec import codebook
+from gradwire_common.codec.formats import FORMATS, QUANTIZER_NAMES, Minifloat, Uniform, build_quantizer
+from gradwire_common.codec.formats.minifloat import scale_limits
 from gradwire_common.codec.frames import (
     HEADER_MAX,
     add_frame,
@@ -14,10 +14,10 @@ from gradwire_common.codec.frames import (
     read_header,
     warm_up,
 )
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import FORMATS, QUANTIZER_NAMES, Minifloat, Uniform, build_quantizer
-from gradwire_common.codec.quantizers.minifloat import scale_limits
-from gradwire_common.codec.rate_model import ratio_for_bits
+from gradwire_common.codec.model.fit import fit_gennorm
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.model.rates import ratio_for_bits
+from gradwire_common.codec.segments import TASK_ENTRIES
 from gradwire_common.errors import BitstreamError, CodebookMismatchError, NonFiniteError, UsageError
 
 
@@ -195,9 +195,9 @@ def test_frames_one_after_the_other_know_their_ends():
 def test_a_codebook_that_differs_here_is_noticed(monkeypatch):
     values = tensors()["laplace"]
     frame, explicit = (encode_frame(values, Uniform(0.5), explicit_lengths=flag) for flag in (False, True))
-    rounded = codebooks.rounded_weights
-    monkeypatch.setattr(codebooks, "rounded_weights", lambda p: np.maximum(rounded(p)[::-1], 1))
-    for cached in (codebooks.magnitude_weights, codebooks.layout_weights, codebooks.model_codebook):
+    rounded = codebook.rounded_weights
+    monkeypatch.setattr(codebook, "rounded_weights", lambda p: np.maximum(rounded(p)[::-1], 1))
+    for cached in (codebook.magnitude_weights, codebook.layout_weights, codebook.model_codebook):
         cached.cache_clear()
     try:
         with pytest.raises(CodebookMismatchError, match="explicit"):
@@ -205,7 +205,7 @@ def test_a_codebook_that_differs_here_is_noticed(monkeypatch):
         decode_frame(explicit)
     finally:
         monkeypatch.undo()
-        for cached in (codebooks.magnitude_weights, codebooks.layout_weights, codebooks.model_codebook):
+        for cached in (codebook.magnitude_weights, codebook.layout_weights, codebook.model_codebook):
             cached.cache_clear()
 
 

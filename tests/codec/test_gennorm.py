@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from gradwire_common.codec.gennorm import GenNorm
+from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.errors import UsageError
 
 BETAS = (0.2, 0.5, 0.87, 1.0, 1.5, 2.0, 4.0)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from codec.reference_decoder import decode
+from gradwire_common.codec.formats import QUANTIZER_NAMES
 from gradwire_common.codec.frames import add_frame, decode_frame, read_header
 from gradwire_common.codec.kernels.dispatch import PORTABLE_VARIABLE
-from gradwire_common.codec.quantizers import QUANTIZER_NAMES
 
 GOLDEN = Path(__file__).parent / "golden"
 INDEX = json.loads((GOLDEN / "golden.json").read_text())

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import STEP_MAX, STEP_MIN, Uniform
-from gradwire_common.codec.rate_model import (
+from gradwire_common.codec.formats import STEP_MAX, STEP_MIN, Uniform
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.model.rates import (
     SampledRate,
     common_step,
     entropy_bits,
@@ -13,7 +13,7 @@ from gradwire_common.codec.rate_model import (
     measured_bits,
     plan_spending,
 )
-from gradwire_common.codec.tensor_fit import TensorFit, fit_tensor
+from gradwire_common.codec.model.tensor_fit import TensorFit, fit_tensor
 from gradwire_common.errors import UsageError
 
 F32 = np.ndarray

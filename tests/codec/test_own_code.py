@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from gradwire_common.codec import schemes
-from gradwire_common.codec.codebooks import grid_indices, model_codebook
-from gradwire_common.codec.coder import encode_body
-from gradwire_common.codec.fit import fit_gennorm
+from gradwire_common.codec.codebook import grid_indices, model_codebook
+from gradwire_common.codec.formats import Uniform
 from gradwire_common.codec.frames import decode_frame, encode_frame, read_header, unit_of
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.own_code import bits_with, own_codebook, sample_of
-from gradwire_common.codec.quantizers import Uniform
-from gradwire_common.codec.schemes import choose_scheme
+from gradwire_common.codec.model.fit import fit_gennorm
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.segments import encode_body
+from gradwire_common.codec.words import choice
+from gradwire_common.codec.words.choice import choose_scheme
+from gradwire_common.codec.words.measured import bits_with, own_codebook, sample_of
 
 
 def half_zeros(n):
@@ -42,7 +42,7 @@ def test_estimated_bits_of_words_that_grow_are_those_of_the_body():
 
 
 def test_explicit_lengths_replace_words_that_grow(monkeypatch):
-    monkeypatch.setattr(schemes, "FEW_ENTRIES", 0)
+    monkeypatch.setattr(choice, "FEW_ENTRIES", 0)
     model, quantizer = GenNorm(1.0, 1.0), Uniform(1.4)
     values = model.sample(np.random.default_rng(4), 16000).astype(np.float32)
     frame = encode_frame(values, quantizer, model, explicit_lengths=True)

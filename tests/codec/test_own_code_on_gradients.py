@@ -6,9 +6,9 @@ from numpy.testing import assert_array_equal
 from sklearn.datasets import load_digits
 
 from codec.test_own_code import body_length, fitted_code
-from gradwire_common.codec.fit import fit_gennorm
+from gradwire_common.codec.formats import build_quantizer
 from gradwire_common.codec.frames import decode_frame, encode_frame, read_header
-from gradwire_common.codec.quantizers import build_quantizer
+from gradwire_common.codec.model.fit import fit_gennorm
 
 N_SYMBOLS = 17  # grey levels of the digits, as tokens
 GRIDS = ["uniform", "float4-1-2-1", "float8-1-5-2"]

@@ -5,11 +5,9 @@ import pytest
 from numba import njit
 from numpy.testing import assert_array_equal
 
-from gradwire_common.codec import schemes
-from gradwire_common.codec.coder import grid_tables
-from gradwire_common.codec.fit import fit_gennorm
+from gradwire_common.codec.formats import QUANTIZER_NAMES, Minifloat, build_quantizer
+from gradwire_common.codec.formats.minifloat import FLOAT8_1_4_3, FLOAT8_1_5_2, FORMATS
 from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame, read_header
-from gradwire_common.codec.gennorm import GenNorm
 from gradwire_common.codec.kernels.dispatch import fast_path
 from gradwire_common.codec.kernels.layout import coming_after
 from gradwire_common.codec.kernels.levels.level_tables import place_few, place_magnitudes
@@ -36,9 +34,11 @@ from gradwire_common.codec.kernels.words.tables import RARE_FLAG, fill_pairs
 from gradwire_common.codec.kernels.words.tuple_encoding import encode_pairs, encode_tuples
 from gradwire_common.codec.kernels.words.tuples import look_up_batches_anywhere
 from gradwire_common.codec.kernels.words.vector_lookups import decode_eight, decode_four
-from gradwire_common.codec.quantizers import QUANTIZER_NAMES, Minifloat, build_quantizer
-from gradwire_common.codec.quantizers.minifloat import FLOAT8_1_4_3, FLOAT8_1_5_2, FORMATS
-from gradwire_common.codec.words import RUNS, TUPLES, WordScheme
+from gradwire_common.codec.model.fit import fit_gennorm
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.segments import grid_tables
+from gradwire_common.codec.words import choice
+from gradwire_common.codec.words.scheme import RUNS, TUPLES, WordScheme
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_both_paths_make_and_read_the_same_bytes(name, portable):
 
 @pytest.mark.parametrize(("beta", "step"), [(0.7, 1.2), (1.0, 1.4), (1.5, 0.9), (2.0, 1.4)])
 def test_both_paths_make_and_read_the_same_words_that_grow(beta, step, portable, monkeypatch):
-    monkeypatch.setattr(schemes, "FEW_ENTRIES", 0)
+    monkeypatch.setattr(choice, "FEW_ENTRIES", 0)
     model, quantizer = GenNorm(beta, 1.0), build_quantizer("uniform", step=step)
     for n in (1, 7, 8, 9, 63, 64, 1000, 4097, 300_001):
         values = model.sample(np.random.default_rng(n), n).astype(np.float32)

@@ -9,8 +9,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import integrate
 
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import (
+from gradwire_common.codec.formats import (
     FLOAT4_1_2_1,
     FLOAT8_1_4_3,
     FLOAT8_1_5_2,
@@ -27,7 +26,8 @@ from gradwire_common.codec.quantizers import (
     build_quantizer,
     optimal_scale,
 )
-from gradwire_common.codec.quantizers.minifloat import grid_distortion, scale_limits
+from gradwire_common.codec.formats.minifloat import grid_distortion, scale_limits
+from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.errors import UsageError
 
 F32_MAX = np.float32(np.finfo(np.float32).max)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from gradwire_common.codec.coder import grid_tables
+from gradwire_common.codec.formats import FORMATS, Minifloat, Uniform
 from gradwire_common.codec.kernels.dispatch import fast_path
 from gradwire_common.codec.kernels.quantizing.float4 import quantize_float4
 from gradwire_common.codec.kernels.quantizing.minifloat import quantize_minifloat
 from gradwire_common.codec.kernels.quantizing.uniform import quantize_uniform
-from gradwire_common.codec.quantizers import FORMATS, Minifloat, Uniform
-from gradwire_common.codec.words import TUPLES, WordScheme
+from gradwire_common.codec.segments import grid_tables
+from gradwire_common.codec.words.scheme import TUPLES, WordScheme
 
 
 def hard_entries(unit, rng):

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gradwire_common.codec.fit import ALPHA_MIN, BETA_MAX, BETA_MIN, NOTHING, fit_gennorm
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import STEP_MAX, STEP_MIN, Uniform
-from gradwire_common.codec.rate_model import (
+from gradwire_common.codec.formats import STEP_MAX, STEP_MIN, Uniform
+from gradwire_common.codec.model.fit import ALPHA_MIN, BETA_MAX, BETA_MIN, NOTHING, fit_gennorm
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.model.rates import (
     TABLE_BETA_MAX,
     TABLE_BITS_MAX,
     bits_at_step,
@@ -19,8 +19,8 @@ from gradwire_common.codec.rate_model import (
     ratio_for_bits,
     step_per_tensor,
 )
-from gradwire_common.codec.rate_model.integrals import distortion_integral, entropy_integral
-from gradwire_common.codec.rate_model.table import rate_table
+from gradwire_common.codec.model.rates.integrals import distortion_integral, entropy_integral
+from gradwire_common.codec.model.rates.table import rate_table
 from gradwire_common.errors import UsageError
 
 BETAS = np.geomspace(BETA_MIN, BETA_MAX, 23)  # not the table's rows

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from codec.reference_decoder import decode
-from gradwire_common.codec import schemes
+from gradwire_common.codec.formats import QUANTIZER_NAMES, build_quantizer
 from gradwire_common.codec.frames import decode_frame, encode_frame, read_header
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.words import choice
 
 
 @pytest.mark.parametrize("explicit", [False, True], ids=["derived", "explicit"])
@@ -27,7 +27,7 @@ def test_both_decoders_agree(name, step, beta, explicit):
 
 @pytest.mark.parametrize(("beta", "step"), [(0.7, 1.2), (1.0, 1.4), (1.5, 0.9), (2.0, 1.4)])
 def test_both_decoders_agree_on_words_that_grow(beta, step, monkeypatch):
-    monkeypatch.setattr(schemes, "FEW_ENTRIES", 0)
+    monkeypatch.setattr(choice, "FEW_ENTRIES", 0)
     model, quantizer = GenNorm(beta, 1.0), build_quantizer("uniform", step=step)
     n_growing = 0
     for n in (*range(1, 12), 63, 64, 65, 500):

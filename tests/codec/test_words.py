@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gradwire_common.codec.words import ONE, RUNS, TUPLES, WordScheme, rounded_weights, run_words, tuple_words
+from gradwire_common.codec.words.scheme import ONE, RUNS, TUPLES, WordScheme, rounded_weights, run_words, tuple_words
 from gradwire_common.errors import BitstreamError
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from gradwire_common.budget import BudgetEncoder
 from gradwire_common.errors import ConfigError
-from gradwire_common.manifest import Manifest, Role, TensorSpec
-from gradwire_common.method import Method
-from gradwire_common.update import EncodeReport, UpdateEncoder, decode_update
+from gradwire_common.layout.manifest import Manifest, Role, TensorSpec
+from gradwire_common.methods.budget import BudgetEncoder
+from gradwire_common.methods.method import Method
+from gradwire_common.methods.update import EncodeReport, UpdateEncoder, decode_update
 
 LAYOUT = Manifest(
     (

@@ -1,6 +1,6 @@
 import pytest
 
-from gradwire_common.buffers import BufferSchedule
+from gradwire_common.layout.buffers import BufferSchedule
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradwire_common.chunks import MAX_CHUNK, MIN_CHUNK, chunk_size, split
 from gradwire_common.errors import BitstreamError
+from gradwire_common.transport.chunks import MAX_CHUNK, MIN_CHUNK, chunk_size, split
 from joining import Joiner
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError
+from gradwire_common.settings.config import Config
 
 
 def test_flags_win_over_the_environment_and_the_environment_over_the_file(tmp_path, monkeypatch):

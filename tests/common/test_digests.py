@@ -4,9 +4,9 @@ import zlib
 
 import numpy as np
 
+from gradwire_common.codec.formats import Float32
 from gradwire_common.codec.frames import encode_frame
-from gradwire_common.codec.quantizers import Float32
-from gradwire_common.digests import EMPTY, digest_of
+from gradwire_common.transport.digests import EMPTY, digest_of
 
 
 def frames_of(seed: int) -> bytes:

@@ -1,7 +1,7 @@
 import pytest
 
 from gradwire_common.errors import ModelMismatchError
-from gradwire_common.manifest import BUNDLE_BELOW, BUNDLE_ENTRIES, Manifest, Role, TensorSpec
+from gradwire_common.layout.manifest import BUNDLE_BELOW, BUNDLE_ENTRIES, Manifest, Role, TensorSpec
 
 MODEL = Manifest(
     (

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradwire_common.errors import ConfigError, UsageError
-from gradwire_common.token_bucket import SECOND, TokenBucket
+from gradwire_common.transport.token_bucket import SECOND, TokenBucket
 
 MS = SECOND // 1000
 

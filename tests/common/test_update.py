@@ -3,9 +3,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gradwire_common.errors import BitstreamError, NonFiniteError
-from gradwire_common.manifest import Manifest, Role, TensorSpec
-from gradwire_common.method import QUANTIZER_NAMES, Method
-from gradwire_common.update import (
+from gradwire_common.layout.manifest import Manifest, Role, TensorSpec
+from gradwire_common.methods.method import QUANTIZER_NAMES, Method
+from gradwire_common.methods.update import (
     EncodeReport,
     UpdateEncoder,
     add_update,

@@ -1,10 +1,15 @@
 import pytest
 
 from gradwire_common.errors import ModelMismatchError
-from gradwire_common.manifest import Manifest, Role, TensorSpec
-from gradwire_common.method import Method
+from gradwire_common.layout.manifest import Manifest, Role, TensorSpec
+from gradwire_common.methods.method import Method
+from gradwire_common.transport.wire import (
+    manifest_from_message,
+    manifest_to_message,
+    method_from_message,
+    method_to_message,
+)
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_common.wire import manifest_from_message, manifest_to_message, method_from_message, method_to_message
 
 MANIFEST = Manifest(
     (

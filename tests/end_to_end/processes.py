@@ -9,7 +9,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from gradwire_common import logs
-from gradwire_common.config import Config
+from gradwire_common.settings.config import Config
 
 START_SECONDS = 120.0
 _context = multiprocessing.get_context("forkserver")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from gradwire.links.forwarder import Forwarder
 from gradwire.links.profile import Link
-from gradwire.monitor import Monitor
+from gradwire.local.monitor import Monitor
 from gradwire_common.errors import GradwireError
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from running import running_server

@@ -11,8 +11,8 @@ from torch import nn
 from gradwire import RemoteOptimizer
 from gradwire.links.forwarder import Forwarder
 from gradwire.links.profile import Link
-from gradwire_common.channel import CLIENT_OPTIONS, KEEPALIVE_MS, SERVER_OPTIONS
-from gradwire_worker.client import CALL_TIMEOUT
+from gradwire_common.transport.channel import CLIENT_OPTIONS, KEEPALIVE_MS, SERVER_OPTIONS
+from gradwire_worker.session.client import CALL_TIMEOUT
 from running import running_server
 from server.plain_worker import gradient_of, plain_workers, run_config
 

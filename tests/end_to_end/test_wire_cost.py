@@ -8,7 +8,7 @@ from torch import nn
 
 from gradwire import RemoteOptimizer
 from gradwire.links.forwarder import Forwarder
-from gradwire_common.config import Config
+from gradwire_common.settings.config import Config
 from running import running_server
 
 ROUNDS = 20

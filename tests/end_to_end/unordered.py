@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from end_to_end.world import Outcome, World
-from gradwire_common.config import Config
+from gradwire_common.settings.config import Config
 from gradwire_common.warming import warm_kernels
-from gradwire_server.journal import Kind, Reader
 from gradwire_server.settings import Settings
+from gradwire_server.store.journal import Kind, Reader
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.runner import shard_of, shared_settings, train
 from gradwire_worker.tasks import load_task

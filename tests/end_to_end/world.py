@@ -17,7 +17,7 @@ import grpc
 
 from end_to_end.processes import start_server, start_worker
 from gradwire.links.forwarder import Forwarder
-from gradwire_common.config import Config
+from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 

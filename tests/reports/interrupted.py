@@ -23,8 +23,8 @@ import torch
 from torch import nn
 
 from gradwire_worker.interrupts import SIGNALS
-from gradwire_worker.local_steps import LocalOptimizer
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.sources.local_steps import LocalOptimizer
 from running import running_server
 from worker.toys import run_together, server_config
 

@@ -13,15 +13,15 @@ import grpc
 import pytest
 from torch import nn
 
-from gradwire.limit import change_limits
-from gradwire.status import show_status
-from gradwire_common.address import Address, parse_address
-from gradwire_common.config import Config
+from gradwire.commands.limit import change_limits
+from gradwire.commands.status import show_status
 from gradwire_common.errors import AddressError, ConfigError, UnavailableError
-from gradwire_common.manifest import Manifest, TensorSpec
-from gradwire_common.reach import proxy_of
+from gradwire_common.layout.manifest import Manifest, TensorSpec
+from gradwire_common.settings.config import Config
+from gradwire_common.transport.address import Address, parse_address
+from gradwire_common.transport.reach import proxy_of
 from gradwire_worker import remote_optimizer
-from gradwire_worker.client import Client
+from gradwire_worker.session.client import Client
 from running import running_server
 from worker.toys import server_config
 

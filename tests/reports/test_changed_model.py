@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from gradwire_common.errors import UsageError
-from gradwire_worker.changes import Changes
+from gradwire_worker.compute.changes import Changes
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from running import running_server
 from worker.toys import batches, server_config, take_step

@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
-from gradwire.checking import check_run
-from gradwire_common.config import Config
+from gradwire.local.checking import check_run
 from gradwire_common.errors import UsageError
+from gradwire_common.settings.config import Config
 
 IMPOSSIBLE = [
     ({"task": "nosuch"}, "task: got 'nosuch', want digits"),

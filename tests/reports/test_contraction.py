@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradwire_common.budget import BudgetEncoder
-from gradwire_common.codec.transforms import build_transform
-from gradwire_common.manifest import Manifest, TensorSpec
-from gradwire_common.method import Method
-from gradwire_common.update import EncodeReport, UpdateEncoder, decode_update
+from gradwire_common.layout.manifest import Manifest, TensorSpec
+from gradwire_common.methods.budget import BudgetEncoder
+from gradwire_common.methods.method import Method
+from gradwire_common.methods.transforms import build_transform
+from gradwire_common.methods.update import EncodeReport, UpdateEncoder, decode_update
 
 F32 = np.ndarray
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from gradwire.console import open_console
-from gradwire.inspection import inspect_file
-from gradwire.monitor import Monitor
-from gradwire.status import show_status
+from gradwire.commands.inspect import inspect_file
+from gradwire.commands.status import show_status
+from gradwire.local.monitor import Monitor
+from gradwire.views.console import open_console
 from gradwire_common import logs
-from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError, GradwireError, WorkerIdError
 from gradwire_common.foreign_text import printable
-from gradwire_common.names import check_name, name_of
+from gradwire_common.settings.config import Config
+from gradwire_common.settings.names import check_name, name_of
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker.remote_optimizer import RemoteOptimizer, _new_worker_id
 from running import running_server
@@ -189,8 +189,8 @@ def test_a_refusal_that_quotes_a_peer_is_short_and_printable(tmp_path, name):
 
 
 def test_an_error_of_a_server_of_any_kind_is_printable():
-    from gradwire_common.address import parse_address
-    from gradwire_common.channel import error_of
+    from gradwire_common.transport.address import parse_address
+    from gradwire_common.transport.channel import error_of
 
     class Call(grpc.RpcError):
         code = staticmethod(lambda: grpc.StatusCode.FAILED_PRECONDITION)

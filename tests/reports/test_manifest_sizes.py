@@ -9,12 +9,21 @@ import torch
 from torch import nn
 
 from gradwire import RemoteOptimizer
-from gradwire_common import packing
 from gradwire_common.errors import JoinError, ModelMismatchError, UsageError
-from gradwire_common.manifest import MAX_NAME, MAX_TENSORS, Manifest, Role, TensorSpec
-from gradwire_common.packing import INLINE_BYTES, MAX_SERIALIZED, digest_of, pack, parse, pieces, serialize, unpack
+from gradwire_common.layout.manifest import MAX_NAME, MAX_TENSORS, Manifest, Role, TensorSpec
+from gradwire_common.transport import packing
+from gradwire_common.transport.packing import (
+    INLINE_BYTES,
+    MAX_SERIALIZED,
+    digest_of,
+    pack,
+    parse,
+    pieces,
+    serialize,
+    unpack,
+)
+from gradwire_common.transport.wire import manifest_to_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_common.wire import manifest_to_message
 from running import running_server
 from server.plain_worker import PlainWorker, refused, run_config
 from worker.toys import server_config

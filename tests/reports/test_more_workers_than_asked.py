@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gradwire import RemoteOptimizer
-from gradwire_common.config import Config
+from gradwire_common.settings.config import Config
 from gradwire_worker.evaluation import evaluate
 from gradwire_worker.tasks import load_task
 from gradwire_worker.tasks.shards import iid_shards, round_batch

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradwire.limit import change_limits
+from gradwire.commands.limit import change_limits
 from gradwire.links.profile import Link, parse_link
-from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError, UsageError
+from gradwire_common.settings.config import Config
 from gradwire_common.units import (
     MAX_BYTES,
     format_limit,
@@ -22,8 +22,8 @@ from gradwire_common.units import (
     parse_seconds,
     parse_size,
 )
-from gradwire_server.limiter import described
-from gradwire_server.pacing import Limits
+from gradwire_server.limits.limiter import described
+from gradwire_server.limits.pacing import Limits
 from running import running_server
 from server.plain_worker import PlainWorker
 from worker.toys import server_config

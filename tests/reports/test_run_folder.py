@@ -15,16 +15,16 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from gradwire_common.config import Config
 from gradwire_common.errors import CheckpointError, ConfigError, DataError, UsageError
+from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server import state_files
-from gradwire_server.journal import _HEAD, _START, MAGIC, Reader
-from gradwire_server.record_lines import read, written
-from gradwire_server.records import Records
-from gradwire_server.run_folder import run_folder
+from gradwire_server.store import state_files
+from gradwire_server.store.journal import _HEAD, _START, MAGIC, Reader
+from gradwire_server.store.record_lines import read, written
+from gradwire_server.store.records import Records
+from gradwire_server.store.run_folder import run_folder
+from gradwire_worker.checkpoint.state import WorkerState, load_or_warn
 from gradwire_worker.remote_optimizer import RemoteOptimizer
-from gradwire_worker.state import WorkerState, load_or_warn
 from running import running_server
 from server.plain_worker import initial_weights, plain_workers, run_config
 from server.test_resume import config, interrupted, resumed, weights

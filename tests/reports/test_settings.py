@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gradwire import lifeline
-from gradwire_common.config import Config
+from gradwire.local import lifeline
 from gradwire_common.errors import ConfigError
+from gradwire_common.settings.config import Config
 from gradwire_server.settings import Settings
 
 VALUES = [

@@ -9,10 +9,10 @@ from torch import nn
 from torch.testing._internal.two_tensor import TwoTensor
 
 from gradwire_common.errors import ModelMismatchError, UnavailableError
-from gradwire_common.manifest import Role
-from gradwire_worker.gradients import FlatModel, manifest_of
-from gradwire_worker.local_steps import LocalOptimizer
+from gradwire_common.layout.manifest import Role
+from gradwire_worker.compute.flat_model import FlatModel, manifest_of
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.sources.local_steps import LocalOptimizer
 from running import running_server
 from worker.toys import assert_same_state, server_config, state_of
 

@@ -11,9 +11,9 @@ from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 from gradwire_common.errors import ModelMismatchError, UsageError
-from gradwire_worker.gradients import manifest_of
+from gradwire_worker.checkpoint.weights_file import load_weights
+from gradwire_worker.compute.flat_model import manifest_of
 from gradwire_worker.remote_optimizer import RemoteOptimizer
-from gradwire_worker.weights_file import load_weights
 from running import eventually, running_server
 from worker.toys import assert_same_state, batches, normalized, perceptron, server_config, state_of, take_step
 

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from gradwire_worker.local_steps import LocalOptimizer
+from gradwire_worker.checkpoint.weights_file import load_weights
 from gradwire_worker.remote_optimizer import RemoteOptimizer
-from gradwire_worker.weights_file import load_weights
+from gradwire_worker.sources.local_steps import LocalOptimizer
 from running import running_server
 from worker.toys import assert_same_state, batches, loss_of, normalized, server_config, state_of
 

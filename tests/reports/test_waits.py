@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradwire.status import show_status
-from gradwire_server import waits
-from gradwire_server.members import Members
-from gradwire_server.rounds import Rounds
-from gradwire_server.waits import Waits, awaited
-from gradwire_worker import notice
-from gradwire_worker.notice import Notice
+from gradwire.commands.status import show_status
+from gradwire_server.rounds import waits
+from gradwire_server.rounds.members import Members
+from gradwire_server.rounds.synchronous import Rounds
+from gradwire_server.rounds.waits import Waits, awaited
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import notice
+from gradwire_worker.session.notice import Notice
 from running import eventually, running_server
 from worker.toys import batches, loss_of, perceptron, run_together, server_config
 

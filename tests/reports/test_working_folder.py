@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gradwire.cluster import environment_of
-from gradwire_common.config import Config
+from gradwire.local.cluster import environment_of
 from gradwire_common.errors import TaskError
+from gradwire_common.settings.config import Config
 from gradwire_worker.tasks import load_task
 
 GRADWIRE = (str(Path(sys.executable).with_name("gradwire")),)

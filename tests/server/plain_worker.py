@@ -13,18 +13,19 @@ import grpc
 import numpy as np
 import pytest
 
-from gradwire_common import __version__, channel
-from gradwire_common.address import Address
-from gradwire_common.chunks import split
+from gradwire_common import __version__
 from gradwire_common.codec.frames import FRAME_VERSION, read_header
-from gradwire_common.config import Config
 from gradwire_common.errors import GradwireError
-from gradwire_common.manifest import Manifest, Role, TensorSpec
-from gradwire_common.method import FLOAT32, Method
-from gradwire_common.update import UpdateEncoder, add_update, decode_update, encode_exact, largest_update
+from gradwire_common.layout.manifest import Manifest, Role, TensorSpec
+from gradwire_common.methods.method import FLOAT32, Method
+from gradwire_common.methods.update import UpdateEncoder, add_update, decode_update, encode_exact, largest_update
+from gradwire_common.settings.config import Config
+from gradwire_common.transport import channel
+from gradwire_common.transport.address import Address
+from gradwire_common.transport.chunks import split
+from gradwire_common.transport.wire import manifest_to_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
-from gradwire_common.wire import manifest_to_message
 from joining import Joiner
 
 MANIFEST = Manifest(

@@ -11,15 +11,15 @@ import pytest
 from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
 
-from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError
+from gradwire_common.settings.config import Config
 from running import running_server
 from server.plain_worker import MANIFEST, PlainWorker, gradient_of, plain_workers, run_config
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from gradwire_common.config import Config
+from gradwire_common.settings.config import Config
 from gradwire_server.app import serve
 config = Config(runs=Path(sys.argv[1]), listen="127.0.0.1:0", workers=1, quantizer="float32", buffers_every=0)
 serve(config, ready=lambda port: print(port, flush=True))

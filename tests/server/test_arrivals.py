@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gradwire_common.errors import RunEndedError, UsageError
-from gradwire_server.arrivals import Arrivals
-from gradwire_server.rounds import Counted, Phase, Verdict
+from gradwire_server.rounds.asynchronous import Arrivals
+from gradwire_server.rounds.synchronous import Counted, Phase, Verdict
 
 
 def collecting(*slots: int, rounds: int = 0, staleness: int = 2) -> Arrivals:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError, UsageError
-from gradwire_common.method import Method
+from gradwire_common.methods.method import Method
+from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.keeper import Keeper
+from gradwire_server.outcome.training import Training
 from gradwire_server.settings import Settings
-from gradwire_server.training import Training
+from gradwire_server.store.keeper import Keeper
 from running import HALT_SECONDS, Halt, RunningServer, eventually, running_server
 from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, refused, run_config
 

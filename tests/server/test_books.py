@@ -8,8 +8,8 @@ import pytest
 
 from gradwire_common.errors import UsageError
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.evaluations import Evaluation, Evaluations
-from gradwire_server.records import Records
+from gradwire_server.rounds.evaluations import Evaluation, Evaluations
+from gradwire_server.store.records import Records
 
 
 @pytest.fixture

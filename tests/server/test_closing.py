@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from gradwire_common.errors import GradwireError
-from gradwire_common.manifest import Manifest, TensorSpec
-from gradwire_common.method import FLOAT32
-from gradwire_common.update import encode_exact
+from gradwire_common.layout.manifest import Manifest, TensorSpec
+from gradwire_common.methods.method import FLOAT32
+from gradwire_common.methods.update import encode_exact
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.broadcast import Update
-from gradwire_server.collector import Collector
-from gradwire_server.contribution import Contribution
-from gradwire_server.rounds import Rounds, Verdict
+from gradwire_server.intake.contribution import Contribution
+from gradwire_server.intake.staging import Push
+from gradwire_server.rounds.synchronous import Rounds, Verdict
 from gradwire_server.settings import Settings
-from gradwire_server.staging import Push
+from gradwire_server.versions.broadcast import Update
+from gradwire_server.versions.collector import Collector
 from running import HALT_SECONDS, Halt
 
 MANIFEST = Manifest((TensorSpec("weight", (5,)),))

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gradwire_server.deadlines import ADAPTIVE, Deadlines
-from gradwire_server.limiter import Limiter
-from gradwire_server.pacing import Limits
+from gradwire_server.limits.limiter import Limiter
+from gradwire_server.limits.pacing import Limits
+from gradwire_server.rounds.deadlines import ADAPTIVE, Deadlines
 
 
 @pytest.mark.parametrize("rule", [0.5, ADAPTIVE])

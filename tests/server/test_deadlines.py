@@ -2,7 +2,7 @@ import pytest
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.units import parse_deadline, parse_quorum
-from gradwire_server.deadlines import ADAPTIVE, LEAST_ARRIVALS, Deadlines
+from gradwire_server.rounds.deadlines import ADAPTIVE, LEAST_ARRIVALS, Deadlines
 
 
 def test_a_fixed_deadline_is_what_it_is() -> None:

@@ -16,9 +16,9 @@ import pytest
 
 from gradwire_common.errors import UnavailableError
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.checkpoint import checkpoint_versions, load_checkpoint
-from gradwire_server.lines import LineFile
-from gradwire_server.training import Training
+from gradwire_server.outcome.training import Training
+from gradwire_server.store.checkpoint import checkpoint_versions, load_checkpoint
+from gradwire_server.store.lines import LineFile
 from running import eventually, running_server
 from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, refused, run_config
 from server.test_resume import config as resumable

@@ -5,10 +5,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from gradwire_common.channel import PROTOCOL_VERSION
 from gradwire_common.codec.frames import FRAME_VERSION
 from gradwire_common.errors import ConfigError, JoinError, ModelMismatchError, SessionError
-from gradwire_common.manifest import Manifest, TensorSpec
+from gradwire_common.layout.manifest import Manifest, TensorSpec
+from gradwire_common.transport.channel import PROTOCOL_VERSION
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from running import running_server
 from server.plain_worker import MANIFEST, PlainWorker, plain_workers, refused, run_config

@@ -12,12 +12,12 @@ import pytest
 
 from gradwire.links.forwarder import Forwarder
 from gradwire.links.profile import Link
-from gradwire_common.chunks import MAX_CHUNK
 from gradwire_common.errors import ConfigError, UsageError
-from gradwire_common.manifest import Manifest, TensorSpec
-from gradwire_common.update import encode_exact
+from gradwire_common.layout.manifest import Manifest, TensorSpec
+from gradwire_common.methods.update import encode_exact
+from gradwire_common.transport.chunks import MAX_CHUNK
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.pacing import LIMITED_CHUNK, MESSAGE_BYTES, Gate, Limits
+from gradwire_server.limits.pacing import LIMITED_CHUNK, MESSAGE_BYTES, Gate, Limits
 from running import running_server
 from server.plain_worker import PlainWorker, gradient_of, plain_workers, refused, run_config
 

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from gradwire_common.errors import JoinError, SessionError
-from gradwire_server.members import MOST_HEARTBEATS, Members
+from gradwire_server.rounds.members import MOST_HEARTBEATS, Members
 
 
 def members(slots: int = 2) -> Members:

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from numpy.testing import assert_array_equal
 
-from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError, RunEndedError, UsageError
-from gradwire_common.manifest import Manifest, TensorSpec
-from gradwire_common.method import FLOAT32, Method
+from gradwire_common.layout.manifest import Manifest, TensorSpec
+from gradwire_common.methods.method import FLOAT32, Method
+from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.memory import Lease, Memory, usual_push
-from gradwire_server.rounds import Rounds, Verdict
+from gradwire_server.limits.memory import Lease, Memory, usual_push
+from gradwire_server.rounds.synchronous import Rounds, Verdict
 from gradwire_server.settings import Settings
 from running import running_server
 from server.plain_worker import gradient_of, plain_workers, refused, run_config

@@ -6,8 +6,8 @@ import torch
 from numpy.testing import assert_array_equal
 
 from gradwire_common.errors import ConfigError
-from gradwire_common.manifest import Manifest, TensorSpec
-from gradwire_server.optimizer import OptimizerSettings, ServerOptimizer, optimizers, schedules
+from gradwire_common.layout.manifest import Manifest, TensorSpec
+from gradwire_server.outcome.optimizer import OptimizerSettings, ServerOptimizer, optimizers, schedules
 
 DENSE = sorted(set(optimizers()) - {"LBFGS", "SparseAdam"})  # LBFGS wants a closure, SparseAdam sparse gradients
 MODEL = Manifest((TensorSpec("a", (4, 3)), TensorSpec("b", (5, 2), group=1)), groups=({}, {"lr": 0.002}))

@@ -9,10 +9,10 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gradwire_common.errors import BitstreamError, UnavailableError
-from gradwire_common.update import largest_update
+from gradwire_common.methods.update import largest_update
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.partial import Partials
-from gradwire_server.staging import Staging
+from gradwire_server.intake.partial import Partials
+from gradwire_server.intake.staging import Staging
 from running import running_server
 from server.plain_worker import MANIFEST, PlainWorker, gradient_of, initial_weights, plain_workers, refused, run_config
 from server.test_push import stepped

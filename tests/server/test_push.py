@@ -12,11 +12,8 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from gradwire_common.chunks import WHOLE_BYTES
+from gradwire_common.codec.formats import Float32
 from gradwire_common.codec.headers import FrameHeader, build_header
-from gradwire_common.codec.quantizers import Float32
-from gradwire_common.coefficients import to_coefficients
-from gradwire_common.config import Config
 from gradwire_common.errors import (
     BitstreamError,
     GradwireError,
@@ -25,7 +22,10 @@ from gradwire_common.errors import (
     UnavailableError,
     UsageError,
 )
-from gradwire_common.method import Method
+from gradwire_common.methods.coefficients import to_coefficients
+from gradwire_common.methods.method import Method
+from gradwire_common.settings.config import Config
+from gradwire_common.transport.chunks import WHOLE_BYTES
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from running import eventually, running_server
 from server.plain_worker import (

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError
-from gradwire_common.method import Method
+from gradwire_common.methods.method import Method
+from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.settings import Settings
 from running import running_server

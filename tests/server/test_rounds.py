@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gradwire_common.errors import RunEndedError, UsageError
-from gradwire_server.rounds import Counted, Phase, Rounds, Verdict
+from gradwire_server.rounds.synchronous import Counted, Phase, Rounds, Verdict
 
 
 def collecting(*slots: int, rounds: int = 0, quorum: int = 1) -> Rounds:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.training import Training
+from gradwire_server.outcome.training import Training
 from running import HALT_SECONDS, Halt, running_server
 from server.plain_worker import beating, gradient_of, plain_workers, run_config
 

@@ -1,7 +1,7 @@
 import pytest
 
 from gradwire_common.errors import UsageError
-from gradwire_server.run_folder import run_folder
+from gradwire_server.store.run_folder import run_folder
 
 
 @pytest.fixture

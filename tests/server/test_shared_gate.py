@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradwire_server.fair_queue import QUANTUM, FairQueue, Request
-from gradwire_server.pacing import Gate, SharedGate
+from gradwire_server.limits.fair_queue import QUANTUM, FairQueue, Request
+from gradwire_server.limits.pacing import Gate, SharedGate
 
 RATE, BURST, CHUNK = 1_000_000, 200_000, 50_000
 STATED = 1_005_025  # of which the gates keep a two-hundredth back

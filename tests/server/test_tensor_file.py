@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from gradwire_common.errors import UsageError
-from gradwire_server.tensor_file import DTYPES, PIECE, write_tensors
+from gradwire_server.store.tensor_file import DTYPES, PIECE, write_tensors
 
 
 def test_safetensors_reads_what_is_written_whatever_the_dtype(tmp_path: Path) -> None:

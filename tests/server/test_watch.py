@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
 
 from gradwire_common.errors import JoinError
-from gradwire_common.manifest import Manifest, TensorSpec
+from gradwire_common.layout.manifest import Manifest, TensorSpec
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from running import running_server
 from server.plain_worker import MANIFEST, PlainWorker, gradient_of, plain_workers, refused, run_config

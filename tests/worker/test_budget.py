@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from gradwire_common.errors import UsageError
-from gradwire_common.transfer import frames_budget, most_useful, transfer_bytes
+from gradwire_common.transport.transfer import frames_budget, most_useful, transfer_bytes
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_worker.budget import push_budget
-from gradwire_worker.pending import PendingPush
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session.budget import push_budget
+from gradwire_worker.session.pending import PendingPush
 from running import running_server
 from worker.toys import batches, loss_of, perceptron, server_config
 
@@ -43,7 +43,7 @@ def test_bits_auto_spends_the_budget_that_the_server_states(tmp_path: Path) -> N
             step = optimizer.last_step
             assert step is not None
             assert 0.9 * 1000 < step.wire_bytes <= step.budget
-        from gradwire.monitor import Monitor
+        from gradwire.local.monitor import Monitor
 
         with Monitor(server.address, 5.0) as monitor:
             reply = monitor.poll()

@@ -7,8 +7,8 @@ from numpy.testing import assert_array_equal
 from torch import nn
 
 from gradwire_common.errors import ModelMismatchError, NonFiniteError, UsageError
-from gradwire_common.manifest import Role
-from gradwire_worker.gradients import FlatModel, manifest_of
+from gradwire_common.layout.manifest import Role
+from gradwire_worker.compute.flat_model import FlatModel, manifest_of
 from worker.toys import assert_same_state, normalized, perceptron, state_of
 
 

@@ -12,10 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from numpy.testing import assert_array_equal
 
 from gradwire_common.errors import RunEndedError
-from gradwire_server.rounds import Rounds, Verdict
-from gradwire_worker.gradients import manifest_of
+from gradwire_common.methods.residual import ResidualMemory
+from gradwire_server.rounds.synchronous import Rounds, Verdict
+from gradwire_worker.compute.flat_model import manifest_of
 from gradwire_worker.remote_optimizer import RemoteOptimizer
-from gradwire_worker.residual import ResidualMemory
 from running import eventually, running_server
 from server.plain_worker import plain_workers, run_config
 

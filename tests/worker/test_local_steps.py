@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from gradwire_common.errors import ConfigError, JoinError, NonFiniteError, UsageError
-from gradwire_worker.local_steps import LocalOptimizer
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.sources.local_steps import LocalOptimizer
 from running import running_server
 from worker.toys import (
     assert_same_state,

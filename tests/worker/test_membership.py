@@ -17,9 +17,9 @@ from gradwire_common.errors import (
     UnavailableError,
     UsageError,
 )
-from gradwire_worker.client import Client
-from gradwire_worker.gradients import manifest_of
+from gradwire_worker.compute.flat_model import manifest_of
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session.client import Client
 from running import running_server
 from worker.toys import assert_same_state, batches, loss_of, perceptron, run_together, server_config, state_of
 

@@ -4,12 +4,12 @@ import threading
 import time
 from pathlib import Path
 
-from gradwire_common.channel import wire_bytes
+from gradwire_common.transport.channel import wire_bytes
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_worker.client import Client
-from gradwire_worker.gradients import manifest_of
-from gradwire_worker.pacer import Pacer
-from gradwire_worker.pending import PendingPush
+from gradwire_worker.compute.flat_model import manifest_of
+from gradwire_worker.session.client import Client
+from gradwire_worker.session.pacer import Pacer
+from gradwire_worker.session.pending import PendingPush
 from running import running_server
 from worker.toys import perceptron, server_config
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from gradwire_common.errors import DataError, RunEndedError, UnavailableError
-from gradwire_worker.patience import LONGEST_DELAY, Patience
+from gradwire_worker.session.patience import LONGEST_DELAY, Patience
 
 
 class Closing(threading.Event):

@@ -4,7 +4,7 @@ import threading
 import zlib
 
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_worker.pending import PendingPush
+from gradwire_worker.session.pending import PendingPush
 
 
 def pending() -> PendingPush:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from gradwire_common.manifest import Layout, TensorSpec
-from gradwire_common.method import QUANTIZER_NAMES, Method
-from gradwire_common.update import UpdateEncoder, decode_update
-from gradwire_worker.residual import BLOCK, ResidualMemory
+from gradwire_common.layout.manifest import Layout, TensorSpec
+from gradwire_common.methods.method import QUANTIZER_NAMES, Method
+from gradwire_common.methods.residual import BLOCK, ResidualMemory
+from gradwire_common.methods.update import UpdateEncoder, decode_update
 
 LAYOUT = Layout([TensorSpec("large", (5000,)), TensorSpec("small", (7,)), TensorSpec("other", (30, 3))])
 N = LAYOUT.n_parameters

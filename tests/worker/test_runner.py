@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError, TaskError
+from gradwire_common.settings.config import Config
 from gradwire_worker.runner import choose_device, run_worker, shard_of
 from gradwire_worker.tasks import load_task
 from running import running_server

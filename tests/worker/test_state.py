@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from gradwire_common.errors import CheckpointError
+from gradwire_worker.checkpoint.state import Pushed, WorkerState
 from gradwire_worker.remote_optimizer import RemoteOptimizer
-from gradwire_worker.state import Pushed, WorkerState
 from running import running_server
 from worker.toys import assert_same_state, batches, normalized, server_config, state_of, take_step
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from gradwire_common.config import Config
 from gradwire_common.errors import TaskError
+from gradwire_common.settings.config import Config
 from gradwire_worker.evaluation import evaluate
 from gradwire_worker.tasks import Classification, Score, Task, load_task
 from gradwire_worker.tasks.cifar10 import DEVIATION, MEAN, PADDING, crop_and_flip, normalize

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from gradwire_common.config import Config
+from gradwire_common.settings.config import Config
 
 JOIN_SECONDS = 60.0
 

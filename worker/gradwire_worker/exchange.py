@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.buffers import BufferSchedule
 from gradwire_common.errors import GradwireError
-from gradwire_common.silence import Silence
-from gradwire_common.update import EncodeReport
+from gradwire_common.layout.buffers import BufferSchedule
+from gradwire_common.methods.silence import Silence
+from gradwire_common.methods.update import EncodeReport
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker import interrupts
-from gradwire_worker.backward import BackwardEncoder
-from gradwire_worker.client import Sending
-from gradwire_worker.gradients import FlatModel
-from gradwire_worker.loader import Loader
-from gradwire_worker.membership import Membership
-from gradwire_worker.pending import PendingPush
-from gradwire_worker.resuming import OwnCheckpoint
+from gradwire_worker.checkpoint.resuming import OwnCheckpoint
+from gradwire_worker.compute.flat_model import FlatModel
+from gradwire_worker.compute.loader import Loader
+from gradwire_worker.session.client import Sending
+from gradwire_worker.session.membership import Membership
+from gradwire_worker.session.pending import PendingPush
+from gradwire_worker.sources.during_backward import BackwardEncoder
 from gradwire_worker.step_report import StepReport, step_times
 from gradwire_worker.uplink import Uplink
 

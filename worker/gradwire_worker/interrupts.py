@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from gradwire_worker.notice import Notice
+from gradwire_worker.session.notice import Notice
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from gradwire_common.config import AUTO
 from gradwire_common.errors import ConfigError, UsageError
-from gradwire_common.method import Method
+from gradwire_common.methods.method import Method
+from gradwire_common.settings.config import AUTO
 
 MAX_SAMPLES = 2**53  # every whole number up to it is exact as a double, and a sum of many fits the wire's 64 bits
 MAX_SLOT = 2**32 - 1  # what the wire's 32 bits hold

@@ -13,27 +13,25 @@ from typing import Any, Literal, Self
 import torch
 from torch import nn
 
-from gradwire_common.address import parse_address
-from gradwire_common.buffers import BufferSchedule
 from gradwire_common.errors import RunEndedError, UsageError
-from gradwire_common.method import Allocation, QuantizerName, TransformName
-from gradwire_common.names import MAX_NAME, check_name, name_of
-from gradwire_common.reach import check_known
-from gradwire_common.together import check_together
+from gradwire_common.layout.buffers import BufferSchedule
+from gradwire_common.methods.method import Allocation, QuantizerName, TransformName
+from gradwire_common.settings.names import MAX_NAME, check_name, name_of
+from gradwire_common.settings.together import check_together
+from gradwire_common.transport.address import parse_address
+from gradwire_common.transport.reach import check_known
+from gradwire_common.transport.wire import method_from_message
 from gradwire_common.units import named, parse_seconds
 from gradwire_common.warming import warm_kernels
-from gradwire_common.wire import method_from_message
-from gradwire_worker.backward import BackwardEncoder
-from gradwire_worker.changes import Changes
-from gradwire_worker.client import Client
+from gradwire_worker.checkpoint.optimizer_state import checked_state
+from gradwire_worker.checkpoint.resuming import OwnCheckpoint
+from gradwire_worker.checkpoint.state import writable_file
+from gradwire_worker.compute.changes import Changes
+from gradwire_worker.compute.flat_model import FlatModel, manifest_of
+from gradwire_worker.compute.groups import Group, complete_groups
+from gradwire_worker.compute.loader import Loader
 from gradwire_worker.exchange import Exchange
-from gradwire_worker.gradients import FlatModel, manifest_of
-from gradwire_worker.groups import Group, complete_groups
 from gradwire_worker.interrupts import HELD, done_apart
-from gradwire_worker.loader import Loader
-from gradwire_worker.local_steps import MAX_LOCAL_STEPS, LocalOptimizer, LocalSteps
-from gradwire_worker.membership import Membership
-from gradwire_worker.optimizer_state import checked_state
 from gradwire_worker.options import (
     MAX_SAMPLES,
     MAX_SLOT,
@@ -45,9 +43,11 @@ from gradwire_worker.options import (
     text_settings,
     whole_number,
 )
-from gradwire_worker.replica import Replica
-from gradwire_worker.resuming import OwnCheckpoint
-from gradwire_worker.state import writable_file
+from gradwire_worker.session.client import Client
+from gradwire_worker.session.membership import Membership
+from gradwire_worker.session.replica import Replica
+from gradwire_worker.sources.during_backward import BackwardEncoder
+from gradwire_worker.sources.local_steps import MAX_LOCAL_STEPS, LocalOptimizer, LocalSteps
 from gradwire_worker.step_report import StepReport
 from gradwire_worker.uplink import Uplink
 

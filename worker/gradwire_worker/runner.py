@@ -8,16 +8,16 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from gradwire_common.address import parse_address
-from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError, RunEndedError, TaskError
-from gradwire_common.reach import check_known
+from gradwire_common.settings.config import Config
+from gradwire_common.transport.address import parse_address
+from gradwire_common.transport.reach import check_known
 from gradwire_common.units import named
 from gradwire_common.warming import warm_kernels
+from gradwire_worker.compute.flat_model import FlatModel, manifest_of
 from gradwire_worker.evaluation import evaluate, to_device
-from gradwire_worker.gradients import FlatModel, manifest_of
-from gradwire_worker.local_steps import LocalOptimizer, LocalSteps
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.sources.local_steps import LocalOptimizer, LocalSteps
 from gradwire_worker.tasks import Indices, Task, load_task
 from gradwire_worker.tasks.shards import dirichlet_shards, evaluation_part, iid_shards, round_batch, round_rng
 

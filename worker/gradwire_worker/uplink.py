@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.budget import BudgetEncoder
-from gradwire_common.codec.tensor_fit import TensorFit
-from gradwire_common.coefficients import to_coefficients
-from gradwire_common.config import AUTO
+from gradwire_common.codec.model.tensor_fit import TensorFit
 from gradwire_common.errors import UsageError
-from gradwire_common.manifest import Layout, Unit
-from gradwire_common.method import BITS_MAX, Method
-from gradwire_common.transfer import frames_budget, most_useful, transfer_bytes
-from gradwire_common.update import EncodeReport, UpdateEncoder, add_update
+from gradwire_common.layout.manifest import Layout, Unit
+from gradwire_common.methods.budget import BudgetEncoder
+from gradwire_common.methods.coefficients import to_coefficients
+from gradwire_common.methods.method import BITS_MAX, Method
+from gradwire_common.methods.residual import ResidualMemory
+from gradwire_common.methods.update import EncodeReport, UpdateEncoder, add_update
+from gradwire_common.settings.config import AUTO
+from gradwire_common.transport.transfer import frames_budget, most_useful, transfer_bytes
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_worker.budget import push_budget
-from gradwire_worker.gradients import FlatModel
-from gradwire_worker.residual import ResidualMemory
+from gradwire_worker.compute.flat_model import FlatModel
+from gradwire_worker.session.budget import push_budget
 
 F32 = npt.NDArray[np.float32]
 

@@ -12,7 +12,7 @@ from typing import Self
 
 from gradwire.links.faults import Faults, LinkCutError
 from gradwire.links.profile import Link
-from gradwire_common.address import parse_address
+from gradwire_common.transport.address import parse_address
 
 MAX_READ = 64 << 10  # bytes read at once where no rate says less
 SECONDS_PER_READ = 0.005  # of the link's time that one read may take: keeps the emulated link smooth

@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 
 from gradwire.links.wireless import WirelessChannel
-from gradwire_common.config import Config
 from gradwire_common.errors import ConfigError
+from gradwire_common.settings.config import Config
 from gradwire_common.units import NO_LIMIT, format_rate, parse_rate, parse_seconds, parse_size
 
 MAX_DELAY = 10.0  # seconds one way; more is a slip of the pen

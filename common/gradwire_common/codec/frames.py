@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from isal.isal_zlib import crc32
 
-from gradwire_common.codec.codebooks import Codebook, grid_indices, model_codebook, pack_lengths, unpack_lengths
-from gradwire_common.codec.coder import TASK_ENTRIES, decode_body, encode_body
-from gradwire_common.codec.fit import fit_gennorm, refuse_non_finite
-from gradwire_common.codec.gennorm import GenNorm
+from gradwire_common.codec.codebook import Codebook, grid_indices, model_codebook, pack_lengths, unpack_lengths
+from gradwire_common.codec.formats import FORMATS, BFloat16, Float32, Minifloat, Quantizer, Uniform
 from gradwire_common.codec.headers import (
     CHECKSUM_BYTES,
     FRAME_VERSION,
@@ -28,9 +26,11 @@ from gradwire_common.codec.headers import (
     parse_header,
 )
 from gradwire_common.codec.kernels.encoding import BLOCK
-from gradwire_common.codec.own_code import own_codebook
-from gradwire_common.codec.quantizers import FORMATS, BFloat16, Float32, Minifloat, Quantizer, Uniform
-from gradwire_common.codec.schemes import choose_scheme
+from gradwire_common.codec.model.fit import fit_gennorm, refuse_non_finite
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.segments import TASK_ENTRIES, decode_body, encode_body
+from gradwire_common.codec.words.choice import choose_scheme
+from gradwire_common.codec.words.measured import own_codebook
 from gradwire_common.errors import BitstreamError, CodebookMismatchError, UsageError
 
 __all__ = [

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradwire_common.codec.codebooks import n_magnitude_buckets
-from gradwire_common.codec.quantizers import FORMATS, BFloat16, Float32, Minifloat, Quantizer, Uniform
-from gradwire_common.codec.words import MAX_GROWTH, MAX_RUN, RAW, RUNS, TUPLES, WordScheme
+from gradwire_common.codec.codebook import n_magnitude_buckets
+from gradwire_common.codec.formats import FORMATS, BFloat16, Float32, Minifloat, Quantizer, Uniform
+from gradwire_common.codec.words.scheme import MAX_GROWTH, MAX_RUN, RAW, RUNS, TUPLES, WordScheme
 from gradwire_common.errors import BitstreamError, UsageError
 
 FRAME_VERSION = 1

@@ -3,7 +3,7 @@
 import pytest
 
 from gradwire.links.profile import linked, parse_link
-from gradwire_common.config import Config
+from gradwire_common.settings.config import Config
 
 
 def test_a_link_sets_the_limits_that_the_settings_leave_open():

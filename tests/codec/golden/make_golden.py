@@ -11,10 +11,10 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec import schemes
+from gradwire_common.codec.formats import QUANTIZER_NAMES, build_quantizer
 from gradwire_common.codec.frames import decode_frame, encode_frame
-from gradwire_common.codec.gennorm import GenNorm
-from gradwire_common.codec.quantizers import QUANTIZER_NAMES, build_quantizer
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.words import choice
 
 HERE = Path(__file__).parent
 INDEX = HERE / "golden.json"  # name -> entries and CRC-32 of the decoded float32 bytes
@@ -59,7 +59,7 @@ def build_frames() -> dict[str, bytes]:
         model = GenNorm(shape, 1.0)
         values = samples(rng, model, 3000)
         values[::200] *= 10  # rare words
-        with mock.patch.object(schemes, "FEW_ENTRIES", 0):
+        with mock.patch.object(choice, "FEW_ENTRIES", 0):
             frame = encode_frame(values, build_quantizer("uniform", model, step), model)
         frames[f"uniform-growing-{size}"] = frame
     return frames

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.config import Config
 from gradwire_common.errors import TaskError
+from gradwire_common.settings.config import Config
 from gradwire_worker.models.registry import model_builder
 from gradwire_worker.tasks.classification import Classification, Images
 from gradwire_worker.tasks.task import Indices

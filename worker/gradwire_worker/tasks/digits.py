@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gradwire_common.config import Config
+from gradwire_common.settings.config import Config
 from gradwire_worker.models.registry import model_builder
 from gradwire_worker.tasks.classification import Classification
 

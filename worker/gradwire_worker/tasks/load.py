@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from gradwire_common.config import Config
 from gradwire_common.errors import GradwireError, TaskError
+from gradwire_common.settings.config import Config
 from gradwire_worker.tasks.cifar10 import cifar10
 from gradwire_worker.tasks.digits import digits
 from gradwire_worker.tasks.synthetic import synthetic

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from gradwire_common.config import Config
 from gradwire_common.errors import TaskError
+from gradwire_common.settings.config import Config
 from gradwire_worker.tasks.task import Batch, Indices, Score
 
 TENSOR_ENTRIES = 1_000_000  # of each tensor but the last

@@ -1,0 +1,51 @@
+"""`gradwire limit`: changes what a run's token buckets allow."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import grpc
+
+from gradwire.views.console import open_console
+from gradwire_common.errors import UsageError
+from gradwire_common.transport import channel
+from gradwire_common.transport.address import parse_address
+from gradwire_common.transport.reach import check_known
+from gradwire_common.units import named, parse_limit, parse_size
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
+from gradwire_server.limits.limiter import described
+from gradwire_server.limits.pacing import RATES, Limits
+
+
+def change_limits(address: str, worker_id: str | None, given: Mapping[str, str | None], timeout: float) -> None:
+    """Change limits of the run at `address`, for one worker or all, and print those that hold now.
+
+    Raises:
+        ConfigError: a value is no rate or size, or a burst that is too small.
+        UsageError: nothing is given, the worker is unknown, or the run cannot be limited.
+        UnavailableError, AddressError: the server cannot be reached.
+    """
+    changes = {name: _parse(name, text) for name, text in given.items() if text is not None}
+    if not changes:
+        raise UsageError("limit: got nothing to change, want one of " + ", ".join(_flag(name) for name in given))
+    if worker_id == "":
+        raise UsageError("worker: got an empty id, want that of a worker, or no --worker for all of them")
+    request = pb.LimitRequest(worker_id=worker_id or "", changes=pb.LimitChanges(**changes))
+    server = named("address", parse_address, address)
+    check_known(server)
+    with channel.connect(server) as connection:
+        try:
+            reply = ParameterServerStub(connection).Limit(request, timeout=timeout)  # type: ignore[no-untyped-call]
+        except grpc.RpcError as error:
+            raise channel.error_of(error, server, first=True) from None
+    limits = Limits(**{field.name: getattr(reply.limits, field.name) for field in reply.limits.DESCRIPTOR.fields})
+    open_console().print(described(limits), soft_wrap=True)
+
+
+def _parse(name: str, text: str) -> int:
+    lifted = name in (*RATES, "window")
+    return named(name, partial(parse_limit, rate=name in RATES) if lifted else parse_size, text)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,62 @@
+"""Asks a parameter server how its run goes."""
+
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from gradwire_common.foreign_text import MAX_TEXT, printable
+from gradwire_common.transport import channel
+from gradwire_common.transport.address import parse_address
+from gradwire_common.transport.reach import check_known
+from gradwire_common.units import named
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
+
+
+class Monitor:
+    """A channel to a server that asks for its status; a context closes it."""
+
+    def __init__(self, address: str, timeout: float):
+        """Take the server's `address` (HOST or HOST:PORT) and the seconds that one answer may take.
+
+        Raises:
+            UsageError: no server can be reached at such an address.
+        """
+        self._server = named("address", parse_address, address)
+        check_known(self._server)
+        self._timeout = timeout
+        self._answered = False
+        self._channel = channel.connect(self._server)
+        self._stub = ParameterServerStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._channel.close()
+
+    def poll(self, after_round: int = 0) -> pb.StatusReply:
+        """Return the server's status with the records of the rounds after `after_round`.
+
+        Raises:
+            UnavailableError: if the server cannot be reached, or does not answer in time.
+            AddressError: if that will not change.
+        """
+        try:
+            reply: pb.StatusReply = self._stub.Status(pb.StatusRequest(after_round=after_round), timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise channel.error_of(error, self._server, first=not self._answered) from None
+        self._answered = True
+        return _shown(reply)
+
+
+def _shown(reply: pb.StatusReply) -> pb.StatusReply:
+    """Let the texts of a status show as they are, whatever server it came from."""
+    reply.run, reply.phase = printable(reply.run, MAX_TEXT), printable(reply.phase, MAX_TEXT)
+    reply.package_version = printable(reply.package_version, MAX_TEXT)
+    for worker in reply.workers:
+        worker.worker_id = printable(worker.worker_id, MAX_TEXT)
+    return reply

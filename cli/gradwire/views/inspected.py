@@ -1,0 +1,86 @@
+"""What the codec makes of tensors, predicted by their fits and achieved."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gradwire_common.codec.formats import (
+    Float32,
+    Minifloat,
+    Quantizer,
+    Uniform,
+)
+from gradwire_common.codec.formats.minifloat import grid_distortion
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.model.rates import distortion, entropy_bits
+from gradwire_common.codec.model.tensor_fit import fit_tensor
+from gradwire_common.errors import NonFiniteError
+from gradwire_common.methods.coding import plan_codings, unfitted_coding
+from gradwire_common.methods.method import Method
+from gradwire_common.methods.transforms import build_transform
+
+F32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """One tensor and its fit; bits per entry and NMSE, predicted by it (None where it says nothing) and achieved."""
+
+    name: str
+    values: F32
+    model: GenNorm
+    predicted_bits: float | None
+    predicted_nmse: float | None
+    bits: float
+    nmse: float
+
+
+def inspect_tensors(tensors: dict[str, F32], method: Method) -> Iterator[Inspected]:
+    """Transform, fit, quantise and encode each tensor by `method`; what is told is told of its coefficients.
+
+    Raises:
+        NonFiniteError: names the tensor that has entries which are not finite.
+    """
+    transform = build_transform(method.transform)
+    tensors = {name: transform.forward(values).reshape(-1) for name, values in tensors.items()}
+    fits = {}
+    for name, values in tensors.items():
+        try:
+            fits[name] = fit_tensor(values)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{name}: {error}") from None
+    unfitted = unfitted_coding(method.quantizer)
+    codings = [unfitted] * len(fits) if unfitted else plan_codings(list(fits.values()), method, method.bits)[0]
+    for (name, values), coding in zip(tensors.items(), codings, strict=True):
+        model, residual = fits[name].model, np.empty_like(values)
+        frame = coding.encode(values, residual)
+        bits, lost = predict(coding.quantizer, model, raw=coding.raw)
+        yield Inspected(name, values, model, bits, lost, 8 * len(frame) / values.size, nmse(residual, values))
+
+
+def predict(quantizer: Quantizer, model: GenNorm, *, raw: bool = False) -> tuple[float | None, float | None]:
+    """Return bits per entry and NMSE that `model` expects of `quantizer`; None where it does not tell."""
+    if isinstance(quantizer, Float32):
+        return 32.0 if raw else None, 0.0
+    if isinstance(quantizer, Uniform):
+        ratio = quantizer.step / model.alpha
+        return float(entropy_bits(model.beta, ratio)), float(distortion(model.beta, ratio)) * _gain(model)
+    if isinstance(quantizer, Minifloat):
+        p = quantizer.cell_probabilities(model)
+        p = p[p > 0]
+        lost = float(grid_distortion(quantizer.form, model.beta, quantizer.scale * model.alpha))
+        return float((p * np.log2(1 / p)).sum()), lost * _gain(model)
+    return None, None
+
+
+def nmse(lost: F32, values: F32) -> float:
+    """Return mean square of `lost` / mean square of `values`; 0 where nothing was lost."""
+    error = float(np.square(lost, dtype=np.float64).sum())
+    return error / float(np.square(values, dtype=np.float64).sum()) if error else 0.0
+
+
+def _gain(model: GenNorm) -> float:
+    """Units of alpha**2 in the mean square."""
+    return model.alpha**2 / model.variance

@@ -1,0 +1,1 @@
+"""Which blocks of symbols get a codeword, and what that costs."""

@@ -1,0 +1,1 @@
+"""What an update goes through on its way to frames: transform, residual memory, step sizes, budget."""

@@ -1,0 +1,102 @@
+"""How the entries of each tensor or bundle of an update are coded, by a method and their fits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gradwire_common.codec.formats import FORMATS, Float32, Quantizer, Uniform, build_quantizer
+from gradwire_common.codec.formats.grid_scale import choose_minifloat
+from gradwire_common.codec.frames import encode_frame
+from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.model.rates import Selector, Spending, plan_each, plan_spending
+from gradwire_common.codec.model.tensor_fit import TensorFit
+from gradwire_common.methods.method import Method
+
+F32 = npt.NDArray[np.float32]
+
+EXACT = Float32()
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """How entries are coded.
+
+    Attributes:
+        quantizer: what they are rounded to.
+        model: their fit, which the codebook is made from; None where it does not describe what is sent.
+        selector: says which are sent; None for all.
+        raw: whether symbols are stored uncoded.
+    """
+
+    quantizer: Quantizer
+    model: GenNorm | None = None
+    selector: Selector | None = None
+    raw: bool = False
+
+    def encode(self, entries: F32, residual: F32 | None) -> bytes:
+        """Return the frame of `entries`.
+
+        Args:
+            entries: (n,) float32, C-contiguous, finite.
+            residual: (n,) float32 or None; receives what is lost, of entries that are not sent all. May be `entries`.
+        """
+        if self.selector is None:
+            return encode_frame(entries, self.quantizer, self.model, residual=residual, raw=self.raw)
+        sent = self.selector.select(entries)
+        kept = entries - sent
+        frame = encode_frame(sent, self.quantizer, self.model, residual=residual)
+        if residual is not None:
+            residual += kept
+        return frame
+
+    def silences(self, largest: float) -> bool:
+        """Whether entries of at most the magnitude `largest` are all sent as zeros."""
+        step = self.quantizer.step if isinstance(self.quantizer, Uniform) else 0.0
+        return largest <= step / 2
+
+
+def unfitted_coding(name: str) -> Coding | None:
+    """Return the coding by a quantiser that needs no fit; None for the others."""
+    if name in ("float32", "lossless"):
+        return Coding(EXACT, raw=name == "float32")
+    return Coding(build_quantizer(name)) if name == "bfloat16" else None
+
+
+def plan_codings(
+    fits: Sequence[TensorFit], method: Method, bits: float, guess: float | None = None
+) -> tuple[list[Coding], float]:
+    """Return how each tensor or bundle is coded, and the step size where all have one; else 0.
+
+    Args:
+        fits: one each.
+        method: whose quantiser needs fits.
+        bits: per entry, for the uniform quantiser.
+        guess: as for `plan_spending`.
+    """
+    if method.quantizer in FORMATS:
+        return [coding_by(fit, method, bits, 0.0) for fit in fits], 0.0
+    if method.allocation == "per-tensor":
+        plans = plan_each(fits, bits)
+        return [_spent(fit, plan, _selector(plan)) for fit, plan in zip(fits, plans, strict=True)], 0.0
+    plan = plan_spending(fits, bits, guess)
+    selector = _selector(plan)
+    return [_spent(fit, plan, selector) for fit in fits], plan.step
+
+
+def coding_by(fit: TensorFit, method: Method, bits: float, step: float) -> Coding:
+    """Return how one tensor or bundle is coded by itself, where the common step size is `step` already."""
+    if method.quantizer in FORMATS:
+        return Coding(choose_minifloat(FORMATS[method.quantizer], fit), fit.model)
+    if method.allocation == "per-tensor":
+        return plan_codings([fit], method, bits)[0][0]
+    return _spent(fit, Spending(max(step, fit.finest_step)), None)
+
+
+def _selector(plan: Spending) -> Selector | None:
+    return None if plan.thinning is None else Selector(plan.thinning)
+
+
+def _spent(fit: TensorFit, plan: Spending, selector: Selector | None) -> Coding:
+    return Coding(Uniform(plan.step), fit.model if selector is None else None, selector)

@@ -1,0 +1,1 @@
+"""Every setting of gradwire, what each may be, and what goes together."""

@@ -1,0 +1,1 @@
+"""What travels between the two ends: channels, chunks, messages, token buckets."""

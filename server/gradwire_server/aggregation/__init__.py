@@ -1,0 +1,1 @@
+"""How the pushes of a round become one update."""

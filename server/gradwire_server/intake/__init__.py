@@ -1,0 +1,1 @@
+"""All that happens to a push until it counts."""

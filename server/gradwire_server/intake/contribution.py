@@ -1,0 +1,81 @@
+"""A push that counts, and what the journal says of it and of the round that it made."""
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Self
+
+from google.protobuf.json_format import MessageToDict, ParseDict
+
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.intake.staging import Push
+from gradwire_server.store.journal import Kind, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """A whole push and what its worker told with it.
+
+    Attributes:
+        round: that its worker pushed it for: one more than the version that it was computed on, as a rule.
+        budget: bytes on the wire that it was allowed; 0 for no budget.
+        spent: bytes on the wire that it took.
+    """
+
+    worker: str
+    round: int
+    push: Push
+    loss: float
+    times: pb.StepTimes
+    budget: int = 0
+    spent: int = 0
+
+    def without_frames(self) -> Self:
+        """Return what is known of a push whose frames have been added and are needed no more."""
+        return replace(self, push=replace(self.push, data=memoryview(b"")))
+
+
+def push_record(slot: int, contribution: Contribution) -> Record:
+    """Return the journal's record of a push."""
+    push = contribution.push
+    meta = {
+        "worker": contribution.worker,
+        "slot": slot,
+        "round": contribution.round,
+        "samples": push.samples,
+        "with_buffers": push.with_buffers,
+        "digest": push.digest,
+        "loss": contribution.loss,
+        "budget": contribution.budget,
+        "spent": contribution.spent,
+        "times": MessageToDict(contribution.times, preserving_proto_field_name=True),
+    }
+    return Record(Kind.PUSH, meta, push.data)
+
+
+def contribution_of(record: Record) -> Contribution:
+    """Return the push of a record that `push_record` made."""
+    meta = record.meta
+    push = Push(memoryview(record.data), meta["samples"], meta["with_buffers"], meta["digest"])
+    times = ParseDict(meta["times"], pb.StepTimes())
+    return Contribution(meta["worker"], meta["round"], push, meta["loss"], times, meta["budget"], meta["spent"])
+
+
+def commit_record(record: pb.RoundRecord, pushes: Iterable[tuple[int, Contribution]]) -> Record:
+    """Return the journal's record of a round that closed: the pushes of which slots, in the order of their sum."""
+    meta = {
+        "round": record.round,
+        "pushes": [[slot, each.worker, each.push.digest, each.round] for slot, each in pushes],
+        "record": text_of(record),
+    }
+    return Record(Kind.COMMIT, meta)
+
+
+def text_of(record: pb.RoundRecord) -> str:
+    """Return the record of a round as JSON can hold it."""
+    return base64.b64encode(record.SerializeToString()).decode()
+
+
+def round_record_of(text: str) -> pb.RoundRecord:
+    """Return the record that `text_of` made a text of."""
+    return pb.RoundRecord.FromString(base64.b64decode(text))

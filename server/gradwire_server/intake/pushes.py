@@ -1,0 +1,94 @@
+"""From a push's header to its verdict: what it must hold, where it goes, and whether it counts."""
+
+import asyncio
+import logging
+
+from gradwire_common.errors import UsageError
+from gradwire_common.layout.manifest import Unit
+from gradwire_common.methods.update import largest_update
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.intake.admission import check_gradient
+from gradwire_server.intake.contribution import Contribution
+from gradwire_server.intake.staging import Push, Staging
+from gradwire_server.limits.memory import Lease
+from gradwire_server.rounds.members import Member
+from gradwire_server.rounds.synchronous import Verdict
+from gradwire_server.run import Run
+
+log = logging.getLogger("gradwire.server")
+
+
+def expected_units(run: Run, member: Member, header: pb.PushHeader) -> tuple[tuple[Unit, ...], Verdict]:
+    """Return the units that a push must hold, and what would become of it now.
+
+    Raises:
+        UsageError: it is not what this run wants.
+        RunEndedError: the run is over.
+    """
+    layout = run.collector.layout
+    if header.kind == pb.PUSH_KIND_WEIGHTS:
+        if header.round != 0:
+            raise UsageError(f"push of initial weights: got round {header.round}, want 0")
+        return layout.units, Verdict.COUNTED if run.rounds.version is None else Verdict.DUPLICATE
+    check_gradient(header, run.settings, layout)
+    return layout.pushed(header.with_buffers), run.rounds.verdict(member.slot, member.worker_id, header.round)
+
+
+def staging_for(run: Run, member: Member, units: tuple[Unit, ...]) -> Staging:
+    """Return where the frames of a push of `units` go."""
+    weights = run.rounds.version is None  # then nothing else is held
+    layout = run.collector.layout
+    run.partials.capacity = largest_update(layout.units) if weights else run.settings.memory_for_partials(layout)
+    return Staging(units, run.limiter.longest_chunk(member.worker_id))
+
+
+async def room_for(run: Run, member: Member, header: pb.PushHeader) -> Lease | None:
+    """Wait until there is room for a push, and return it; initial weights need none: nothing else is there."""
+    if header.kind == pb.PUSH_KIND_WEIGHTS:
+        return None
+    turn = 0 if run.settings.asynchronous else member.slot  # there the first that comes is the first to be let in
+    return await run.collector.memory.admit(turn)
+
+
+async def take(
+    run: Run,
+    member: Member,
+    header: pb.PushHeader,
+    data: memoryview,
+    end: pb.PushEnd,
+    spent: int,
+    lease: Lease | None = None,
+) -> Verdict:
+    """Let a whole push count, where it may; `spent` are the bytes that it took on the wire.
+
+    Raises:
+        DataError: it is damaged.
+        JoinError: its session ended meanwhile.
+    """
+    collector = run.collector
+    if header.kind == pb.PUSH_KIND_WEIGHTS:
+        verdict = await collector.take_weights(data)
+        if verdict is Verdict.COUNTED:
+            run.begin()
+            log.info("worker %s sent the initial weights", member.worker_id)
+        return verdict
+    push = Push(data, header.samples, header.with_buffers, await collector.check(data, header.with_buffers))
+    run.hear(header.session)
+    told = Contribution(member.worker_id, header.round, push, end.loss, end.times, end.budget, spent)
+    if run.settings.asynchronous:
+        arrival = collector.arrive(member.slot, told, lease.hand_over() if lease is not None else None)
+        verdict = await asyncio.shield(asyncio.ensure_future(arrival))
+    else:
+        verdict = await _keep_and_count(run, member, header, told, lease)
+    if verdict is Verdict.COUNTED:
+        member.last_round, member.budget, member.spent = header.round, end.budget, spent
+    return verdict
+
+
+async def _keep_and_count(
+    run: Run, member: Member, header: pb.PushHeader, told: Contribution, lease: Lease | None
+) -> Verdict:
+    if run.rounds.verdict(member.slot, member.worker_id, header.round) is Verdict.COUNTED:
+        await run.collector.keep(member.slot, told)
+        run.hear(header.session)
+    return run.collector.count(member.slot, told, lease)

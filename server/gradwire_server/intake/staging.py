@@ -1,0 +1,118 @@
+"""A push while it arrives: encoded frames, checked chunk by chunk, which count wholly or not at all.
+
+offset and bound of the chunk -> header of each frame as soon as it is there -> length -> checksum, codebook, entries
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gradwire_common.codec.frames import HEADER_MAX, check_frame
+from gradwire_common.errors import BitstreamError, UsageError
+from gradwire_common.layout.manifest import Unit
+from gradwire_common.methods.update import largest_update, read_unit_header, split_frames
+from gradwire_common.transport.chunks import check_chunk
+from gradwire_common.transport.digests import digest_of
+from gradwire_server.limits.memory import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A whole push, every frame of which decodes to finite numbers.
+
+    Attributes:
+        data: the frames, one a unit, one after the other; nobody writes to them any more.
+        samples: weight in the round's mean.
+        with_buffers: whether the frames of the buffers follow those of the parameters.
+        digest: of `data`.
+    """
+
+    data: memoryview
+    samples: int
+    with_buffers: bool
+    digest: int = 0
+
+
+class Staging:
+    """The frames of one update of `units` as they arrive.
+
+    Args:
+        units: what the frames must be of, in order.
+        chunk_bytes: most bytes in one chunk.
+    """
+
+    def __init__(self, units: Sequence[Unit], chunk_bytes: int):
+        self._units = units
+        self.chunk_bytes = chunk_bytes
+        self._lease: Lease | None = None
+        self._limit = largest_update(units)
+        self._data = bytearray()
+        self._n_headers = 0  # frames whose headers have been looked at
+        self._next_frame = 0  # where the frame after those begins
+
+    @property
+    def length(self) -> int:
+        """Bytes that have arrived."""
+        return len(self._data)
+
+    @property
+    def digest(self) -> int:
+        """Their digest."""
+        return digest_of(self._data)
+
+    def take_room(self, lease: Lease | None) -> None:
+        """Take the room of `lease` from now on, where memory is bounded. Raises UsageError if it is too much."""
+        self._lease = lease
+        if lease is not None:
+            lease.fit(self.length)
+
+    def add(self, offset: int, data: bytes) -> None:
+        """Append the chunk that begins at byte `offset`.
+
+        Raises:
+            UsageError: it is larger than agreed, or the push than can be held.
+            BitstreamError: it does not begin where the last one ended, there is too much of it, or a frame that begins
+                in it is not of its unit.
+        """
+        if len(data) > self.chunk_bytes:
+            raise UsageError(f"got a chunk of {len(data)} bytes, want at most {self.chunk_bytes}")
+        check_chunk(offset, len(data), self.length, self._limit)
+        if self._lease is not None:
+            self._lease.fit(self.length + len(data))
+        self._data += data
+        while self._n_headers < len(self._units) and self.length >= self._next_frame + HEADER_MAX:
+            self._look_at_header()
+
+    def finish(self, length: int) -> memoryview:
+        """Return the frames, all `length` bytes of them, every header looked at.
+
+        Raises:
+            BitstreamError: something is missing, or too much.
+        """
+        if length != self.length:
+            raise BitstreamError(f"push ends after {self.length} bytes, want {length}")
+        while self._n_headers < len(self._units):
+            self._look_at_header()
+        if self._next_frame != length:
+            raise BitstreamError(f"got {length} bytes, want the {self._next_frame} of {self._n_headers} frames")
+        if self._lease is not None:
+            self._lease.finish(length)
+        return memoryview(self._data).toreadonly()
+
+    def _look_at_header(self) -> None:
+        unit = self._units[self._n_headers]
+        header = read_unit_header(bytes(self._data[self._next_frame : self._next_frame + HEADER_MAX]), unit)
+        self._n_headers += 1
+        self._next_frame += header.frame_length
+
+
+def check_frames(data: memoryview, units: Sequence[Unit]) -> None:
+    """Decode every frame once, a piece at a time, so that nothing of a damaged push ever counts.
+
+    Raises:
+        BitstreamError: a frame is damaged or holds a NaN or infinity; names the tensor.
+    """
+    for unit, frame in zip(units, split_frames(data, units), strict=True):
+        try:
+            check_frame(frame)
+        except BitstreamError as error:
+            raise type(error)(f"frame of {unit}: {error}") from error

@@ -1,0 +1,1 @@
+"""How many bytes may pass, and how many are held."""

@@ -1,0 +1,153 @@
+"""How many bytes of pushes the server holds at once, and which push comes in next."""
+
+import asyncio
+import heapq
+import itertools
+import math
+from collections.abc import Callable
+
+from gradwire_common.errors import ConfigError, UsageError
+from gradwire_common.layout.manifest import Layout
+from gradwire_common.methods.method import Method
+from gradwire_common.units import format_size
+
+FRAME_OVERHEAD = 256  # bytes of header, code lengths and padding of one frame, as a rule
+HEADROOM = 1.1  # a push may take more than its bits; what is needed above that is asked for as it comes
+
+
+def usual_push(layout: Layout, method: Method) -> int:
+    """Return the bytes that a push of `layout` takes as a rule, buffers included."""
+    frames = len(layout.parameters) + len(layout.buffers)
+    return (
+        int(HEADROOM * method.nominal_bits / 8 * layout.n_parameters) + 4 * layout.n_buffers + FRAME_OVERHEAD * frames
+    )
+
+
+class Memory:
+    """Lets pushes in, those of lower slots first, so that all together never take more than `capacity` bytes.
+
+    A push waits, unread, until there is room for all of it, so whatever has been let in can be completed. Room for one
+    is kept for the slot that the round needs next; its push waits at most until those before it have been added. So
+    none waits for ever. Let in all the same, so that those after it wait the longer, is a push that turns out larger
+    than was thought, and a needed one whose worker came back while the room was kept for a later slot.
+
+    Args:
+        capacity: bytes.
+        usual: bytes that a push takes, before there was any.
+        needed: tells the slot whose push the round needs next; infinity where it needs none.
+    """
+
+    def __init__(self, capacity: int, usual: int, needed: Callable[[], float] = lambda: math.inf):
+        if usual > capacity:
+            raise ConfigError(
+                f"memory: got {format_size(capacity)} for pushes that take about {format_size(usual)} each, want at "
+                "least as much as one takes"
+            )
+        self.capacity = capacity
+        self.used = 0
+        self.peak = 0
+        self.largest = usual
+        self._needed = needed
+        self._inside: set[Lease] = set()
+        self._waiting: list[tuple[int, int, asyncio.Future[None], Lease]] = []  # slot, order of coming; a heap
+        self._order = itertools.count()
+        self._open = False
+
+    @property
+    def waiting(self) -> int:
+        """Pushes that wait for room."""
+        return sum(not waiter.done() for _, _, waiter, _ in self._waiting)
+
+    async def admit(self, slot: int) -> "Lease":
+        """Wait until there is room for a push of `slot`; return what holds it."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        lease = Lease(self, slot)
+        heapq.heappush(self._waiting, (slot, next(self._order), waiter, lease))
+        self.look()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            lease.release()  # where it had been let in already
+            self.look()
+            raise
+        return lease
+
+    def look(self) -> None:
+        """Let in whoever may come in now."""
+        while self._waiting:
+            slot, _, waiter, lease = self._waiting[0]
+            if not waiter.done() and not self._may_enter(slot):
+                return
+            heapq.heappop(self._waiting)
+            if not waiter.done():
+                self._inside.add(lease)
+                lease.fit(self.largest)
+                waiter.set_result(None)
+
+    def open(self) -> None:
+        """Let in all who wait from now on: the run is over, and they are told so."""
+        self._open = True
+        self.look()
+
+    def _may_enter(self, slot: int) -> bool:
+        if self._open:
+            return True
+        needed, room = self._needed(), self.capacity - self.used - self.largest
+        if slot == needed:
+            return room >= 0 or not any(lease.complete and lease.slot < needed for lease in self._inside)
+        kept = 0 if needed == math.inf else self.largest - self._taken_by(needed)
+        return room >= max(0, kept)
+
+    def _taken_by(self, slot: float) -> int:
+        return sum(lease.n_bytes for lease in self._inside if lease.slot == slot)
+
+
+class Lease:
+    """The room that one push takes.
+
+    Attributes:
+        n_bytes: of it.
+        complete: whether the whole push is there.
+    """
+
+    def __init__(self, memory: Memory, slot: int):
+        self.slot = slot
+        self.n_bytes = 0
+        self.complete = False
+        self._memory = memory
+
+    def fit(self, n: int) -> None:
+        """Make room for `n` bytes that are there already.
+
+        Raises:
+            UsageError: a push of so many bytes can never be held.
+        """
+        memory = self._memory
+        if n > memory.capacity:
+            raise UsageError(f"memory: got a push of at least {format_size(n)}, want {format_size(memory.capacity)}")
+        if n > self.n_bytes:
+            memory.used += n - self.n_bytes
+            memory.peak = max(memory.peak, memory.used)
+            memory.largest = max(memory.largest, n)
+            self.n_bytes = n
+
+    def finish(self, n: int) -> None:
+        """Keep the `n` bytes that the whole push takes, and no more."""
+        self._memory.used += n - self.n_bytes
+        self.n_bytes, self.complete = n, True
+        self._memory.look()
+
+    def hand_over(self) -> "Lease":
+        """Return what holds the room from now on in place of this."""
+        heir = Lease(self._memory, self.slot)
+        heir.n_bytes, heir.complete = self.n_bytes, self.complete
+        self._memory._inside.add(heir)
+        self._memory._inside.discard(self)
+        return heir
+
+    def release(self) -> None:
+        """Give the room back; nothing happens where it is held no more."""
+        if self in self._memory._inside:
+            self._memory._inside.discard(self)
+            self._memory.used -= self.n_bytes
+            self._memory.look()

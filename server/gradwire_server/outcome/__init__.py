@@ -1,0 +1,1 @@
+"""What a closed round does to the weights."""

@@ -1,0 +1,1 @@
+"""The calls: each reads its request, calls the run, charges the bytes, and answers."""

@@ -1,0 +1,36 @@
+"""How a method of the servicer answers when it fails: the one place where errors become gRPC statuses."""
+
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from gradwire_common.errors import GradwireError
+from gradwire_common.foreign_text import MAX_TEXT, printable
+from gradwire_common.transport.channel import ERROR_KEY, status_of
+
+log = logging.getLogger("gradwire.server")
+
+Method = Callable[[Any, Any, Any], Awaitable[Any]]
+
+
+def answers_errors(method: Method) -> Method:
+    """Let `method` raise GradwireErrors, which the caller gets as a status, its one line, and the kind of the error."""
+
+    @functools.wraps(method)
+    async def answering(servicer: Any, request: Any, context: Any) -> Any:
+        try:
+            return await method(servicer, request, context)
+        except GradwireError as error:
+            servicer.failed(method.__name__, error)
+            kind = ((ERROR_KEY, type(error).__name__),)
+            await context.abort(status_of(error), printable(" ".join(str(error).split()), MAX_TEXT), kind)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            log.exception("%s failed", method.__name__)
+            await context.abort(grpc.StatusCode.INTERNAL, f"{method.__name__} failed: {type(error).__name__}", ())
+
+    return answering

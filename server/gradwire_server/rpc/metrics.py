@@ -1,0 +1,149 @@
+"""The run's figures for Prometheus: read from the run at every scrape, so that there is nothing to keep up to date."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.registry import Collector
+
+from gradwire_common.errors import ConfigError
+from gradwire_common.transport.address import parse_address
+from gradwire_common.units import named
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.rounds.synchronous import Verdict
+from gradwire_server.rpc.status import status_reply
+from gradwire_server.rpc.tallies import Tallies
+from gradwire_server.run import Run
+
+SCRAPE_SECONDS = 5.0  # that a scrape may wait for the server's event loop
+BY_WORKER = ("worker", "direction")
+
+
+@contextmanager
+def exported(run: Run, listen: str | None) -> Iterator[int]:
+    """Answer scrapes at `listen` while the body runs, and yield the port; without an address do nothing, and yield 0.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+    """
+    if listen is None:
+        yield 0
+        return
+    registry = CollectorRegistry()
+    registry.register(_RunCollector(run, asyncio.get_running_loop()))
+    address = named("metrics_listen", partial(parse_address, listening=True), listen)
+    try:
+        server, thread = start_http_server(address.port, address.host, registry)
+    except OSError as error:
+        raise ConfigError(f"metrics_listen: cannot listen on {listen}: {error}; want a free port") from None
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _RunCollector(Collector):
+    """Asks the run, on its own event loop, at every scrape."""
+
+    def __init__(self, run: Run, loop: asyncio.AbstractEventLoop):
+        self._run = run
+        self._loop = loop
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: what there is depends on the workers."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Return all metrics as of now."""
+        return asyncio.run_coroutine_threadsafe(self._read(), self._loop).result(SCRAPE_SECONDS)
+
+    async def _read(self) -> list[Metric]:
+        rounds = self._run.records.rounds
+        status = status_reply(self._run, rounds[-1].round - 1 if rounds else 0)
+        seconds = sum(record.seconds for record in rounds)
+        return [*_of_workers(status), *_of_rounds(status, len(rounds), seconds), *_of_pushes(self._run.tallies)]
+
+
+def _of_workers(status: pb.StatusReply) -> Iterator[Metric]:
+    sent = CounterMetricFamily("gradwire_wire_bytes", "Bytes on the wire, framing included.", labels=BY_WORKER)
+    waits = CounterMetricFamily(
+        "gradwire_ratelimit_wait_seconds", "Seconds that token buckets made bytes wait.", labels=BY_WORKER
+    )
+    tokens = GaugeMetricFamily(
+        "gradwire_ratelimit_tokens_bytes", "Bytes that a worker's token bucket lets pass at once.", labels=BY_WORKER
+    )
+    budget = GaugeMetricFamily(
+        "gradwire_push_budget_bytes", "Bytes that a worker's last push was allowed.", labels=["worker"]
+    )
+    spent = GaugeMetricFamily("gradwire_push_spent_bytes", "Bytes that a worker's last push took.", labels=["worker"])
+    alive = GaugeMetricFamily("gradwire_worker_alive", "Whether a worker is alive.", labels=["worker"])
+    for worker in status.workers:
+        for direction in ("up", "down"):
+            labels = [worker.worker_id, direction]
+            sent.add_metric(labels, getattr(worker, f"bytes_{direction}"))
+            waits.add_metric(labels, getattr(worker, f"limited_{direction}"))
+            tokens.add_metric(labels, getattr(worker, f"tokens_{direction}"))
+        alive.add_metric([worker.worker_id], worker.alive)
+        if worker.budget:
+            budget.add_metric([worker.worker_id], worker.budget)
+            spent.add_metric([worker.worker_id], worker.spent)
+    yield from (sent, waits, tokens, budget, spent, alive)
+
+
+def _of_rounds(status: pb.StatusReply, n_rounds: int, seconds: float) -> Iterator[Metric]:
+    yield GaugeMetricFamily("gradwire_version", "Rounds applied to the weights.", value=status.version)
+    yield SummaryMetricFamily("gradwire_round_duration_seconds", "From commit to commit.", n_rounds, seconds)
+    if not status.records:
+        return
+    newest = status.records[-1]
+    yield GaugeMetricFamily("gradwire_round_contributors", "Pushes in the newest round.", value=newest.contributors)
+    bits = GaugeMetricFamily(
+        "gradwire_wire_bits_per_entry", "Bits on the wire per parameter and worker, newest round.", labels=["direction"]
+    )
+    bits.add_metric(["up"], newest.bits_up)
+    bits.add_metric(["down"], newest.bits_down)
+    yield bits
+    payload = GaugeMetricFamily(
+        "gradwire_payload_bits_per_entry",
+        "Bits of frames per parameter and push or update, newest round.",
+        labels=["direction"],
+    )
+    budget = GaugeMetricFamily(
+        "gradwire_round_budget_bytes",
+        "Bytes that the newest round was allowed where there are budgets: up its pushes, framing included; down the "
+        "frames of its update.",
+        labels=["direction"],
+    )
+    spent = GaugeMetricFamily("gradwire_round_spent_bytes", "What of that budget was spent.", labels=["direction"])
+    pushes = max(newest.contributors * status.parameters, 1)
+    for direction, n_bits, allowed, taken in (
+        ("up", 8 * newest.payload_up / pushes, newest.budget, newest.spent),
+        ("down", 8 * newest.payload_down / max(status.parameters, 1), newest.budget_down, newest.payload_down),
+    ):
+        payload.add_metric([direction], n_bits)
+        if allowed:
+            budget.add_metric([direction], allowed)
+            spent.add_metric([direction], taken)
+    yield from (payload, budget, spent)
+    phases = GaugeMetricFamily(
+        "gradwire_round_phase_seconds", "Where the newest round's time went.", labels=["where", "phase"]
+    )
+    for where, times in (("server", newest.server_times), ("worker", newest.worker_times)):
+        for field in times.DESCRIPTOR.fields:
+            phases.add_metric([where, field.name], getattr(times, field.name))
+    yield phases
+
+
+def _of_pushes(tallies: Tallies) -> Iterator[Metric]:
+    late, duplicate = tallies.verdicts[Verdict.LATE], tallies.verdicts[Verdict.DUPLICATE]
+    yield CounterMetricFamily("gradwire_stragglers_dropped", "Pushes that came after their round had closed.", late)
+    yield CounterMetricFamily("gradwire_duplicate_pushes", "Pushes that counted already.", duplicate)
+    damaged = CounterMetricFamily("gradwire_decode_errors", "Pushes that were damaged.", labels=["reason"])
+    for reason, n in sorted(tallies.damaged.items()):
+        damaged.add_metric([reason], n)
+    yield damaged

@@ -1,0 +1,224 @@
+"""The rpcs: each reads its request, calls the run, charges the bytes, and answers."""
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import Any
+
+from gradwire_common.errors import GradwireError, UsageError
+from gradwire_common.transport.channel import CALL_BYTES, wire_bytes
+from gradwire_common.transport.packing import INLINE_BYTES
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
+from gradwire_server.intake.partial import key_of
+from gradwire_server.intake.pushes import expected_units, room_for, staging_for, take
+from gradwire_server.intake.receiving import read_first, read_frames, read_join, read_manifest, take_whole
+from gradwire_server.rounds.members import Member
+from gradwire_server.rounds.synchronous import Verdict
+from gradwire_server.rpc.answers import answers_errors
+from gradwire_server.rpc.status import heartbeat_ms, join_reply, limit_reply, limits, status_reply, wait
+from gradwire_server.run import Run
+from gradwire_server.versions.broadcast import Update
+
+log = logging.getLogger("gradwire.server")
+
+INTRODUCTIONS = 4  # at once; each holds a compressed manifest of up to 16 MiB
+
+_VERDICTS = {
+    Verdict.COUNTED: pb.VERDICT_COUNTED,
+    Verdict.DUPLICATE: pb.VERDICT_DUPLICATE,
+    Verdict.LATE: pb.VERDICT_LATE,
+}
+
+
+class ParameterServer(rpc.ParameterServerServicer):
+    """Serves one run."""
+
+    def __init__(self, run: Run):
+        self._run = run
+        self._introducing = asyncio.Semaphore(INTRODUCTIONS)
+
+    @answers_errors
+    async def Join(self, request: pb.JoinRequest, context: Any) -> pb.JoinReply:  # noqa: ARG002, N802
+        """Make the caller a worker of the run, or ask for its manifest."""
+        if (n_bytes := request.manifest.ByteSize()) > INLINE_BYTES:
+            raise UsageError(
+                f"join: got a manifest of {n_bytes} bytes, want at most {INLINE_BYTES}, or its digest alone"
+            )
+        return self._joined(await self._run.join(request), request)
+
+    @answers_errors
+    async def Introduce(self, requests: Any, context: Any) -> pb.JoinReply:  # noqa: ARG002, N802
+        """Make the caller a worker of the run, with a manifest that comes in pieces."""
+        request = await read_join(context)
+        self._run.check_may_join(request)
+        async with self._introducing:
+            packed = await read_manifest(context)
+            member = await self._run.join(request, packed)
+        return self._joined(member, request, len(packed))
+
+    @answers_errors
+    async def Push(self, requests: Any, context: Any) -> pb.Receipt:  # noqa: ARG002, N802
+        """Take one update, wholly or not at all."""
+        run = self._run
+        first = await read_first(context)
+        header = first.header if first.HasField("header") else first.whole.header
+        member = run.hear(header.session)
+        _, verdict = expected_units(run, member, header)
+        spent = self._charge_up(member, first, header.round)
+        length = 0
+        if verdict is Verdict.COUNTED:
+            try:
+                verdict, length = await self._receive(context, member, first, header, spent)
+            except asyncio.CancelledError:
+                run.connection_broke(member)
+                raise
+        run.tallies.verdicts[verdict] += 1
+        receipt = pb.Receipt(verdict=_VERDICTS[verdict], round=header.round, length=length)
+        if verdict is Verdict.DUPLICATE:
+            log.info("worker %s repeats its push for round %d, which counts already", member.worker_id, header.round)
+        if header.round:
+            receipt.version = run.rounds.goes_on_at(member.worker_id, header.round, verdict)
+        if verdict is not Verdict.LATE and header.round:
+            receipt.digest = run.rounds.newest[member.worker_id].digest
+        self._charge_down(member, receipt, header.round)
+        return receipt
+
+    @answers_errors
+    async def Staged(self, request: pb.StagedRequest, context: Any) -> pb.StagedReply:  # noqa: ARG002, N802
+        """Say how much of a push that was cut is here."""
+        member = self._run.hear(request.session)
+        staging = self._run.partials.staged(member.worker_id, key_of(request))
+        reply = pb.StagedReply(length=staging.length, digest=staging.digest) if staging else pb.StagedReply()
+        self._charge(member, request, reply, self._run.rounds.open_round)
+        return reply
+
+    @answers_errors
+    async def Watch(self, request: pb.WatchRequest, context: Any) -> None:  # noqa: N802
+        """Send every version from now on, and at last why there are no more."""
+        run = self._run
+        member = run.hear(request.session)
+        self._charge_up(member, request, run.rounds.open_round)
+        have = request.have_version if request.HasField("have_version") else None
+        try:
+            async with aclosing(run.updates(member, have)) as updates:
+                async for update in updates:
+                    await self._send(member, update, context)
+                    if update.complete:
+                        run.has(member, update.version)
+                    del update  # a snapshot is as large as the model: none is kept until the next version
+            await self._write(member, pb.WatchMessage(run_end=run.broadcast.run_end), run.rounds.version or 0, context)
+        except asyncio.CancelledError:
+            run.connection_broke(member)
+            raise
+
+    @answers_errors
+    async def Heartbeat(self, request: pb.HeartbeatRequest, context: Any) -> pb.HeartbeatReply:  # noqa: ARG002, N802
+        """Note that a worker is alive."""
+        run = self._run
+        member = run.hear(request.session)
+        reply = pb.HeartbeatReply(
+            weights_wanted=run.weights_wanted(member),
+            version=run.rounds.version or 0,
+            limits=limits(run, member),
+            heartbeat_ms=heartbeat_ms(run, member),
+            wait=wait(run),
+        )
+        self._charge(member, request, reply, run.rounds.open_round)
+        return reply
+
+    @answers_errors
+    async def Report(self, request: pb.EvaluationReport, context: Any) -> pb.ReportReply:  # noqa: ARG002, N802
+        """Take a worker's evaluation."""
+        member = self._run.hear(request.session)
+        self._run.report(member, request)
+        reply = pb.ReportReply()
+        self._charge(member, request, reply, self._run.rounds.open_round)
+        return reply
+
+    @answers_errors
+    async def Status(self, request: pb.StatusRequest, context: Any) -> pb.StatusReply:  # noqa: ARG002, N802
+        """Describe the run."""
+        return status_reply(self._run, request.after_round)
+
+    @answers_errors
+    async def Leave(self, request: pb.LeaveRequest, context: Any) -> pb.LeaveReply:  # noqa: ARG002, N802
+        """Let a worker go."""
+        member = self._run.hear(request.session)
+        reply = pb.LeaveReply()
+        self._charge(member, request, reply, self._run.rounds.open_round)
+        self._run.leave(member, request.reason)
+        return reply
+
+    @answers_errors
+    async def Limit(self, request: pb.LimitRequest, context: Any) -> pb.LimitReply:  # noqa: ARG002, N802
+        """Change what the token buckets allow."""
+        changes = {field.name: value for field, value in request.changes.ListFields()}
+        return limit_reply(self._run.limit(request.worker_id, changes))
+
+    def _joined(self, member: Member | None, request: pb.JoinRequest, n_packed: int = 0) -> pb.JoinReply:
+        """Return the answer to a join, with its bytes charged, those of the `n_packed` bytes of its manifest too."""
+        if member is None:
+            return pb.JoinReply(manifest_wanted=True)
+        reply = join_reply(self._run, member)
+        self._charge(member, request, reply, round_=0)
+        self._run.gates_of(member).up.charge(n_packed)
+        self._run.records.sent_up(0, n_packed)
+        return reply
+
+    def failed(self, call: str, error: GradwireError) -> None:
+        """Take note of a call that is refused with `error`."""
+        if call == "Push":
+            self._run.tallies.refused(error)
+
+    async def _receive(
+        self, context: Any, member: Member, first: pb.PushMessage, header: pb.PushHeader, spent: int
+    ) -> tuple[Verdict, int]:
+        """Take the frames of a push, once there is room for them; return what became of it, and its length."""
+        run = self._run
+        lease = await room_for(run, member, header)
+        try:
+            units, verdict = expected_units(run, member, header)  # waiting may have taken a while
+            if verdict is not Verdict.COUNTED:
+                return verdict, 0
+            partial = run.partials.begin(member.worker_id, header, staging_for(run, member, units))
+            partial.spent += spent
+            partial.staging.take_room(lease)
+            if first.HasField("whole"):
+                end = await take_whole(run, member, first.whole, partial)
+            else:
+                end = await read_frames(context, run, member, header, partial)
+            data = partial.staging.finish(end.length)
+            return await take(run, member, header, data, end, partial.spent, lease), end.length
+        finally:
+            if lease is not None:
+                lease.release()
+
+    async def _send(self, member: Member, update: Update, context: Any) -> None:
+        """Send one update, no faster than the worker's bucket allows."""
+        version = 0 if update.kind == pb.UPDATE_KIND_SNAPSHOT else update.version
+        gates = self._run.gates_of(member)
+        async for message in update.messages(lambda: gates.chunk_bytes, gates.whole_bytes):
+            await self._write(member, message, version, context)
+
+    async def _write(self, member: Member, message: pb.WatchMessage, version: int, context: Any) -> None:
+        n_bytes = wire_bytes(message.ByteSize())
+        await self._run.gates_of(member).down.take(n_bytes)
+        await context.write(message)
+        self._run.records.sent_down(version, member.slot, n_bytes)
+
+    def _charge(self, member: Member, request: Any, reply: Any, round_: int) -> None:
+        """Charge a small call that has passed already."""
+        self._charge_up(member, request, round_)
+        self._charge_down(member, reply, round_)
+
+    def _charge_up(self, member: Member, request: Any, round_: int) -> int:
+        n_bytes = wire_bytes(request.ByteSize()) + CALL_BYTES
+        self._run.gates_of(member).up.charge(n_bytes)
+        self._run.records.sent_up(round_, n_bytes)
+        return n_bytes
+
+    def _charge_down(self, member: Member, reply: Any, round_: int) -> None:
+        n_bytes = wire_bytes(reply.ByteSize())
+        self._run.gates_of(member).down.charge(n_bytes)
+        self._run.records.sent_reply(round_, n_bytes)

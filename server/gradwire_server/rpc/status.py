@@ -1,0 +1,100 @@
+"""What Join and Status say of a run."""
+
+from dataclasses import asdict
+
+from gradwire_common import __version__
+from gradwire_common.transport.wire import method_to_message
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.limits.pacing import Limits
+from gradwire_server.rounds.members import Member
+from gradwire_server.run import Run
+
+
+def join_reply(run: Run, member: Member) -> pb.JoinReply:
+    """Return all that a worker needs to know to take part."""
+    settings = run.settings
+    return pb.JoinReply(
+        session=member.session,
+        slot=member.slot,
+        slots=settings.workers,
+        version=run.rounds.version or 0,
+        rounds=settings.rounds,
+        weights_wanted=run.weights_wanted(member),
+        heartbeat_ms=heartbeat_ms(run, member),
+        method=method_to_message(settings.uplink),
+        limits=limits(run, member),
+        buffers_every=settings.buffers_every,
+        evaluate_every=settings.evaluate_every,
+        run=settings.name,
+        run_id=run.run_id,
+        late_weight=settings.late_weight,
+        asynchronous=settings.asynchronous,
+    )
+
+
+def heartbeat_ms(run: Run, member: Member) -> int:
+    """Return the milliseconds between a worker's heartbeats from now on, which the run goes by."""
+    return max(1, round(run.members.tell_interval(member) * 1000))
+
+
+def limits(run: Run, member: Member) -> pb.Limits:
+    """Return what the token buckets allow a worker now."""
+    allowed = run.limiter.limits_of(member.worker_id)
+    return pb.Limits(
+        rate_up=allowed.rate_up,
+        rate_down=allowed.rate_down,
+        burst=allowed.burst if allowed.limited else 0,
+        chunk_bytes=run.limiter.tell_chunk(member.worker_id),
+        share_up=allowed.share_up(max(len(run.members.alive), run.settings.workers)),
+        transfer_seconds=run.settings.transfer_seconds,
+        whole_bytes=run.gates_of(member).whole_bytes,
+    )
+
+
+def limit_reply(limits: Limits) -> pb.LimitReply:
+    """Return the limits that hold from now on."""
+    return pb.LimitReply(limits=pb.LimitChanges(**asdict(limits)))
+
+
+def status_reply(run: Run, after_round: int) -> pb.StatusReply:
+    """Describe the run, with the records of the rounds after `after_round`."""
+    return pb.StatusReply(
+        run=run.settings.name,
+        package_version=__version__,
+        phase=run.rounds.phase.value,
+        version=run.rounds.version or 0,
+        rounds=run.settings.rounds,
+        slots=run.settings.workers,
+        parameters=run.records.n_parameters,
+        workers=[_worker(run, member) for member in run.members],
+        records=run.records.after(after_round),
+        evaluations=run.records.evaluations,
+        bytes_setup=run.records.bytes_setup,
+        seconds=run.seconds,
+        wait=wait(run),
+    )
+
+
+def wait(run: Run) -> pb.Wait | None:
+    """Return what the run waits for; None where no worker waits for another."""
+    now = run.clock()
+    run.waits.look(now)
+    return pb.Wait(what=run.waits.what, seconds=run.waits.seconds(now)) if run.waits.what else None
+
+
+def _worker(run: Run, member: Member) -> pb.WorkerStatus:
+    gates = run.gates_of(member)
+    return pb.WorkerStatus(
+        worker_id=member.worker_id,
+        slot=member.slot,
+        alive=member.alive,
+        last_round=member.last_round,
+        bytes_up=gates.up.n_bytes,
+        bytes_down=gates.down.n_bytes,
+        limited_up=gates.up.waited,
+        limited_down=gates.down.waited,
+        budget=member.budget,
+        spent=member.spent,
+        tokens_up=gates.up.tokens,
+        tokens_down=gates.down.tokens,
+    )

@@ -1,0 +1,1 @@
+"""From counted pushes to published versions."""

@@ -1,0 +1,165 @@
+"""The updates that watchers are sent: each encoded once, the newest kept for who lags behind."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+
+from gradwire_common.transport.chunks import Splitter
+from gradwire_common.v1 import parameter_server_pb2 as pb
+
+
+class Update:
+    """One version of the weights as it travels: all of them, or what makes it out of the version before.
+
+    Its frames may still be being made: whoever sends it sends each as soon as it is there. Changed on the event loop
+    alone, once it has been published.
+
+    Attributes:
+        kind: pb.UPDATE_KIND_SNAPSHOT, _CHANGE or _WEIGHTS.
+        frames: one a unit, as far as they have been made.
+        digest: CRC-32 of the replica at this version, once all have been.
+        complete: whether all have been.
+        abandoned: whether the others never will be.
+    """
+
+    def __init__(self, version: int, kind: pb.UpdateKind, with_buffers: bool):
+        self.version = version
+        self.kind = kind
+        self.with_buffers = with_buffers
+        self.frames: list[bytes] = []
+        self.digest = 0
+        self.complete = self.abandoned = False
+        self._changed = asyncio.Event()
+
+    @classmethod
+    def of(
+        cls, version: int, kind: pb.UpdateKind, frames: Iterable[bytes], with_buffers: bool, digest: int
+    ) -> "Update":
+        """Return a complete one."""
+        update = cls(version, kind, with_buffers)
+        update.frames.extend(frames)
+        update.finish(digest)
+        return update
+
+    @property
+    def length(self) -> int:
+        """Bytes of frames so far."""
+        return sum(map(len, self.frames))
+
+    def append(self, frame: bytes) -> None:
+        """Add the next frame."""
+        self.frames.append(frame)
+        self._wake()
+
+    def finish(self, digest: int) -> None:
+        """Say that there are no further frames."""
+        self.digest, self.complete = digest, True
+        self._wake()
+
+    def abandon(self) -> None:
+        """Say that the further frames will never come."""
+        self.abandoned = True
+        self._wake()
+
+    async def messages(self, chunk_bytes: Callable[[], int], whole_bytes: int = 0) -> AsyncIterator[pb.WatchMessage]:
+        """Yield the messages that carry it, made as they are asked for: one, or many and no end where it is abandoned.
+
+        Args:
+            chunk_bytes: tells the most bytes of data in a chunk.
+            whole_bytes: most bytes of frames that travel as one message.
+        """
+        header = pb.UpdateHeader(version=self.version, kind=self.kind, with_buffers=self.with_buffers)
+        if await self._fits(whole_bytes):
+            end = pb.UpdateEnd(length=self.length, digest=self.digest)
+            yield pb.WatchMessage(whole=pb.WholeUpdate(header=header, data=b"".join(self.frames), end=end))
+            return
+        yield pb.WatchMessage(header=header)
+        splitter, offset = Splitter(chunk_bytes), 0
+        async for frame in self._all_frames():
+            for data in splitter.add(frame):
+                yield pb.WatchMessage(chunk=pb.Chunk(offset=offset, data=data))
+                offset += len(data)
+        if self.complete:
+            for data in splitter.finish():
+                yield pb.WatchMessage(chunk=pb.Chunk(offset=offset, data=data))
+            yield pb.WatchMessage(end=pb.UpdateEnd(length=self.length, digest=self.digest))
+
+    async def _fits(self, n_bytes: int) -> bool:
+        """Say whether it is no longer than `n_bytes`, once that can be said; at once where it can hardly be."""
+        while not (self.complete or self.abandoned or self.length > n_bytes or not n_bytes):
+            await self._changed.wait()
+        return self.complete and self.length <= n_bytes
+
+    async def _all_frames(self) -> AsyncIterator[bytes]:
+        """Yield every frame, waiting for those that have not been made yet."""
+        given = 0
+        while True:
+            while given < len(self.frames):
+                given += 1
+                yield self.frames[given - 1]
+            if self.complete or self.abandoned:
+                return
+            await self._changed.wait()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+class Broadcast:
+    """The newest updates, bounded in bytes, and the word to watchers that there are more.
+
+    Attributes:
+        most_bytes: frames kept; the newest update is kept whatever its size.
+    """
+
+    def __init__(self) -> None:
+        self.most_bytes = 0
+        self._ring: deque[Update] = deque()
+        self._n_bytes = 0
+        self._changed = asyncio.Event()
+        self.version = -1  # -1 until there are weights
+        self.run_end: pb.RunEnd | None = None
+
+    def begin(self, version: int, most_bytes: int) -> None:
+        """Take note that there are weights, which watchers get as a snapshot; keep `most_bytes` of updates."""
+        self.version, self.most_bytes = version, most_bytes
+        self._wake()
+
+    def publish(self, update: Update) -> None:
+        """Let watchers have the next version, as far as it has been made."""
+        self._ring.append(update)
+        self.version = update.version
+        self._wake()
+
+    def complete(self, update: Update, digest: int) -> None:
+        """Take note that all of the newest version has been made."""
+        update.finish(digest)
+        self._n_bytes += update.length
+        while self._n_bytes > self.most_bytes and len(self._ring) > 1:
+            self._n_bytes -= self._ring.popleft().length
+
+    def retract(self, update: Update) -> None:
+        """Take back the newest version, of which something could not be made."""
+        self._ring.remove(update)
+        self.version = update.version - 1
+        update.abandon()
+
+    def end(self, reason: str) -> None:
+        """Let watchers know that no version comes after this one. The first reason stands."""
+        self.run_end = self.run_end or pb.RunEnd(version=max(self.version, 0), reason=reason)
+        self._wake()
+
+    def after(self, version: int) -> Update | None:
+        """Return the update that makes version + 1 out of `version`; None where a snapshot must do."""
+        return next((update for update in self._ring if update.version == version + 1), None)
+
+    async def news(self, version: int) -> bool:
+        """Wait for a version after `version`, and return True; or for the end of the run, and return False."""
+        while self.version <= version and self.run_end is None:
+            await self._changed.wait()
+        return self.version > version
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

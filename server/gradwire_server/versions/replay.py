@@ -1,0 +1,93 @@
+"""A run made again from its journal: the same pushes in the same order make the same versions, bit for bit."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from gradwire_common.errors import CheckpointError
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.intake.contribution import Contribution, contribution_of, round_record_of
+from gradwire_server.outcome.training import Training
+from gradwire_server.rounds.synchronous import Counted
+from gradwire_server.store.checkpoint import Checkpoint
+from gradwire_server.store.journal import Kind, Record
+from gradwire_server.versions.broadcast import Update
+
+Records = Callable[[int, Callable[[], int]], Iterator[Record]]
+
+
+@dataclass
+class Replayed:
+    """Where a run had got to.
+
+    Attributes:
+        version: the newest that had been made.
+        updates: of the versions after the checkpoint.
+        records: of their rounds, and of earlier ones that were not in the book yet at the checkpoint.
+        slots: worker -> slot.
+        newest: worker -> its newest push that counted in a closed round.
+        last_slots: who pushed for the newest version.
+        open: slot -> push, of the round that was being collected.
+    """
+
+    version: int
+    slots: dict[str, int]
+    newest: dict[str, Counted]
+    last_slots: set[int]
+    updates: list[Update] = field(default_factory=list)
+    records: list[pb.RoundRecord] = field(default_factory=list)
+    open: dict[int, Contribution] = field(default_factory=dict)
+
+
+def replay(
+    training: Training, checkpoint: Checkpoint, records_after: Records, *, asynchronous: bool = False
+) -> Replayed:
+    """Bring `training`, which is at `checkpoint`, to where the journal ends.
+
+    Args:
+        training: the numbers.
+        checkpoint: where they are.
+        records_after: the journal.
+        asynchronous: whether every push makes a version of its own, so that the end of a round leaves others waiting.
+
+    Raises:
+        CheckpointError: a round closed with a push that the journal does not hold.
+    """
+    meta = checkpoint.meta
+    newest = {worker: Counted(*told) for worker, told in meta["newest"].items()}
+    newest = {worker: push for worker, push in newest.items() if push.version <= checkpoint.version}
+    now = Replayed(checkpoint.version, dict(meta["slots"]), newest, set(meta["waited_for"]))
+    now.records += map(round_record_of, meta["records"])
+    held: dict[tuple[int, str, int], Contribution] = {}  # round, worker, digest
+    for record in records_after(checkpoint.version, lambda: now.version):
+        if record.kind is Kind.PUSH:
+            push = contribution_of(record)
+            held.setdefault((record.meta["round"], push.worker, push.push.digest), push)
+            now.slots[push.worker] = record.meta["slot"]
+        elif record.meta["round"] == now.version + 1:
+            if not asynchronous:  # there, who pushed for any version is about to push again
+                now.last_slots = set()
+            _close(training, now, record, held)
+            if not asynchronous:
+                held = {key: push for key, push in held.items() if key[0] > now.version}
+    for (_, worker, _), push in held.items():
+        now.open.setdefault(now.slots[worker], push)
+    return now
+
+
+def _close(training: Training, now: Replayed, commit: Record, held: dict[tuple[int, str, int], Contribution]) -> None:
+    """Make the version of a round that closed. Its update is encoded again, so its record tells how long that took."""
+    round_ = commit.meta["round"]
+    for slot, worker, digest, pushed_for in commit.meta["pushes"]:
+        push = held.pop((pushed_for, worker, digest), None)
+        if push is None:
+            raise CheckpointError(f"journal: round {round_} closed with a push of worker {worker}, which is missing")
+        training.add(push.push)
+        now.newest[worker] = Counted(pushed_for, digest, round_)
+        now.last_slots.add(slot)
+    record = round_record_of(commit.meta["record"])
+    training.take_times()
+    update = training.commit(round_, record.loss, record.budget_down)
+    record.payload_down, record.server_times.encode = update.length, training.take_times().encode
+    now.updates.append(update)
+    now.records.append(record)
+    now.version = round_

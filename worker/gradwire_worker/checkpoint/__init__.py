@@ -1,0 +1,1 @@
+"""What a worker keeps on the disk, and weights files."""

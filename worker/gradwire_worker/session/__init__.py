@@ -1,0 +1,1 @@
+"""A session with a server, without torch: calls, membership, the replica, pushes."""

@@ -1,0 +1,306 @@
+"""The worker's calls to the server: typed, repeated while the weather is bad, under one session at a time."""
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version as package_version
+from typing import Any, TypeVar
+
+import grpc
+
+from gradwire_common.codec.frames import FRAME_VERSION
+from gradwire_common.errors import GradwireError, RunEndedError, SessionError, UnavailableError
+from gradwire_common.layout.manifest import Manifest
+from gradwire_common.transport.address import parse_address
+from gradwire_common.transport.channel import CALL_BYTES, PROTOCOL_VERSION, connect, error_of, wire_bytes
+from gradwire_common.transport.chunks import chunk_size
+from gradwire_common.transport.packing import INLINE_BYTES, digest_of, pack, pieces, serialize
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
+from gradwire_worker import interrupts
+from gradwire_worker.session.notice import Notice
+from gradwire_worker.session.pacer import Pacer
+from gradwire_worker.session.patience import Patience
+from gradwire_worker.session.pending import PendingPush
+
+CALL_TIMEOUT = 10.0  # seconds for a call that carries no frames; those that do never time out while bytes move
+IN_FLIGHT = 256 << 10  # bytes of frames that a small call may have to wait behind
+SLOWEST = 2000  # bytes per second of a link over which a manifest still arrives in time
+LEAVE_TIMEOUT = 2.0  # seconds; politeness must not hold up the end of a process
+
+T = TypeVar("T")
+
+
+class Client:
+    """One worker's connection to the server: a channel for life, and the session that the last join gave.
+
+    Every method may be called from any thread. A call that fails because of the weather is repeated for `patience`
+    seconds; when the server has forgotten the session, the worker joins again under the same id and goes on.
+
+    Attributes:
+        reply: the answer to the last join.
+        limits: what the server's token buckets allow, as last heard.
+        wait: what the server waits for, as last heard; empty where it waits for nobody.
+        end: why the run ended, once somebody knows; pushes are not repeated then.
+        on_rejoin: called with the answer to every later join; raises if the worker cannot go on with it.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        worker_id: str,
+        manifest: Manifest,
+        *,
+        settings: Mapping[str, str] | None = None,
+        slot: int | None = None,
+        patience: float = 60.0,
+        pace: bool = True,
+    ):
+        self.server = parse_address(server)
+        self.manifest = manifest
+        self.reply = pb.JoinReply()
+        self.limits = pb.Limits()
+        self.end: str | None = None
+        self.wait = ""
+        self.on_rejoin: Callable[[pb.JoinReply], None] = lambda _: None
+        serialized = serialize(manifest)
+        inline = len(serialized) <= INLINE_BYTES
+        self._packed = b"" if inline else pack(serialized)
+        self._request = pb.JoinRequest(
+            worker_id=worker_id,
+            package_version=package_version("gradwire"),
+            protocol_version=PROTOCOL_VERSION,
+            frame_version=FRAME_VERSION,
+            manifest=pb.Manifest.FromString(serialized) if inline else None,
+            manifest_digest=digest_of(serialized),
+            settings=dict(settings or {}),
+            slot=slot,
+        )
+        self._patience = patience
+        self._closing = threading.Event()
+        self._pacer = Pacer(self._closing.wait) if pace else None
+        self._joining = threading.Lock()
+        self._channel = connect(self.server)
+        self._stub: Any = ParameterServerStub(self._channel)  # type: ignore[no-untyped-call]
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Most bytes of data in a chunk of a push."""
+        return self.limits.chunk_bytes or chunk_size(self.limits.rate_up)
+
+    @property
+    def _timeout(self) -> float:
+        """Seconds for a small call, which may have to wait behind what the link holds already."""
+        rates = [rate for rate in (self.limits.rate_up, self.limits.rate_down) if rate]
+        return CALL_TIMEOUT + (IN_FLIGHT / min(rates) if rates else 0.0)
+
+    def join(self) -> pb.JoinReply:
+        """Become a worker of the run.
+
+        Raises:
+            JoinError, ModelMismatchError: if the server will not have this worker; says why.
+            UnavailableError: if it could not be reached; AddressError if that would never change.
+        """
+        with interrupts.locked(self._joining):
+            self.reply = self._join()
+            self._hear(self.reply.limits)
+        return self.reply
+
+    @property
+    def worker_id(self) -> str:
+        """What the worker calls itself."""
+        return self._request.worker_id
+
+    def push(self, push: PendingPush) -> "Sending":
+        """Begin to send a push, whose frames may still be appended."""
+        return Sending(self, push)
+
+    def watch(self, have_version: int | None, *, on_open: Callable[[grpc.Call], None]) -> Iterator[pb.WatchMessage]:
+        """Yield what one stream of updates brings, until it breaks or the run ends; `on_open` gets the call, to cancel.
+
+        Raises:
+            GradwireError: what broke it; UnavailableError if it just ended.
+        """
+        session = self.reply.session
+        call = self._stub.Watch(pb.WatchRequest(session=session, have_version=have_version))
+        on_open(call)
+        try:
+            for message in call:
+                yield message
+                if message.HasField("run_end"):
+                    return
+        except grpc.RpcError as failed:
+            error = error_of(failed, self.server)
+            if isinstance(error, SessionError):
+                self._rejoin(session)
+            raise error from None
+        raise UnavailableError(f"server {self.server} closed the stream of updates")
+
+    def heartbeat(self) -> pb.HeartbeatReply:
+        """Say that this worker is alive."""
+        reply: pb.HeartbeatReply = self._patiently(
+            lambda session: self._ask(self._stub.Heartbeat, pb.HeartbeatRequest(session=session))
+        )
+        if reply.HasField("limits"):
+            self._hear(reply.limits)
+        self.wait = reply.wait.what
+        return reply
+
+    def report(self, version: int, count: int, correct: int, loss_sum: float) -> None:
+        """Report an evaluation of the weights of `version` on `count` test samples."""
+        self._patiently(
+            lambda session: self._ask(
+                self._stub.Report,
+                pb.EvaluationReport(session=session, version=version, count=count, correct=correct, loss_sum=loss_sum),
+            )
+        )
+
+    def leave(self, reason: str) -> None:
+        """End the session politely; a server that cannot be reached will notice by itself."""
+        self._closing.set()
+        if self.reply.session:
+            self._leave(self.reply.session, reason)
+
+    def close(self) -> None:
+        """Close the channel and end every wait between attempts."""
+        self._closing.set()
+        self._channel.close()
+
+    def hurry(self) -> None:
+        """Be no more patient than leaving allows, from now on."""
+        self._patience = min(self._patience, LEAVE_TIMEOUT)
+
+    def patience(self) -> Patience:
+        """Return the patience for a chain of attempts."""
+        return Patience(self._patience, self._closing)
+
+    def _join(self) -> pb.JoinReply:
+        patience = self.patience()
+        while True:
+            try:
+                with patience.notice(f"waiting for an answer of server {self.server}"):
+                    reply = self._ask_to_join(max(CALL_TIMEOUT, self._patience))
+            except grpc.RpcError as failed:
+                patience.endure(error_of(failed, self.server, first=not self.reply.session))
+            else:
+                self._request.slot = reply.slot
+                return reply
+
+    def _ask_to_join(self, timeout: float) -> pb.JoinReply:
+        """Return the answer to a join; the manifest follows where the server asks for it."""
+        reply: pb.JoinReply = self._ask(self._stub.Join, self._request, timeout)
+        if reply.manifest_wanted:
+            parts = (pb.Introduction(manifest=piece) for piece in pieces(self._packed))
+            introduction = itertools.chain([pb.Introduction(join=self._request)], parts)
+            reply = self._ask(self._stub.Introduce, introduction, timeout + len(self._packed) / SLOWEST)
+        return reply
+
+    def _rejoin(self, lost: str) -> None:
+        """Join again, unless another thread has done so since session `lost` was in use."""
+        with interrupts.locked(self._joining):
+            if self.reply.session != lost:
+                return
+            reply = self._join()
+            try:
+                self.on_rejoin(reply)
+            except GradwireError as error:
+                self._leave(reply.session, str(error))
+                raise
+            self.reply = reply
+            self._hear(reply.limits)
+
+    def _hear(self, limits: pb.Limits) -> None:
+        self.limits = limits
+        if self._pacer is not None:
+            self._pacer.set(limits)
+
+    def staged(self, push: PendingPush, session: str) -> int:
+        """Return how many bytes of a push that was cut the server holds."""
+        request = pb.StagedRequest(session=session, kind=push.kind, round=push.round, with_buffers=push.with_buffers)
+        reply: pb.StagedReply = self._ask(self._stub.Staged, request)
+        push.wire_bytes += CALL_BYTES + wire_bytes(request.ByteSize())
+        return reply.length if push.begins_with(reply.length, reply.digest) else 0
+
+    def messages(self, push: PendingPush, session: str, offset: int = 0) -> Iterator[pb.PushMessage]:
+        """Yield the messages of a push at the pace that the server allows."""
+        messages = push.messages(session, lambda: self.chunk_bytes, offset, self.limits.whole_bytes)
+        return messages if self._pacer is None else self._pacer.paced(messages)
+
+    def _leave(self, session: str, reason: str) -> None:
+        with contextlib.suppress(grpc.RpcError):
+            self._ask(self._stub.Leave, pb.LeaveRequest(session=session, reason=reason), LEAVE_TIMEOUT)
+
+    def _ask(self, method: Any, request: Any, timeout: float | None = None) -> Any:
+        """Return the answer to a small call, which is given up where a signal's handler raises meanwhile."""
+        call = method.future(request, timeout=timeout or self._timeout)
+        try:
+            return interrupts.answer_of(call)
+        except interrupts.Interrupted:
+            call.cancel()
+            raise
+
+    def _patiently(self, call: Callable[[str], T]) -> T:
+        """Return what `call(session)` does, repeating it while that may help."""
+        patience = self.patience()
+        while True:
+            session = self.reply.session
+            try:
+                return call(session)
+            except grpc.RpcError as failed:
+                self.recover(error_of(failed, self.server), session, patience)
+
+    def recover(self, error: GradwireError, session: str, patience: Patience) -> None:
+        """Do what makes another attempt worth while after `error`, or raise it."""
+        patience.endure(error)
+        if isinstance(error, SessionError):
+            self._rejoin(session)
+
+
+class Sending:
+    """A push on its way; `receipt` waits for its end and repeats it where need be."""
+
+    def __init__(self, client: Client, push: PendingPush):
+        self._client = client
+        self._push = push
+        self._session = client.reply.session
+        self._call = self._start(offset=0)
+
+    def _start(self, offset: int) -> Any:
+        return self._client._stub.Push.future(self._client.messages(self._push, self._session, offset))
+
+    def _go_on(self) -> Any:
+        """Send again what the server has not got."""
+        self._session = self._client.reply.session
+        return self._start(self._client.staged(self._push, self._session))
+
+    def receipt(self) -> pb.Receipt:
+        """Return the server's answer once all frames have been appended and the push is closed.
+
+        Raises:
+            GradwireError: what the server refused the push with.
+            RunEndedError: the run ended meanwhile.
+            UnavailableError: if it could not be reached for too long.
+            Interrupted: a signal's handler raised; the push goes on, and its receipt can be asked for again.
+        """
+        patience = self._client.patience()
+        notice = Notice(lambda: f"the receipt of the push for round {self._push.round}")
+        while True:
+            try:
+                if self._call is None:
+                    self._call = self._go_on()
+                receipt: pb.Receipt = interrupts.answer_of(self._call, notice)
+                return receipt
+            except grpc.RpcError as failed:
+                self._call = None
+                error = error_of(failed, self._client.server)
+                if self._client.end is None:
+                    self._client.recover(error, self._session, patience)
+                if self._client.end is not None:
+                    raise RunEndedError(f"the run ended during a push: {self._client.end}") from None
+
+    def cancel(self) -> None:
+        """Give the push up; it does not count."""
+        self._push.abandon()
+        if self._call is not None:
+            self._call.cancel()

@@ -1,0 +1,233 @@
+"""The replica: the copy of the weights that every worker holds, the same bits on each of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+from isal.isal_zlib import crc32
+
+from gradwire_common.codec.frames import HEADER_MAX, add_frame, decode_frame, read_header
+from gradwire_common.errors import BitstreamError, DataError
+from gradwire_common.layout.manifest import Layout, Unit
+from gradwire_common.methods.update import largest_update
+from gradwire_common.transport.chunks import check_chunk
+from gradwire_common.transport.digests import EMPTY, digest_of
+
+F32 = npt.NDArray[np.float32]
+
+NO_VERSION = -1  # of a replica that holds nothing yet, or nothing right
+
+
+class UpdateKind(StrEnum):
+    """What the frames of an update hold."""
+
+    SNAPSHOT = "snapshot"  # all tensors
+    CHANGE = "change"  # what to add to the parameters
+    WEIGHTS = "weights"  # the parameters themselves
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What is known of an update before its frames come.
+
+    Attributes:
+        with_buffers: whether the averaged buffers follow the parameters; a snapshot holds everything anyway.
+    """
+
+    version: int
+    kind: UpdateKind
+    with_buffers: bool
+
+
+class DigestError(DataError):
+    """A replica that differs from the server's; a snapshot makes it right again."""
+
+
+class Replica:
+    """All weights as one flat vector, and the version that they are.
+
+    An update is applied frame by frame as it comes: `begin`, `add`, `finish`. If it breaks off, the same update sent
+    again goes on after the frames that were applied; a snapshot sets all right whatever there was.
+
+    Attributes:
+        values: (size,) float32 in layout order.
+        version: NO_VERSION until the first snapshot, while an update is being applied, and after one that failed.
+        base: the version that the next update must follow: `version`, or that before an update that broke off.
+        buffers_version: the version that the buffers came with.
+        snapshot_version: the version that all tensors came with.
+    """
+
+    def __init__(self, layout: Layout, values: F32 | None = None):
+        self.layout = layout
+        self.values: F32 = np.zeros(layout.size, np.float32) if values is None else values
+        self.version = self.base = NO_VERSION
+        self.buffers_version = NO_VERSION
+        self.snapshot_version = NO_VERSION
+        self._arriving: _Arriving | None = None
+
+    def set(self, values: F32, version: int) -> None:
+        """Take `values`, (size,), as all weights of `version`."""
+        self.values[:] = values
+        self._hold(version)
+        self.buffers_version = self.snapshot_version = version
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is held, and nothing is coming."""
+        return self.base == NO_VERSION and self._arriving is None
+
+    def begin(self, heading: Heading) -> None:
+        """Get ready for the frames of an update. Raises DataError if it does not follow what is held."""
+        snapshot = heading.kind is UpdateKind.SNAPSHOT
+        if not snapshot and (self.base == NO_VERSION or heading.version != self.base + 1):
+            raise DataError(f"got the {heading.kind.value} of version {heading.version}, want version {self.base + 1}")
+        units = self.layout.units if snapshot else self.layout.pushed(heading.with_buffers)
+        before = None if snapshot else self._arriving
+        if before is not None and before.heading != heading:
+            self._lose()
+            raise DataError(f"got {heading} after a part of {before.heading} was applied")
+        self._arriving = _Arriving(heading, units, before)
+        self.version = NO_VERSION
+        if snapshot:
+            self.base = NO_VERSION
+
+    def add(self, offset: int, data: bytes) -> None:
+        """Take the piece of the frames that begins at byte `offset`, and apply the frames that it completes.
+
+        Raises:
+            DataError: if a frame is damaged or not of its unit, or the bytes differ from those of an earlier attempt.
+        """
+        try:
+            for unit, frame in self._coming.add(offset, data):
+                self._apply(self._coming.heading.kind, unit, frame)
+        except DataError:
+            self._lose()
+            raise
+
+    def finish(self, length: int, digest: int) -> None:
+        """Take the update's end, which says how many bytes of frames there were, and what `digest` must be now.
+
+        Raises:
+            DataError: if something is missing.
+            DigestError: if the result is not what the server holds.
+        """
+        heading, snapshot = self._coming.heading, self._coming.heading.kind is UpdateKind.SNAPSHOT
+        try:
+            self._coming.check_end(length)
+            if self._coming.digest != digest:
+                raise DigestError(
+                    f"weights of version {heading.version}: got digest {self._coming.digest:08x}, want {digest:08x} as "
+                    "the server's replica has"
+                )
+        except DataError:
+            self._lose()
+            raise
+        self._hold(heading.version)
+        if snapshot or heading.with_buffers:
+            self.buffers_version = heading.version
+        if snapshot:
+            self.snapshot_version = heading.version
+
+    @property
+    def _coming(self) -> "_Arriving":
+        if self._arriving is None:
+            raise DataError("got frames before the header of an update")
+        return self._arriving
+
+    def _apply(self, kind: UpdateKind, unit: Unit, frame: memoryview) -> None:
+        place = self.values[unit.place]
+        is_parameter = unit.stop <= self.layout.n_parameters
+        if kind is UpdateKind.CHANGE and is_parameter:
+            add_frame(frame, 1.0, place)
+        else:
+            decode_frame(frame, out=place)
+        if is_parameter:
+            self._coming.digest = crc32(place.astype("<f4", copy=False).data, self._coming.digest)
+
+    def _hold(self, version: int) -> None:
+        self.version = self.base = version
+        self._arriving = None
+
+    def _lose(self) -> None:
+        """Hold nothing: part of an update was applied that cannot be right."""
+        self._hold(NO_VERSION)
+
+
+class _Arriving:
+    """An update whose frames are being applied.
+
+    Attributes:
+        heading: what was said of it.
+        digest: CRC-32 of the parameters whose frames were applied, as little-endian float32 in layout order.
+    """
+
+    def __init__(self, heading: Heading, units: Sequence[Unit], before: "_Arriving | None"):
+        self.heading = heading
+        self._units = units
+        self._limit = largest_update(units)
+        self._length = 0
+        self._held: list[bytes | memoryview] = []  # pieces of the frame that is not complete
+        self._n_held, self._wanted = 0, 0  # their bytes, and those of that frame; 0 where its header is not complete
+        self._skipped_check = EMPTY  # digest of the bytes that an earlier attempt had applied already
+        self._n_applied, self._n_bytes, self._check = 0, 0, EMPTY  # frames, their bytes, and the digest of those
+        self.digest = 0
+        if before is not None:
+            self._n_applied, self._n_bytes, self._check = before._n_applied, before._n_bytes, before._check
+            self.digest = before.digest
+
+    def add(self, offset: int, data: bytes) -> Iterator[tuple[Unit, memoryview]]:
+        """Yield the frames that a piece completes."""
+        check_chunk(offset, len(data), self._length, self._limit)
+        known = min(max(self._n_bytes - self._length, 0), len(data))
+        self._length += len(data)
+        if known:
+            self._skip(memoryview(data)[:known])
+        self._hold(memoryview(data)[known:])
+        if self._n_held < self._wanted:
+            return
+        rest = memoryview(b"".join(self._held)) if len(self._held) != 1 else memoryview(self._held[0])
+        while (frame := self._next_frame(rest)) is not None:
+            yield self._units[self._n_applied], frame
+            rest = rest[len(frame) :]
+            self._n_applied += 1
+            self._n_bytes += len(frame)
+            self._check = digest_of(frame, self._check)
+        self._held, self._n_held = [], 0
+        self._hold(rest)
+
+    def check_end(self, length: int) -> None:
+        """Raise BitstreamError unless all frames have come, `length` bytes of them."""
+        if length != self._length:
+            raise BitstreamError(f"got {self._length} bytes, want {length}")
+        if self._held or self._n_applied < len(self._units):
+            raise BitstreamError(f"got {self._n_applied} whole frames in {length} bytes, want {len(self._units)}")
+
+    def _hold(self, piece: memoryview) -> None:
+        if piece:
+            self._held.append(piece)
+            self._n_held += len(piece)
+
+    def _skip(self, data: memoryview) -> None:
+        """Compare what an earlier attempt had applied already."""
+        self._skipped_check = digest_of(data, self._skipped_check)
+        if self._length >= self._n_bytes and self._skipped_check != self._check:
+            raise BitstreamError(f"the first {self._n_bytes} bytes differ from those that were applied already")
+
+    def _next_frame(self, rest: memoryview) -> memoryview | None:
+        """Return the frame at the start of `rest`, None where it is not all there."""
+        self._wanted = 0
+        if self._n_applied == len(self._units) or not rest:
+            return None
+        unit = self._units[self._n_applied]
+        try:
+            header = read_header(rest[:HEADER_MAX])
+        except BitstreamError as error:
+            if len(rest) < HEADER_MAX:
+                return None
+            raise BitstreamError(f"frame of {unit}: {error}") from error
+        if header.n_entries != len(unit):
+            raise BitstreamError(f"frame of {unit} holds {header.n_entries} entries, want {len(unit)}")
+        self._wanted = header.frame_length
+        return rest[: header.frame_length] if len(rest) >= header.frame_length else None

@@ -1,0 +1,229 @@
+"""Encoding during the backward pass: each unit once its gradients are there, while autograd computes the others.
+
+gradient accumulated -> hook -> a thread of its own: residual, fit, quantise, encode -> step() takes the frame
+"""
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+import torch
+
+from gradwire_common.errors import UsageError
+from gradwire_common.layout.manifest import Role, Unit
+from gradwire_common.methods.update import EncodeReport
+from gradwire_worker.compute.flat_model import FlatModel
+from gradwire_worker.uplink import Uplink
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A parameter's gradient, and torch's count of its changes, when it had been accumulated."""
+
+    parameter: torch.Tensor
+    gradient: torch.Tensor
+    changes: int
+
+
+@dataclass
+class _Pass:
+    """What was seen and begun since the last step or zero_grad()."""
+
+    seen: dict[str, _Seen] = field(default_factory=dict)
+    begun: "dict[Unit, Future[tuple[bytes, EncodeReport]]]" = field(default_factory=dict)
+
+
+class _Thread:
+    """A thread that does one piece of work after the other; an interrupt of whoever submits tears nothing of it."""
+
+    def __init__(self, name: str):
+        self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=_do_all, args=(self._work,), name=name, daemon=True)
+        self._thread.start()
+        self._ending = weakref.finalize(self, self._work.put, None)
+
+    def submit(self, work: Callable[[], Any]) -> "Future[Any]":
+        """Let `work` be done after all that was submitted before."""
+        future: Future[Any] = Future()
+        self._work.put((future, work))
+        return future
+
+    def wait(self) -> None:
+        """Wait until all that was submitted is done."""
+        self.submit(lambda: None).result()
+
+    def close(self) -> None:
+        """End the thread once all is done."""
+        self._ending()
+        if self._thread is not threading.current_thread():  # where the last reference was dropped there
+            self._thread.join()
+
+
+def _do_all(submitted: "SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]") -> None:
+    while (each := submitted.get()) is not None:
+        future, work = each
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+        del each, future, work
+
+
+class BackwardEncoder:
+    """Encodes units of parameters while the backward pass goes on.
+
+    A gradient must not change between its accumulation and step(): `frames` compares torch's count of changes. One that
+    was taken away or set to zero meanwhile was not seen. The common step size of the uniform quantiser is that which
+    the entries of the round before would have needed; so the first round is encoded in step(), as without overlap.
+
+    Args:
+        flat: the model.
+        uplink: what is coded and how, by fixed bits and no transform. Its residual memory is exchanged for the new one
+            once all frames are made.
+    """
+
+    def __init__(self, flat: FlatModel, uplink: Uplink):
+        self._flat = flat
+        self._uplink = uplink
+        self._lost = flat.new_vector(uplink.layout.n_parameters)
+        self._pass = _Pass()
+        self._first = not uplink.step_size  # one that is resumed has it
+        self._planned: Future[None] | None = None
+        self._thread = _Thread("gradwire-encode")
+        units = {spec.name: unit for unit in uplink.layout.parameters for spec in unit.tensors}
+        self._hooks = [
+            parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+                self._hook(name, units[spec.name])
+            )
+            for spec in uplink.layout.order
+            if spec.role is Role.PARAMETER
+            for name, parameter in flat.in_memory_of(spec.name).items()
+            if parameter.requires_grad
+        ]
+
+    def frames(self, report: EncodeReport, *, with_buffers: bool) -> Iterator[bytes]:
+        """Yield the frames of a push; all of those of parameters are made before the first is yielded.
+
+        Args:
+            report: filled in.
+            with_buffers: whether the frames of the buffers, which stand in the uplink's entries, follow.
+
+        Raises:
+            UsageError: a gradient changed after it was encoded; names its parameter.
+            NonFiniteError: an entry is not finite; names its tensor. In both cases the residual is as it was.
+        """
+        done, self._pass = self._pass, _Pass()
+        self._thread.wait()  # none goes on encoding when something is refused
+        self.settle()
+        self._flat.check_frozen()
+        if self._first:
+            self._flat.read_gradients(self._uplink.entries)
+            self._uplink.prepare()
+            yield from self._uplink.encode(0, 0, report, with_buffers=with_buffers)
+            self._first = False
+            return
+        self._drop_taken_away(done)
+        parameters = self._uplink.layout.parameters
+        for unit in parameters:
+            if unit not in done.begun:
+                gradients = [
+                    [parameter.grad for parameter in self._flat.in_memory_of(spec.name).values()]
+                    for spec in unit.tensors
+                ]
+                done.begun[unit] = self._submit(unit, gradients, None)
+        made = [done.begun[unit].result() for unit in parameters]
+        frames = [frame for frame, _ in made]
+        memory = self._uplink.memory
+        memory.values, self._lost = self._lost, memory.values
+        fits = [fit for unit, (_, told) in zip(parameters, made, strict=True) for fit in told.fits_of([unit])]
+        self._planned = self._thread.submit(lambda: self._uplink.plan(fits))
+        for _, told in made:
+            report.take(told)
+        yield from frames
+        if with_buffers:
+            yield from self._uplink.encode_buffers(report)
+
+    def settle(self) -> None:
+        """Wait until the step size of the next push is known."""
+        if self._planned is not None:
+            self._planned.result()
+
+    def discard(self) -> None:
+        """Make the frames begun since the last push again in `frames`: the residual that they began with changes."""
+        self._thread.wait()
+        self._pass = _Pass(self._pass.seen)
+
+    def begin_again(self) -> None:
+        """Forget all gradients seen: zero_grad() has taken them away."""
+        self._pass = _Pass()
+
+    def close(self) -> None:
+        """Take the hooks away and end the thread."""
+        for hook in self._hooks:
+            hook.remove()
+        self._thread.close()
+
+    def _hook(self, name: str, unit: Unit) -> Callable[[torch.Tensor], None]:
+        parts = [self._flat.in_memory_of(spec.name) for spec in unit.tensors]
+        trained = [[each for each, parameter in tied.items() if parameter.requires_grad] for tied in parts]
+
+        def accumulated(parameter: torch.Tensor) -> None:
+            gradient = parameter.grad
+            if gradient is None or self._first:
+                return
+            before = self._pass.seen.get(name)
+            if before is not None:
+                if before.gradient is gradient and before.changes + 1 == gradient._version:
+                    raise UsageError(
+                        f"{name}: got a second gradient before step(), but the first was encoded during backward; "
+                        "want one backward pass for every step, or overlap=False"
+                    )
+                self.begin_again()  # somebody's own zero_grad(): had the first been added to, that were one change
+            now = self._pass
+            now.seen[name] = _Seen(parameter, gradient, gradient._version)
+            if all(each in now.seen for names in trained for each in names):
+                gradients = [[now.seen[each].gradient for each in names] for names in trained]
+                event = torch.cuda.current_stream().record_event() if gradient.is_cuda else None
+                now.begun[unit] = self._submit(unit, gradients, event)
+
+        return accumulated
+
+    def _submit(
+        self, unit: Unit, gradients: Sequence[Sequence[torch.Tensor | None]], event: "torch.cuda.Event | None"
+    ) -> "Future[tuple[bytes, EncodeReport]]":
+        """Let the frame of a unit be made."""
+        return self._thread.submit(lambda: self._encode(unit, gradients, event))
+
+    def _encode(
+        self, unit: Unit, gradients: Sequence[Sequence[torch.Tensor | None]], event: "torch.cuda.Event | None"
+    ) -> tuple[bytes, EncodeReport]:
+        """Make the frame of a unit; in the encoding thread."""
+        if event is not None:
+            event.wait()
+        uplink, report = self._uplink, EncodeReport()
+        self._flat.read_unit(unit, gradients, uplink.entries)
+        uplink.memory.add_to(uplink.entries[unit.place], unit.start)
+        return uplink.encode_unit(unit, self._lost, report), report
+
+    def _drop_taken_away(self, done: _Pass) -> None:
+        """Drop the frames of units whose gradients are not those that were encoded: they are made again.
+
+        Raises:
+            UsageError: a gradient was changed in place; names its parameter.
+        """
+        for unit in list(done.begun):
+            for name in (name for spec in unit.tensors for name in self._flat.in_memory_of(spec.name)):
+                seen = done.seen.get(name)
+                gradient = seen.parameter.grad if seen is not None else None
+                if seen is None or (gradient is seen.gradient and gradient._version == seen.changes):
+                    continue
+                if gradient is seen.gradient and bool((gradient.to_dense() if gradient.is_sparse else gradient).any()):
+                    raise UsageError(
+                        f"{name}: its gradient changed after it was encoded during backward (clipping, unscaling, "
+                        "accumulation?); want it left as it is until step(), or overlap=False"
+                    )
+                done.begun.pop(unit, None)
