@@ -1,38 +1,53 @@
-"""The public door of gradwire: `RemoteOptimizer` for a training loop of your own, `load_weights`, `Config`.
+"""The public door of gradwire: `RemoteOptimizer` for a training loop of your own, and all that goes with it.
 
 Nothing heavy is imported until it is asked for.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gradwire_common import __version__
 
 if TYPE_CHECKING:
+    from gradwire import errors
+    from gradwire_common.codec.frames import decode_frame, encode_frame
     from gradwire_common.settings.config import Config
     from gradwire_worker.checkpoint.weights_file import load_weights
     from gradwire_worker.remote_optimizer import RemoteOptimizer
     from gradwire_worker.sources.local_steps import LocalOptimizer
+    from gradwire_worker.step_report import StepReport
+    from gradwire_worker.tasks.task import Task
 
-__all__ = ["Config", "LocalOptimizer", "RemoteOptimizer", "__version__", "load_weights"]
+_MODULES = {
+    "Config": "gradwire_common.settings.config",
+    "LocalOptimizer": "gradwire_worker.sources.local_steps",
+    "RemoteOptimizer": "gradwire_worker.remote_optimizer",
+    "StepReport": "gradwire_worker.step_report",
+    "Task": "gradwire_worker.tasks.task",
+    "decode_frame": "gradwire_common.codec.frames",
+    "encode_frame": "gradwire_common.codec.frames",
+    "load_weights": "gradwire_worker.checkpoint.weights_file",
+}  # where each public name is defined
+
+__all__ = [
+    "Config",
+    "LocalOptimizer",
+    "RemoteOptimizer",
+    "StepReport",
+    "Task",
+    "__version__",
+    "decode_frame",
+    "encode_frame",
+    "errors",
+    "load_weights",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "RemoteOptimizer":
-        from gradwire_worker.remote_optimizer import RemoteOptimizer
-
-        return RemoteOptimizer
-    if name == "LocalOptimizer":
-        from gradwire_worker.sources.local_steps import LocalOptimizer
-
-        return LocalOptimizer
-    if name == "load_weights":
-        from gradwire_worker.checkpoint.weights_file import load_weights
-
-        return load_weights
-    if name == "Config":
-        from gradwire_common.settings.config import Config
-
-        return Config
+    if name == "errors":
+        return import_module("gradwire.errors")
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'gradwire' has no attribute {name!r}")
 
 

@@ -1,8 +1,15 @@
-"""The one tree of errors: bad data, bad use, bad weather."""
+"""The one tree of errors, exported as `gradwire.errors`.
+
+Below `GradwireError` there are four kinds, by what helps: `DataError` (other data), `UsageError` (another request),
+`TransientError` (trying again later) and `RunEndedError` (nothing: the run is over).
+"""
 
 
 class GradwireError(Exception):
-    """Base of every error that gradwire raises on purpose. Its message says what, got and want."""
+    """Base of every error that gradwire raises on purpose. Its message says what was wrong and what is wanted."""
+
+
+# ------------------------------------------------------------------------------------------------------------ bad data
 
 
 class DataError(GradwireError):
@@ -23,6 +30,13 @@ class NonFiniteError(DataError):
 
 class CheckpointError(DataError):
     """A checkpoint or journal that does not verify."""
+
+
+class DigestError(DataError):
+    """A replica that differs from the server's weights; a snapshot makes it right again."""
+
+
+# ------------------------------------------------------------------------------------------------------------- bad use
 
 
 class UsageError(GradwireError):
@@ -46,24 +60,31 @@ class JoinError(UsageError):
 
 
 class WorkerIdError(JoinError):
-    """An id of a worker that is no name."""
+    """A worker id that is not a valid name."""
 
 
 class TaskError(UsageError):
     """A task or its data that cannot be found or used."""
 
 
-class WeatherError(GradwireError):
-    """Something outside of both ends' control: trying again later may help."""
+# ----------------------------------------------------------------------------------------------- transient, and the end
 
 
-class UnavailableError(WeatherError):
+class TransientError(GradwireError):
+    """A condition outside both ends' control: the same request may succeed when it is tried again."""
+
+
+class UnavailableError(TransientError):
     """A server that cannot be reached, or no longer answers."""
 
 
-class SessionError(WeatherError):
+class SessionError(TransientError):
     """A session that the server does not know, or no longer knows; joining again gives a new one."""
 
 
-class RunEndedError(WeatherError):
-    """The run is over; no further push can count."""
+class RunEndedError(GradwireError):
+    """The run is over: no further push can count, and trying again does not help."""
+
+
+class ClusterError(GradwireError):
+    """A process of the local cluster of `gradwire train` that failed."""

@@ -54,7 +54,7 @@ def test_lines_wait_for_room_and_none_is_lost_or_torn(tmp_path: Path, caplog: py
 
 
 @pytest.mark.parametrize("room", [0, 40_000])
-def test_a_push_that_cannot_be_written_is_refused_as_bad_weather_and_counts_later(tmp_path: Path, room: int) -> None:
+def test_a_push_that_cannot_be_written_is_refused_as_transient_and_counts_later(tmp_path: Path, room: int) -> None:
     """Its record takes some 27,000 bytes, after the 16 of the segment's beginning and others' pushes."""
     with running_server(run_config(tmp_path)) as server, plain_workers(server.address, 2) as (a, b):
         for worker in (a, b):

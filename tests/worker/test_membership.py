@@ -1,4 +1,4 @@
-"""Joining, joining late or again, leaving, the end of the run, bad weather."""
+"""Joining, joining late or again, leaving, the end of the run, transient errors."""
 
 import random
 import socket

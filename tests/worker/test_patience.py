@@ -1,4 +1,4 @@
-"""Bad weather is endured for a while, and nothing else is."""
+"""Transient errors are retried for a while, and nothing else is."""
 
 import threading
 

@@ -8,11 +8,11 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gradwire_common.codec.frames import read_header
-from gradwire_common.errors import BitstreamError, DataError
+from gradwire_common.errors import BitstreamError, DataError, DigestError
 from gradwire_common.layout.manifest import Layout, Role, TensorSpec
 from gradwire_common.methods.method import Method
 from gradwire_common.methods.update import UpdateEncoder, encode_exact
-from gradwire_worker.session.replica import NO_VERSION, DigestError, Heading, Replica, UpdateKind
+from gradwire_worker.session.replica import NO_VERSION, Heading, Replica, UpdateKind
 
 
 @dataclass(frozen=True)

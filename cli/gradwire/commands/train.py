@@ -8,13 +8,13 @@ from rich.console import Console
 
 from gradwire.links.profile import Link, linked, parse_link
 from gradwire.local.checking import checked
-from gradwire.local.cluster import Cluster, ClusterError
+from gradwire.local.cluster import Cluster
 from gradwire.local.monitor import Monitor
 from gradwire.views.console import open_console
 from gradwire.views.display import open_display
 from gradwire.views.history import History
 from gradwire.views.report import draw_curves, figures, summary_table, write_json
-from gradwire_common.errors import UsageError, WeatherError
+from gradwire_common.errors import ClusterError, TransientError, UsageError
 from gradwire_common.settings.config import Config
 from gradwire_server.store.run_folder import METRICS, RunFolder, run_folder
 
@@ -104,7 +104,7 @@ def _follow(config: Config, folder: RunFolder, console: Console, link: Link | No
                 idle_since = None
                 while cluster.running:
                     cluster.check()
-                    with suppress(WeatherError):  # it is just ending, or has failed, which check() tells
+                    with suppress(TransientError):  # it is just ending, or has failed, which check() reports
                         history.add(monitor.poll(history.last_round))
                     display.show(history)
                     idle_since = None if cluster.working else idle_since or time.monotonic()

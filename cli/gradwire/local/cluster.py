@@ -17,7 +17,7 @@ from gradwire.exit_codes import MISUSED
 from gradwire.links.forwarder import Forwarder
 from gradwire.links.profile import Link
 from gradwire.local.lifeline import LOCK, PARENT
-from gradwire_common.errors import GradwireError, UsageError
+from gradwire_common.errors import ClusterError, UsageError
 from gradwire_common.foreign_text import printable
 from gradwire_common.settings.config import Config
 from gradwire_common.settings.sources import ENV_PREFIX
@@ -32,10 +32,6 @@ LAST_LINES = 12  # of a log that are shown when its process ended without an err
 
 LOOPBACK = "127.0.0.1:0"  # where the server listens
 _LISTENING = re.compile(r"^listening on (\S+)$", re.MULTILINE)
-
-
-class ClusterError(GradwireError):
-    """A process of the local cluster that failed."""
 
 
 class Child:

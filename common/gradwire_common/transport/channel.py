@@ -70,7 +70,7 @@ _STATUS_OF: list[tuple[type[GradwireError], grpc.StatusCode]] = [
     (errors.WorkerIdError, grpc.StatusCode.INVALID_ARGUMENT),
     (errors.UsageError, grpc.StatusCode.FAILED_PRECONDITION),
     (errors.RunEndedError, grpc.StatusCode.OUT_OF_RANGE),
-    (errors.WeatherError, grpc.StatusCode.UNAVAILABLE),
+    (errors.TransientError, grpc.StatusCode.UNAVAILABLE),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The worker's calls to the server: typed, repeated while the weather is bad, under one session at a time."""
+"""The worker's calls to the server: typed, repeated after transient errors, under one session at a time."""
 
 import contextlib
 import itertools
@@ -35,7 +35,7 @@ T = TypeVar("T")
 class Client:
     """One worker's connection to the server: a channel for life, and the session that the last join gave.
 
-    Every method may be called from any thread. A call that fails because of the weather is repeated for `patience`
+    Every method may be called from any thread. A call that fails with a transient error is repeated for `patience`
     seconds; when the server has forgotten the session, the worker joins again under the same id and goes on.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""How long to go on trying when the weather is bad, and how to wait in between."""
+"""How long to try again after transient errors, and how to wait in between."""
 
 import contextlib
 import logging
@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from gradwire_common.errors import GradwireError, RunEndedError, UnavailableError, WeatherError
+from gradwire_common.errors import GradwireError, TransientError, UnavailableError
 from gradwire_worker import interrupts
 
 FIRST_DELAY = 0.1  # seconds
@@ -54,7 +54,7 @@ class Patience:
             UnavailableError: if the last failure-free moment is too long ago.
             Interrupted: a signal's handler raised meanwhile.
         """
-        if isinstance(error, RunEndedError) or not isinstance(error, WeatherError) or self._closing.is_set():
+        if not isinstance(error, TransientError) or self._closing.is_set():
             raise error
         now = self._clock()
         if self._began is None:

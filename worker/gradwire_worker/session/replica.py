@@ -9,7 +9,7 @@ import numpy.typing as npt
 from isal.isal_zlib import crc32
 
 from gradwire_common.codec.frames import HEADER_MAX, add_frame, decode_frame, read_header
-from gradwire_common.errors import BitstreamError, DataError
+from gradwire_common.errors import BitstreamError, DataError, DigestError
 from gradwire_common.layout.manifest import Layout, Unit
 from gradwire_common.methods.update import largest_update
 from gradwire_common.transport.chunks import check_chunk
@@ -39,10 +39,6 @@ class Heading:
     version: int
     kind: UpdateKind
     with_buffers: bool
-
-
-class DigestError(DataError):
-    """A replica that differs from the server's; a snapshot makes it right again."""
 
 
 class Replica:
