@@ -1,9 +1,11 @@
 """The parts of a round, each timed alone in one process and one thread: what a round would take one after the other."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +15,13 @@ from gradwire_common.methods.method import FLOAT32, Method
 from gradwire_common.methods.residual import ResidualMemory
 from gradwire_common.methods.update import EncodeReport, UpdateEncoder
 from gradwire_common.warming import warm_kernels
-from gradwire_server.intake.staging import Push
-from gradwire_server.outcome.optimizer import OptimizerSettings
-from gradwire_server.outcome.training import Training
+from gradwire_server.aggregation.push import Push
+from gradwire_server.outcome.optimizers.optimizer import OptimizerSettings
+from gradwire_server.outcome.outcome import ClosedRound, Version
+from gradwire_server.settings import Settings
+from gradwire_server.versions.broadcast import Update
+from gradwire_server.versions.builder import UpdateDraft
+from gradwire_server.versions.training import Training
 from gradwire_worker.compute.flat_model import FlatModel, manifest_of
 from gradwire_worker.session.replica import Heading, Replica, UpdateKind
 from gradwire_worker.tasks.synthetic import Synthetic
@@ -73,7 +79,7 @@ class _Round:
         self._memory = ResidualMemory(np.zeros(layout.n_parameters, np.float32), method.gamma)
         self._encoder = UpdateEncoder(layout, method)
         downlink = FLOAT32 if method.exact else method.model_copy(update={"gamma": 1.0})
-        self._training = Training(manifest, OptimizerSettings(lr=0.1), downlink)
+        self._training = Training(manifest, Settings(optimizer=OptimizerSettings(lr=0.1), downlink=downlink))
         weights = self._flat.read_weights()
         self._training.weights.values[:] = weights
         self._training.weights.replica[:] = weights[: layout.n_parameters]
@@ -97,18 +103,15 @@ class _Round:
         checks: list[float] = []
 
         def decode() -> None:
-            for _ in range(self._n_workers):
+            for slot in range(self._n_workers):
                 began = time.perf_counter()
                 digest = training.check(data, False)
                 checks.append(time.perf_counter() - began)
-                training.add(Push(data, 1, False, digest))
+                training.add(Push(data, 1, False, digest), slot)
 
         timed(decode)
-        updates = []
-        timed(lambda: updates.append(training.commit(version, 0.0)))
-        spent = training.take_times()
-        times[-1:] = [spent.step, spent.encode]
-        update = updates[0]
+        update, draft = asyncio.run(_version(training, version))
+        times += [draft.step_seconds, draft.encode_seconds]
         joined = b"".join(update.frames)
         kind = UpdateKind.WEIGHTS if training.weights.exact else UpdateKind.CHANGE
 
@@ -126,3 +129,15 @@ class _Round:
         self._task.loss(self._model, (torch.tensor(1.0),)).backward()  # type: ignore[no-untyped-call]
         self._flat.read_gradients(self._u)
         self._memory.add_to(self._u)
+
+
+async def _version(training: Training, number: int) -> tuple[Version, UpdateDraft]:
+    """Make the version of the pushes that have been added, all of it in this thread."""
+
+    async def here(work: Callable[..., Any], *arguments: Any) -> Any:
+        return work(*arguments)
+
+    async def opened(_: Update) -> None: ...
+
+    draft = UpdateDraft(number, here, opened)
+    return await training.version_of(ClosedRound(number, 0.0), draft), draft

@@ -13,9 +13,12 @@ from gradwire_common.settings.config import AUTO, Config
 from gradwire_common.transport.channel import LOOKAHEAD_BYTES
 from gradwire_common.transport.chunks import MAX_CHUNK, MIN_CHUNK
 from gradwire_common.units import parse_deadline, parse_limit, parse_quorum, parse_size
+from gradwire_server.aggregation.registry import AGGREGATIONS
 from gradwire_server.limits.memory import usual_push
 from gradwire_server.limits.pacing import Limits
-from gradwire_server.outcome.optimizer import OptimizerSettings
+from gradwire_server.outcome.optimizers.optimizer import OptimizerSettings
+from gradwire_server.outcome.optimizers.registry import check_optimizer
+from gradwire_server.outcome.registry import OUTCOMES
 
 LEAST_MEMORY = 64 << 20  # bytes that pushes and kept updates may take where nothing is said, and large models more
 PUSHES_IN_MEMORY = 4  # as many at least where nothing is said
@@ -51,6 +54,8 @@ class Settings:
     evaluate_every: int = 0
     buffers_every: int = 10
     heartbeat: float = 2.0
+    aggregation: str = "mean"
+    outcome: str = "step"
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     uplink: Method = field(default_factory=Method)
     downlink: Method = field(default_factory=Method)
@@ -81,7 +86,9 @@ class Settings:
             config.schedule_options,
             config.rounds,
         )
-        optimizer.check()
+        check_optimizer(optimizer)
+        AGGREGATIONS.find(config.aggregation)
+        OUTCOMES.find(config.outcome)
         limits = _limits(config)
         if config.downlink.auto and not limits.share_down(1):
             raise ConfigError(
@@ -94,6 +101,8 @@ class Settings:
             evaluate_every=config.evaluate_every,
             buffers_every=config.buffers_every,
             heartbeat=config.heartbeat,
+            aggregation=config.aggregation,
+            outcome=config.outcome,
             optimizer=optimizer,
             uplink=config.uplink,
             downlink=config.downlink,
@@ -146,6 +155,8 @@ class Settings:
             **optimizer,
             **{f"uplink {name}": value for name, value in self.uplink.model_dump().items()},
             **{f"downlink {name}": value for name, value in self.downlink.model_dump().items()},
+            "aggregation": self.aggregation,
+            "outcome": self.outcome,
             "workers": self.workers,
             "buffers_every": self.buffers_every,
         }

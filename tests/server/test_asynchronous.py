@@ -15,7 +15,9 @@ from gradwire_common.errors import ConfigError, UsageError
 from gradwire_common.methods.method import Method
 from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.outcome.training import Training
+from gradwire_server.aggregation.rule import Mean
+from gradwire_server.outcome.outcome import ClosedRound
+from gradwire_server.outcome.step import Step
 from gradwire_server.settings import Settings
 from gradwire_server.store.keeper import Keeper
 from running import HALT_SECONDS, Halt, RunningServer, eventually, running_server
@@ -106,12 +108,12 @@ def test_a_killed_server_goes_on_with_the_same_versions_in_the_same_order(
     """At the kill two versions are there, a third is being made, and pushes wait behind it."""
     runs, copy = tmp_path / "runs", tmp_path / "copy"
     stepping = Halt()
-    step = Training.step
+    step = Step.step
 
-    def slow_third_step(self: Training, version: int, loss: float) -> Any:
-        if version == 3:
+    def slow_third_step(self: Step, closed: ClosedRound, mean: Mean) -> Any:
+        if closed.round == 3:
             stepping.halt()
-        return step(self, version, loss)
+        return step(self, closed, mean)
 
     def push(worker: PlainWorker, seed: int, round_: int) -> pb.Receipt:
         return worker.send(worker.gradient_messages(gradient_of(seed), round_, 4, Method()))
@@ -127,7 +129,7 @@ def test_a_killed_server_goes_on_with_the_same_versions_in_the_same_order(
         server.join()
 
     changes = {"optimizer": "Adam", "quantizer": "uniform", "checkpoint_every": checkpoint_every, "staleness": 4}
-    monkeypatch.setattr(Training, "step", slow_third_step)
+    monkeypatch.setattr(Step, "step", slow_third_step)
     with running_server(config(runs, **changes)) as server, plain_workers(server.address, 3) as (a, b, c):
         for worker in (a, b, c):
             worker.begin(initial_weights())

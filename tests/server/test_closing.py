@@ -12,8 +12,9 @@ from gradwire_common.layout.manifest import Manifest, TensorSpec
 from gradwire_common.methods.method import FLOAT32
 from gradwire_common.methods.update import encode_exact
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.aggregation.push import Push
 from gradwire_server.intake.contribution import Contribution
-from gradwire_server.intake.staging import Push
+from gradwire_server.outcome.outcome import Version
 from gradwire_server.rounds.synchronous import Rounds, Verdict
 from gradwire_server.settings import Settings
 from gradwire_server.versions.broadcast import Update
@@ -25,7 +26,7 @@ MANIFEST = Manifest((TensorSpec("weight", (5,)),))
 
 def contribution(worker: str, entry: float) -> Contribution:
     frames = b"".join(encode_exact(np.full(5, entry, np.float32), MANIFEST.layout.parameters))
-    return Contribution(worker, 1, Push(memoryview(frames), 1, False), 0.0, pb.StepTimes())
+    return Contribution(worker, 1, Push(memoryview(frames), 1, False), len(frames), 0.0, pb.StepTimes())
 
 
 async def until(event: threading.Event) -> None:
@@ -54,11 +55,11 @@ def test_a_push_that_comes_between_the_last_sum_and_the_close_is_added_first(mon
         rounds.admit(0)
         adding, copying, add, snapshot = Halt(), Halt(), training.add, training.snapshot
 
-        def add_later(push: Push) -> None:
+        def add_later(push: Push, slot: int) -> None:
             adding.halt()
-            add(push)
+            add(push, slot)
 
-        def copy_later(version: int) -> Update:
+        def copy_later(version: int) -> Version:
             copying.halt()
             return snapshot(version)
 

@@ -16,7 +16,7 @@ import pytest
 
 from gradwire_common.errors import UnavailableError
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.outcome.training import Training
+from gradwire_server.outcome.step import Step
 from gradwire_server.store.checkpoint import checkpoint_versions, load_checkpoint
 from gradwire_server.store.lines import LineFile
 from running import eventually, running_server
@@ -157,17 +157,17 @@ def test_weights_that_could_not_be_written_are_written_by_a_server_that_resumes(
 @contextmanager
 def closing_on_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Let the disk be full from the moment that the first round is summed; yield what empties it."""
-    step, before = Training.step, resource.getrlimit(resource.RLIMIT_FSIZE)
+    step, before = Step.step, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def emptied() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    def step_on_a_full_disk(self: Training, *arguments: Any) -> object:
+    def step_on_a_full_disk(self: Step, *arguments: Any) -> object:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
         return step(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "step", step_on_a_full_disk)
+        patch.setattr(Step, "step", step_on_a_full_disk)
         try:
             yield emptied
         finally:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.outcome.training import Training
+from gradwire_server.outcome.step import Step
 from running import HALT_SECONDS, Halt, running_server
 from server.plain_worker import beating, gradient_of, plain_workers, run_config
 
@@ -41,13 +41,13 @@ def test_a_worker_that_falls_silent_is_dead_after_three_heartbeats(tmp_path: Pat
 
 def test_heartbeats_are_answered_while_the_server_computes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stepping = Halt()
-    step = Training.step
+    step = Step.step
 
-    def slow_step(self: Training, *arguments: Any) -> object:
+    def slow_step(self: Step, *arguments: Any) -> object:
         stepping.halt()
         return step(self, *arguments)
 
-    monkeypatch.setattr(Training, "step", slow_step)
+    monkeypatch.setattr(Step, "step", slow_step)
     with running_server(run_config(tmp_path, workers=1)) as server, plain_workers(server.address, 1) as (a,):
         a.begin()
         a.push(gradient_of(0), 1)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from gradwire_common.errors import BitstreamError
 from gradwire_common.layout.manifest import Manifest, Role, TensorSpec
 from gradwire_common.methods.update import decode_update, encode_exact
-from gradwire_server.versions.weights import Weights
+from gradwire_server.outcome.weights import Weights
 from server.plain_worker import MANIFEST, digest, initial_weights
 
 N = MANIFEST.layout.n_parameters

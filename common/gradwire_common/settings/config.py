@@ -121,6 +121,8 @@ class ServerSettings(_Section):
     listen: Listen = Field(
         "127.0.0.1:50051", description="HOST or HOST:PORT to serve on; port 0 takes a free one, 50051 when not given"
     )
+    aggregation: str = Field("mean", description="how the pushes of a round become one update: mean")
+    outcome: str = Field("step", description="what becomes of that update: step, of the server's optimizer")
     optimizer: str = Field(
         "SGD", description=f"any optimizer of torch.optim, by name, or a recipe: {', '.join(RECIPES)}"
     )

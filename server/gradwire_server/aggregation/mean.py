@@ -1,52 +1,44 @@
 """The sum of a round's pushes, in the order of slots, and its mean."""
 
+from typing import ClassVar
+
 import numpy as np
-import numpy.typing as npt
 
 from gradwire_common.layout.manifest import Layout
 from gradwire_common.methods.update import add_update, check_finite
-from gradwire_server.intake.staging import Push
+from gradwire_server.aggregation.push import Push
+from gradwire_server.aggregation.rule import Mean
 
-F32 = npt.NDArray[np.float32]
 
-
-class Accumulator:
-    """Sums one round: sum += float32(samples) * gradient, push by push, in float32.
+class WeightedMean:
+    """The mean weighted by samples: sum += float32(samples) * gradient, push by push, in float32.
 
     The same pushes in the same order give the same bits. Nothing is kept of a push but its share of the sum.
-
-    Attributes:
-        entries: (n_parameters + n_buffers,) float32, the sums, then the means, in layout order.
-        samples: sum of the weights so far.
     """
 
-    def __init__(self, layout: Layout):
-        self.layout = layout
-        self.entries = np.zeros(layout.n_parameters + layout.n_buffers, np.float32)
-        self.samples = 0
-        self._buffer_samples = 0
+    streams: ClassVar[bool] = True
 
-    def add(self, push: Push) -> None:
+    def __init__(self, layout: Layout):
+        self._layout = layout
+        self._sum = np.zeros(layout.n_parameters + layout.n_buffers, np.float32)
+        self._samples = self._buffer_samples = 0
+
+    def add(self, push: Push, slot: int) -> None:  # noqa: ARG002
         """Add a push, which has been checked."""
-        add_update(push.data, self.layout.pushed(push.with_buffers), push.samples, self.entries)
-        self.samples += push.samples
+        if not self._samples:
+            self._sum[:] = 0
+        add_update(push.data, self._layout.pushed(push.with_buffers), push.samples, self._sum)
+        self._samples += push.samples
         self._buffer_samples += push.samples if push.with_buffers else 0
 
-    def mean(self) -> bool:
-        """Turn the sums into means weighted by samples; return whether there are means of the buffers.
-
-        Raises:
-            NonFiniteError: the sum of finite gradients overflowed; names the tensor.
-        """
-        n = self.layout.n_parameters
-        self.entries[:n] /= np.float32(self.samples)
-        for unit in self.layout.parameters:
-            check_finite(self.entries, unit)
+    def finish(self) -> Mean:
+        """Turn the sums into means. Raises NonFiniteError where the sum of finite gradients overflowed."""
+        entries, n = self._sum, self._layout.n_parameters
+        entries[:n] /= np.float32(self._samples)
+        for unit in self._layout.parameters:
+            check_finite(entries, unit)
         if self._buffer_samples:
-            self.entries[n:] /= np.float32(self._buffer_samples)
-        return self._buffer_samples > 0 and self.layout.n_buffers > 0
-
-    def reset(self) -> None:
-        """Begin the next round."""
-        self.entries[:] = 0
-        self.samples = self._buffer_samples = 0
+            entries[n:] /= np.float32(self._buffer_samples)
+        mean = Mean(entries, self._buffer_samples > 0 and self._layout.n_buffers > 0)
+        self._samples = self._buffer_samples = 0
+        return mean

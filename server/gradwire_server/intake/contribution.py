@@ -8,7 +8,7 @@ from typing import Self
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.intake.staging import Push
+from gradwire_server.aggregation.push import Push
 from gradwire_server.store.journal import Kind, Record
 
 
@@ -17,6 +17,7 @@ class Contribution:
     """A whole push and what its worker told with it.
 
     Attributes:
+        payload: bytes of the push's frames, which may be gone by now.
         round: that its worker pushed it for: one more than the version that it was computed on, as a rule.
         budget: bytes on the wire that it was allowed; 0 for no budget.
         spent: bytes on the wire that it took.
@@ -25,6 +26,7 @@ class Contribution:
     worker: str
     round: int
     push: Push
+    payload: int
     loss: float
     times: pb.StepTimes
     budget: int = 0
@@ -58,7 +60,9 @@ def contribution_of(record: Record) -> Contribution:
     meta = record.meta
     push = Push(memoryview(record.data), meta["samples"], meta["with_buffers"], meta["digest"])
     times = ParseDict(meta["times"], pb.StepTimes())
-    return Contribution(meta["worker"], meta["round"], push, meta["loss"], times, meta["budget"], meta["spent"])
+    return Contribution(
+        meta["worker"], meta["round"], push, len(push.data), meta["loss"], times, meta["budget"], meta["spent"]
+    )
 
 
 def commit_record(record: pb.RoundRecord, pushes: Iterable[tuple[int, Contribution]]) -> Record:

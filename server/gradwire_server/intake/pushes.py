@@ -7,9 +7,10 @@ from gradwire_common.errors import UsageError
 from gradwire_common.layout.manifest import Unit
 from gradwire_common.methods.update import largest_update
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.aggregation.push import Push
 from gradwire_server.intake.admission import check_gradient
 from gradwire_server.intake.contribution import Contribution
-from gradwire_server.intake.staging import Push, Staging
+from gradwire_server.intake.staging import Staging
 from gradwire_server.limits.memory import Lease
 from gradwire_server.rounds.members import Member
 from gradwire_server.rounds.synchronous import Verdict
@@ -74,7 +75,7 @@ async def take(
         return verdict
     push = Push(data, header.samples, header.with_buffers, await collector.check(data, header.with_buffers))
     run.hear(header.session)
-    told = Contribution(member.worker_id, header.round, push, end.loss, end.times, end.budget, spent)
+    told = Contribution(member.worker_id, header.round, push, len(data), end.loss, end.times, end.budget, spent)
     if run.settings.asynchronous:
         arrival = collector.arrive(member.slot, told, lease.hand_over() if lease is not None else None)
         verdict = await asyncio.shield(asyncio.ensure_future(arrival))

@@ -4,32 +4,14 @@ offset and bound of the chunk -> header of each frame as soon as it is there -> 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from gradwire_common.codec.frames import HEADER_MAX, check_frame
+from gradwire_common.codec.frames import HEADER_MAX
 from gradwire_common.errors import BitstreamError, UsageError
 from gradwire_common.layout.manifest import Unit
-from gradwire_common.methods.update import largest_update, read_unit_header, split_frames
+from gradwire_common.methods.update import largest_update, read_unit_header
 from gradwire_common.transport.chunks import check_chunk
 from gradwire_common.transport.digests import digest_of
 from gradwire_server.limits.memory import Lease
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
-    """A whole push, every frame of which decodes to finite numbers.
-
-    Attributes:
-        data: the frames, one a unit, one after the other; nobody writes to them any more.
-        samples: weight in the round's mean.
-        with_buffers: whether the frames of the buffers follow those of the parameters.
-        digest: of `data`.
-    """
-
-    data: memoryview
-    samples: int
-    with_buffers: bool
-    digest: int = 0
 
 
 class Staging:
@@ -103,16 +85,3 @@ class Staging:
         header = read_unit_header(bytes(self._data[self._next_frame : self._next_frame + HEADER_MAX]), unit)
         self._n_headers += 1
         self._next_frame += header.frame_length
-
-
-def check_frames(data: memoryview, units: Sequence[Unit]) -> None:
-    """Decode every frame once, a piece at a time, so that nothing of a damaged push ever counts.
-
-    Raises:
-        BitstreamError: a frame is damaged or holds a NaN or infinity; names the tensor.
-    """
-    for unit, frame in zip(units, split_frames(data, units), strict=True):
-        try:
-            check_frame(frame)
-        except BitstreamError as error:
-            raise type(error)(f"frame of {unit}: {error}") from error

@@ -13,6 +13,7 @@ from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_server.intake.partial import key_of
 from gradwire_server.intake.pushes import expected_units, room_for, staging_for, take
 from gradwire_server.intake.receiving import read_first, read_frames, read_join, read_manifest, take_whole
+from gradwire_server.outcome.outcome import Kind
 from gradwire_server.rounds.members import Member
 from gradwire_server.rounds.synchronous import Verdict
 from gradwire_server.rpc.answers import answers_errors
@@ -196,7 +197,7 @@ class ParameterServer(rpc.ParameterServerServicer):
 
     async def _send(self, member: Member, update: Update, context: Any) -> None:
         """Send one update, no faster than the worker's bucket allows."""
-        version = 0 if update.kind == pb.UPDATE_KIND_SNAPSHOT else update.version
+        version = 0 if update.kind is Kind.SNAPSHOT else update.version
         gates = self._run.gates_of(member)
         async for message in update.messages(lambda: gates.chunk_bytes, gates.whole_bytes):
             await self._write(member, message, version, context)

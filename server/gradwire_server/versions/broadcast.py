@@ -2,27 +2,33 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 
 from gradwire_common.transport.chunks import Splitter
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.outcome.outcome import Kind, Version
+
+_KINDS = {
+    Kind.SNAPSHOT: pb.UPDATE_KIND_SNAPSHOT,
+    Kind.CHANGE: pb.UPDATE_KIND_CHANGE,
+    Kind.WEIGHTS: pb.UPDATE_KIND_WEIGHTS,
+}
 
 
 class Update:
     """One version of the weights as it travels: all of them, or what makes it out of the version before.
 
-    Its frames may still be being made: whoever sends it sends each as soon as it is there. Changed on the event loop
-    alone, once it has been published.
+    Its frames may still be being made: each is sent as soon as it is there. Changed on the event loop alone, once it
+    has been published.
 
     Attributes:
-        kind: pb.UPDATE_KIND_SNAPSHOT, _CHANGE or _WEIGHTS.
-        frames: one a unit, as far as they have been made.
-        digest: CRC-32 of the replica at this version, once all have been.
-        complete: whether all have been.
-        abandoned: whether the others never will be.
+        frames: frames that have been made so far, one a unit.
+        digest: CRC-32 of the replica at this version, once all frames have been made.
+        complete: whether all frames have been made.
+        abandoned: whether the missing frames will never be made.
     """
 
-    def __init__(self, version: int, kind: pb.UpdateKind, with_buffers: bool):
+    def __init__(self, version: int, kind: Kind, with_buffers: bool):
         self.version = version
         self.kind = kind
         self.with_buffers = with_buffers
@@ -32,13 +38,11 @@ class Update:
         self._changed = asyncio.Event()
 
     @classmethod
-    def of(
-        cls, version: int, kind: pb.UpdateKind, frames: Iterable[bytes], with_buffers: bool, digest: int
-    ) -> "Update":
-        """Return a complete one."""
-        update = cls(version, kind, with_buffers)
-        update.frames.extend(frames)
-        update.finish(digest)
+    def of(cls, version: Version) -> "Update":
+        """Return the update of a version all of whose frames have been made."""
+        update = cls(version.number, version.kind, version.with_buffers)
+        update.frames.extend(version.frames)
+        update.finish(version.digest)
         return update
 
     @property
@@ -68,7 +72,7 @@ class Update:
             chunk_bytes: tells the most bytes of data in a chunk.
             whole_bytes: most bytes of frames that travel as one message.
         """
-        header = pb.UpdateHeader(version=self.version, kind=self.kind, with_buffers=self.with_buffers)
+        header = pb.UpdateHeader(version=self.version, kind=_KINDS[self.kind], with_buffers=self.with_buffers)
         if await self._fits(whole_bytes):
             end = pb.UpdateEnd(length=self.length, digest=self.digest)
             yield pb.WatchMessage(whole=pb.WholeUpdate(header=header, data=b"".join(self.frames), end=end))
@@ -122,7 +126,7 @@ class Broadcast:
         self.run_end: pb.RunEnd | None = None
 
     def begin(self, version: int, most_bytes: int) -> None:
-        """Take note that there are weights, which watchers get as a snapshot; keep `most_bytes` of updates."""
+        """Open the broadcast with weights, which watchers get as a snapshot; keep `most_bytes` of updates."""
         self.version, self.most_bytes = version, most_bytes
         self._wake()
 
@@ -133,7 +137,7 @@ class Broadcast:
         self._wake()
 
     def complete(self, update: Update, digest: int) -> None:
-        """Take note that all of the newest version has been made."""
+        """Finish the newest version, all of whose frames have been made."""
         update.finish(digest)
         self._n_bytes += update.length
         while self._n_bytes > self.most_bytes and len(self._ring) > 1:

@@ -10,18 +10,15 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
 
 from gradwire_common.errors import GradwireError, ModelMismatchError, UsageError
 from gradwire_common.layout.manifest import Layout, Manifest
 from gradwire_common.transport.transfer import most_useful
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.aggregation.push import Push
 from gradwire_server.intake.contribution import Contribution, push_record, text_of
-from gradwire_server.intake.staging import Push
 from gradwire_server.limits.memory import Lease, Memory, usual_push
-from gradwire_server.outcome.making import Maker
-from gradwire_server.outcome.training import Training
 from gradwire_server.rounds.deadlines import Deadlines
 from gradwire_server.rounds.synchronous import Phase, Rounds, Verdict
 from gradwire_server.settings import Settings
@@ -29,7 +26,9 @@ from gradwire_server.store.checkpoint import Checkpoint
 from gradwire_server.store.journal import Record
 from gradwire_server.store.keeper import Keeper
 from gradwire_server.versions.broadcast import Update
+from gradwire_server.versions.builder import VersionBuilder
 from gradwire_server.versions.replay import Replayed, replay
+from gradwire_server.versions.training import Training
 
 log = logging.getLogger("gradwire.server")
 
@@ -80,7 +79,7 @@ class Collector:
         self._arriving = asyncio.Lock()  # held while a push is kept and counted, where the order of both matters
         self._stirred = asyncio.Event()  # something happened that may let the round go on
         self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="gradwire-numbers")
-        self._maker = Maker(self._in_thread, published, keeper, clock)
+        self._builder = VersionBuilder(self._in_thread, published, keeper, clock)
         self._opened = clock()
         self._opened_round = 0  # the round that began at `_opened`
         limits, n = settings.limits, settings.workers
@@ -114,9 +113,7 @@ class Collector:
         usual = usual_push(layout, settings.uplink)
         memory = Memory(settings.memory_for_pushes(layout), usual, lambda: self._rounds.first_awaited)
         try:
-            self._training = await self._in_thread(
-                Training, manifest, settings.optimizer, settings.downlink, settings.uplink.transform
-            )
+            self._training = await self._in_thread(Training, manifest, settings)
         except (MemoryError, ValueError) as error:
             raise ModelMismatchError(f"model of {layout.size} entries: {error}") from error
         self.memory = memory
@@ -135,7 +132,7 @@ class Collector:
             if self._keeper is not None:
                 await self._keeper.begin(await self._state(0))
             self._rounds.begin()
-        self._maker.begin()
+        self._builder.begin()
         return Verdict.COUNTED
 
     async def check(self, data: memoryview, with_buffers: bool) -> int:
@@ -199,7 +196,7 @@ class Collector:
         async with self._numbers:
             snapshot = self._snapshot()
             if snapshot is None or snapshot.version != self._rounds.version:
-                snapshot = await self._in_thread(self.training.snapshot, self._rounds.version)
+                snapshot = Update.of(await self._in_thread(self.training.snapshot, self._rounds.version))
                 self._snapshot = weakref.ref(snapshot)
         return snapshot
 
@@ -214,9 +211,9 @@ class Collector:
         if keeper is None:
             raise UsageError("got a checkpoint to resume from, but nothing is kept of this run")
         training.load_state(checkpoint.tensors, checkpoint.meta["training"])
-        play = partial(replay, asynchronous=self._settings.asynchronous)
-        replayed = await self._in_thread(play, training, checkpoint, keeper.records_after)
-        self._maker.begin()
+        queues = self._settings.asynchronous
+        replayed = await replay(training, checkpoint, keeper.records_after, self._in_thread, queues=queues)
+        self._builder.begin()
         return replayed
 
     async def finish(self, *, failed: bool = False) -> None:
@@ -263,7 +260,7 @@ class Collector:
         self.memory.look()
         while slots := self._rounds.take_to_add():
             async with self._numbers:
-                await self._in_thread(self._add, [self._contributions[slot].push for slot in slots])
+                await self._in_thread(self._add, [(slot, self._contributions[slot].push) for slot in slots])
             for slot in slots:
                 if not self._settings.asynchronous:  # there a checkpoint may want them
                     self._contributions[slot] = self._contributions[slot].without_frames()
@@ -275,21 +272,21 @@ class Collector:
                 if self._rounds.may_close and self._rounds.next_to_add is None:
                     await self._close(self.training)
 
-    def _add(self, pushes: list[Push]) -> None:
-        for push in pushes:
-            self.training.add(push)
+    def _add(self, pushes: list[tuple[int, Push]]) -> None:
+        for slot, push in pushes:
+            self.training.add(push, slot)
 
     async def _close(self, training: Training) -> None:
         closing = self._rounds.close()
         pushes = [(slot, self._contributions.pop(slot)) for slot in closing.slots]
         budget = self._allowed_down(training.layout)
-        update, record = await self._maker.make(training, closing.round, pushes, budget)
+        update, version, record = await self._builder.build(training, closing.round, pushes, budget)
         self.deadlines.sent(update.length)
         if self._keeper is not None and self._keeper.wants_checkpoint(update.version):
             async with self._arriving:
                 await self._keeper.checkpoint(await self._state(update.version, record), self._waiting())
         self._rounds.commit()
-        self._committed(update, record, training.digest)
+        self._committed(update, record, version.digest)
         self.stir()
 
     def _allowed_down(self, layout: Layout) -> int:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from gradwire_common.errors import CheckpointError
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.contribution import Contribution, contribution_of, round_record_of
-from gradwire_server.outcome.training import Training
+from gradwire_server.outcome.outcome import ClosedRound
 from gradwire_server.rounds.synchronous import Counted
 from gradwire_server.store.checkpoint import Checkpoint
 from gradwire_server.store.journal import Kind, Record
 from gradwire_server.versions.broadcast import Update
+from gradwire_server.versions.builder import InThread, UpdateDraft
+from gradwire_server.versions.training import Training
 
 Records = Callable[[int, Callable[[], int]], Iterator[Record]]
 
@@ -38,8 +40,8 @@ class Replayed:
     open: dict[int, Contribution] = field(default_factory=dict)
 
 
-def replay(
-    training: Training, checkpoint: Checkpoint, records_after: Records, *, asynchronous: bool = False
+async def replay(
+    training: Training, checkpoint: Checkpoint, records_after: Records, in_thread: InThread, *, queues: bool = False
 ) -> Replayed:
     """Bring `training`, which is at `checkpoint`, to where the journal ends.
 
@@ -47,7 +49,8 @@ def replay(
         training: the numbers.
         checkpoint: where they are.
         records_after: the journal.
-        asynchronous: whether every push makes a version of its own, so that the end of a round leaves others waiting.
+        in_thread: runs arithmetic, and reads the disk.
+        queues: whether pushes that count may wait for a later round than the one that is closing.
 
     Raises:
         CheckpointError: a round closed with a push that the journal does not hold.
@@ -58,36 +61,49 @@ def replay(
     now = Replayed(checkpoint.version, dict(meta["slots"]), newest, set(meta["waited_for"]))
     now.records += map(round_record_of, meta["records"])
     held: dict[tuple[int, str, int], Contribution] = {}  # round, worker, digest
-    for record in records_after(checkpoint.version, lambda: now.version):
+    records = records_after(checkpoint.version, lambda: now.version)
+    while record := await in_thread(next, records, None):
         if record.kind is Kind.PUSH:
             push = contribution_of(record)
             held.setdefault((record.meta["round"], push.worker, push.push.digest), push)
             now.slots[push.worker] = record.meta["slot"]
         elif record.meta["round"] == now.version + 1:
-            if not asynchronous:  # there, who pushed for any version is about to push again
+            if not queues:  # there, a worker that pushed for any version is about to push again
                 now.last_slots = set()
-            _close(training, now, record, held)
-            if not asynchronous:
+            await _close(training, now, record, held, in_thread)
+            if not queues:
                 held = {key: push for key, push in held.items() if key[0] > now.version}
     for (_, worker, _), push in held.items():
         now.open.setdefault(now.slots[worker], push)
     return now
 
 
-def _close(training: Training, now: Replayed, commit: Record, held: dict[tuple[int, str, int], Contribution]) -> None:
+async def _close(
+    training: Training,
+    now: Replayed,
+    commit: Record,
+    held: dict[tuple[int, str, int], Contribution],
+    in_thread: InThread,
+) -> None:
     """Make the version of a round that closed. Its update is encoded again, so its record tells how long that took."""
     round_ = commit.meta["round"]
     for slot, worker, digest, pushed_for in commit.meta["pushes"]:
         push = held.pop((pushed_for, worker, digest), None)
         if push is None:
             raise CheckpointError(f"journal: round {round_} closed with a push of worker {worker}, which is missing")
-        training.add(push.push)
+        await in_thread(training.add, push.push, slot)
         now.newest[worker] = Counted(pushed_for, digest, round_)
         now.last_slots.add(slot)
     record = round_record_of(commit.meta["record"])
-    training.take_times()
-    update = training.commit(round_, record.loss, record.budget_down)
-    record.payload_down, record.server_times.encode = update.length, training.take_times().encode
+    draft = UpdateDraft(round_, in_thread, _kept_already)
+    version = await training.version_of(ClosedRound(round_, record.loss, record.budget_down), draft)
+    update = await draft.filled(version)
+    update.finish(version.digest)
+    record.payload_down, record.server_times.encode = update.length, draft.encode_seconds
     now.updates.append(update)
     now.records.append(record)
     now.version = round_
+
+
+async def _kept_already(_: Update) -> None:
+    """Do nothing: the end of the round is on the disk, and nobody watches yet."""

@@ -2,73 +2,48 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch.optim import lr_scheduler
 
-from gradwire_common.errors import ConfigError
 from gradwire_common.layout.manifest import Manifest, Role, TensorSpec
 from gradwire_common.settings.by_name import (
     NO_SCHEDULE,
     check_options,
     complete_schedule,
     find,
-    first_line,
     make,
     plain_schedules,
     subclasses,
 )
-
-F32 = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class OptimizerSettings:
-    """What the optimizer and the schedule are, as the configuration has it."""
-
-    optimizer: str = "SGD"
-    lr: float = 0.1
-    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
-    schedule: str = NO_SCHEDULE
-    schedule_options: Mapping[str, Any] = field(default_factory=dict)
-    rounds: int = 0
-
-    def check(self) -> None:
-        """Raise ConfigError unless these settings make an optimizer that can step a matrix."""
-        tiny = Manifest((TensorSpec("matrix", (2, 2)),))
-        optimizer = ServerOptimizer(tiny, np.ones(4, np.float32), np.ones(4, np.float32), self)
-        try:
-            optimizer.step(1.0)
-        except Exception as error:
-            raise ConfigError(
-                f"optimizer {self.optimizer}, schedule {self.schedule}: cannot step on dense gradients without a "
-                f"closure: {first_line(error)}"
-            ) from error
+from gradwire_server.outcome.optimizers.optimizer import F32, OptimizerSettings
 
 
-class ServerOptimizer:
-    """A torch optimizer over views of a flat vector of weights, with gradients that are views of another.
+class TorchOptimizer:
+    """A torch optimizer over views of a flat vector of weights.
 
     Args:
         manifest: says which tensors there are, and which options their groups override.
-        values: (layout.size,) float32 in layout order; stepped in place.
-        gradient: (n_parameters,) or longer float32, read at every step.
+        weights: (layout.size,) float32 in layout order; stepped in place.
         settings: names and options.
 
     Raises:
         ConfigError: no such optimizer, schedule or option, or a value that it does not take.
     """
 
-    def __init__(self, manifest: Manifest, values: F32, gradient: F32, settings: OptimizerSettings):
-        self.settings = settings
+    def __init__(self, manifest: Manifest, weights: F32, settings: OptimizerSettings):
         kind = find("optimizer", settings.optimizer, optimizers())
         options = {"lr": settings.lr, **settings.optimizer_options}
         check_options(f"optimizer {settings.optimizer}", kind, options)
-        groups = _groups(manifest, values, gradient, kind)
+        self._parameters = {
+            spec: torch.from_numpy(weights[manifest.layout.slots[spec.name]]).view(spec.shape)
+            for spec in manifest.tensors
+            if spec.role is Role.PARAMETER
+        }
+        self._slots = manifest.layout.slots
+        self._gradient: F32 | None = None  # what the parameters' gradients are views of
+        groups = _groups(manifest, self._parameters, kind)
         self.optimizer: torch.optim.Optimizer = make(f"optimizer {settings.optimizer}", kind, groups, options)
         self.schedule = _make_schedule(self.optimizer, settings)
 
@@ -77,8 +52,12 @@ class ServerOptimizer:
         """The learning rate of the first parameter group at the next step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def step(self, loss: float) -> None:
+    def step(self, gradient: F32, loss: float) -> None:
         """Step the weights by the gradient, then the schedule; `loss` is for schedules that look at it."""
+        if gradient is not self._gradient:
+            for spec, parameter in self._parameters.items():
+                parameter.grad = torch.from_numpy(gradient[self._slots[spec.name]]).view(spec.shape)
+            self._gradient = gradient
         self.optimizer.step()
         if isinstance(self.schedule, lr_scheduler.ReduceLROnPlateau):
             self.schedule.step(loss)
@@ -101,7 +80,7 @@ class ServerOptimizer:
         return tensors, {"state": numbers, "param_groups": found["param_groups"], "schedule": schedule}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Resume from what `state` returned."""
         state = {int(index): dict(values) for index, values in meta["state"].items()}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
@@ -123,26 +102,17 @@ def schedules() -> dict[str, Any]:
     return plain_schedules(lr_scheduler)
 
 
-def _groups(manifest: Manifest, values: F32, gradient: F32, kind: Any) -> list[dict[str, Any]]:
-    """Return the parameter groups: views of the weights, with their gradients, and what each group overrides."""
+def _groups(manifest: Manifest, parameters: Mapping[TensorSpec, torch.Tensor], kind: Any) -> list[dict[str, Any]]:
+    """Return the parameter groups, with what each of them overrides."""
     groups: list[dict[str, Any]] = []
-    by_group: dict[int, list[TensorSpec]] = {}
-    for spec in manifest.tensors:
-        if spec.role is Role.PARAMETER:
-            by_group.setdefault(spec.group, []).append(spec)
+    by_group: dict[int, list[torch.Tensor]] = {}
+    for spec, parameter in parameters.items():
+        by_group.setdefault(spec.group, []).append(parameter)
     for index, overrides in enumerate(manifest.groups):
         check_options(f"parameter group {index}", kind, overrides)
         if index in by_group:
-            parameters = [_parameter(spec, manifest, values, gradient) for spec in by_group[index]]
-            groups.append({"params": parameters, **_as_declared(kind, overrides)})
+            groups.append({"params": by_group[index], **_as_declared(kind, overrides)})
     return groups
-
-
-def _parameter(spec: TensorSpec, manifest: Manifest, values: F32, gradient: F32) -> torch.Tensor:
-    place = manifest.layout.slots[spec.name]
-    parameter = torch.from_numpy(values[place]).view(spec.shape)
-    parameter.grad = torch.from_numpy(gradient[place]).view(spec.shape)
-    return parameter
 
 
 def _as_declared(kind: Any, overrides: Mapping[str, float]) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+"""What an aggregation rule is: the pushes of a round go in, in the order of slots, and one update comes out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gradwire_common.layout.manifest import Layout
+from gradwire_server.aggregation.push import Push
+
+F32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """What a round's pushes come to: their mean, or whatever a rule has in its place.
+
+    Attributes:
+        entries: (n_parameters + n_buffers,) float32 in layout order. Pushes may have been transformed, and so are the
+            entries that a rule returns; an outcome gets them transformed back. They are lent: the rule leaves them
+            alone until the next round's first push, and until then the outcome may overwrite them. So the sum, the
+            optimizer's gradient and the replica's change follow each other in one array; an array for each would cost
+            two models of memory.
+        with_buffers: whether the buffers' entries hold anything.
+    """
+
+    entries: F32
+    with_buffers: bool
+
+
+class Rule(Protocol):
+    """Aggregates round after round; nothing is carried over from one to the next. One call at a time, in any thread.
+
+    Attributes:
+        streams: whether a push is done with once it has been added. If it is not, its frames stay in memory, and take
+            of `memory`, until the round has closed: a rule may keep what `add` is given until `finish` returns.
+    """
+
+    streams: ClassVar[bool]
+
+    def add(self, push: Push, slot: int) -> None:
+        """Add the push of `slot`. The first after `finish` begins a round; slots come in ascending order in most."""
+
+    def finish(self) -> Mean:
+        """Return what the pushes since the last call come to.
+
+        Raises:
+            NonFiniteError: it is not finite; names the tensor.
+        """
+
+
+RuleFactory = Callable[[Layout], Rule]

@@ -1,0 +1,173 @@
+"""From the sum of a closed round to its version: journal, frames, and the round's record."""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from gradwire_common.errors import UsageError
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.intake.contribution import Contribution, commit_record
+from gradwire_server.outcome.outcome import ClosedRound, Kind, Version
+from gradwire_server.store.keeper import Keeper
+from gradwire_server.versions.broadcast import Update
+from gradwire_server.versions.training import Training
+
+T = TypeVar("T")
+
+
+class InThread(Protocol):
+    """Runs arithmetic in a thread beside the event loop."""
+
+    async def __call__(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Return work(*arguments)."""
+
+
+class VersionBuilder:
+    """Makes one version after the other.
+
+    Args:
+        in_thread: runs arithmetic.
+        published: called with every new version's update, of which nothing has been made yet, and with whether it is
+            taken back: something of it could not be made.
+        keeper: keeps the ends of rounds on the disk; None where nothing is kept.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        in_thread: InThread,
+        published: Callable[[Update, bool], None],
+        keeper: Keeper | None,
+        clock: Callable[[], float],
+    ):
+        self._in_thread = in_thread
+        self._published = published
+        self._keeper = keeper
+        self._clock = clock
+        self._last_made = clock()
+
+    def begin(self) -> None:
+        """Note that there is a version from elsewhere, from which the next round's time counts."""
+        self._last_made = self._clock()
+
+    async def build(
+        self, training: Training, round_: int, pushes: Sequence[tuple[int, Contribution]], budget: int
+    ) -> tuple[Update, Version, pb.RoundRecord]:
+        """Make the version of a round whose pushes have all been added; return its update, itself, and its record.
+
+        The end of the round is on the disk before anybody hears of the version.
+
+        Args:
+            training: the numbers.
+            round_: that closed.
+            pushes: of which slots, in the order of their sum.
+            budget: bytes of frames that the update may take; 0 for no limit.
+        """
+        record = _record(round_, [contribution for _, contribution in pushes])
+        if self._keeper is not None:
+            await self._keeper.unused()
+        record.learning_rate = training.outcome.learning_rate
+        record.budget_down = budget
+        record.server_times.decode = training.decode_seconds
+        closed = ClosedRound(round_, record.loss, budget)
+
+        async def opened(update: Update) -> None:
+            if self._keeper is not None:
+                self._tell_times(draft, record)
+                await self._keeper.commit(commit_record(record, pushes))
+            self._published(update, False)
+
+        draft = UpdateDraft(round_, self._in_thread, opened)
+        try:
+            version = await training.version_of(closed, draft)
+            update = await draft.filled(version)
+        except BaseException:
+            if draft.update is not None:
+                self._published(draft.update, True)
+            raise
+        self._tell_times(draft, record)
+        record.payload_down = update.length
+        self._last_made = self._clock()
+        return update, version, record
+
+    def _tell_times(self, draft: "UpdateDraft", record: pb.RoundRecord) -> None:
+        record.server_times.step, record.server_times.encode = draft.step_seconds, draft.encode_seconds
+        record.seconds = self._clock() - self._last_made
+
+
+class UpdateDraft:
+    """A version while it is being made, as an update whose frames are sent as soon as they are there.
+
+    Attributes:
+        update: None until it is opened.
+        step_seconds: time of what was computed before that.
+        encode_seconds: time of what was computed after.
+    """
+
+    def __init__(self, version: int, in_thread: InThread, opened: Callable[[Update], Awaitable[None]]):
+        self.update: Update | None = None
+        self.step_seconds = self.encode_seconds = 0.0
+        self._version = version
+        self._in_thread = in_thread
+        self._opened = opened
+        self._loop = asyncio.get_running_loop()
+
+    async def compute(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Return work(*arguments), computed in a thread."""
+
+        def timed() -> tuple[T, float]:
+            began = time.perf_counter()
+            result = work(*arguments)
+            return result, time.perf_counter() - began
+
+        result, seconds = await self._in_thread(timed)
+        if self.update is None:
+            self.step_seconds += seconds
+        else:
+            self.encode_seconds += seconds
+        return result
+
+    async def open(self, kind: Kind, *, with_buffers: bool) -> None:
+        """Let the version be kept, and heard of."""
+        await self._open(kind, with_buffers=with_buffers)
+
+    def append(self, frame: bytes) -> None:
+        """Hand over the next frame. Raises UsageError where the version has not been opened."""
+        if self.update is None:
+            raise UsageError(f"version {self._version}: got a frame of it before it was opened")
+        self._loop.call_soon_threadsafe(self.update.append, frame)
+
+    async def filled(self, version: Version) -> Update:
+        """Return the update with all frames of `version`, opened now where the outcome has not."""
+        update = self.update or await self._open(version.kind, with_buffers=version.with_buffers)
+        for frame in version.frames[len(update.frames) :]:
+            update.append(frame)
+        return update
+
+    async def _open(self, kind: Kind, *, with_buffers: bool) -> Update:
+        update = Update(self._version, kind, with_buffers)
+        await self._opened(update)
+        self.update = update
+        return update
+
+
+def _record(round_: int, contributions: list[Contribution]) -> pb.RoundRecord:
+    """Return the record of a round as far as its pushes tell; the loss is a mean over samples, times over workers."""
+    known = [(each.push.samples, each.loss) for each in contributions if math.isfinite(each.loss)]
+    samples = sum(n for n, _ in known)
+    times = {
+        field.name: sum(getattr(each.times, field.name) for each in contributions) / len(contributions)
+        for field in pb.StepTimes.DESCRIPTOR.fields
+    }
+    return pb.RoundRecord(
+        round=round_,
+        contributors=len(contributions),
+        samples=sum(each.push.samples for each in contributions),
+        loss=sum(n * loss for n, loss in known) / samples if known else math.nan,
+        worker_times=pb.StepTimes(**times),
+        budget=sum(each.budget for each in contributions),
+        spent=sum(each.spent for each in contributions if each.budget),
+        payload_up=sum(each.payload for each in contributions),
+    )

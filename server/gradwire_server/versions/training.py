@@ -1,0 +1,114 @@
+"""The numbers of a run: its weights, and the rule and the outcome that change them.
+
+The blocking arithmetic is for a thread beside the event loop; one call at a time, `check` excepted.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from gradwire_common.errors import CheckpointError
+from gradwire_common.layout.manifest import Manifest
+from gradwire_common.methods.coefficients import from_coefficients
+from gradwire_common.transport.digests import digest_of
+from gradwire_server.aggregation.push import Push, check_frames
+from gradwire_server.aggregation.registry import AGGREGATIONS
+from gradwire_server.aggregation.rule import Mean
+from gradwire_server.outcome.downlink import Downlink
+from gradwire_server.outcome.outcome import ClosedRound, Draft, Kind, Model, State, Version
+from gradwire_server.outcome.registry import OUTCOMES
+from gradwire_server.outcome.weights import Weights
+from gradwire_server.settings import Settings
+
+
+class Training:
+    """The weights of a run and all that changes them.
+
+    Attributes:
+        decode_seconds: time spent on adding pushes since `version_of` last began.
+
+    Args:
+        manifest: the model.
+        settings: name the aggregation, the outcome and the optimizer, and how updates are coded.
+
+    Raises:
+        ConfigError: the optimizer does not take this model or its parameter groups.
+    """
+
+    def __init__(self, manifest: Manifest, settings: Settings):
+        self.manifest = manifest
+        self.layout = manifest.layout
+        self.weights = Weights(self.layout, exact=settings.downlink.exact)
+        self.rule = AGGREGATIONS.find(settings.aggregation)(self.layout)
+        model = Model(manifest, self.weights, Downlink(self.layout, self.weights, settings.downlink))
+        self.outcome = OUTCOMES.find(settings.outcome)(model, settings.optimizer)
+        self._transform = settings.uplink.transform
+        self.decode_seconds = 0.0
+
+    def load(self, data: memoryview) -> None:
+        """Load initial weights. Raises BitstreamError and NonFiniteError as `Weights.load` does."""
+        self.weights.load(data)
+
+    def state(self) -> State:
+        """Return everything that the next versions depend on.
+
+        To be called between rounds, when nothing has been added. The tensors are no copies: the next version changes
+        them.
+        """
+        tensors, outcome = self.outcome.state()
+        tensors["values"] = torch.from_numpy(self.weights.values)
+        if not self.weights.exact:
+            tensors["replica"] = torch.from_numpy(self.weights.replica)
+        return tensors, {"outcome": outcome}
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
+        """Resume from what `state` returned, bit for bit.
+
+        Raises:
+            CheckpointError: it is not of this model.
+        """
+        for name, place in (("values", self.weights.values), ("replica", self.weights.replica)):
+            if name not in tensors and self.weights.exact:
+                continue
+            if name not in tensors or tensors[name].shape != place.shape:
+                got = list(tensors[name].shape) if name in tensors else "nothing"
+                raise CheckpointError(f"checkpoint: {name}: got {got}, want {list(place.shape)}")
+            place[:] = tensors[name].numpy()
+        self.outcome.load_state(tensors, meta["outcome"])
+
+    def check(self, data: memoryview, with_buffers: bool) -> int:
+        """Return the digest of a push's frames; may run beside the other methods.
+
+        Raises:
+            BitstreamError: one of them does not decode.
+        """
+        check_frames(data, self.layout.pushed(with_buffers))
+        return digest_of(data)
+
+    def add(self, push: Push, slot: int) -> None:
+        """Add the push of `slot` to its round."""
+        began = time.perf_counter()
+        self.rule.add(push, slot)
+        self.decode_seconds += time.perf_counter() - began
+
+    async def version_of(self, closed: ClosedRound, draft: Draft) -> Version:
+        """Make the version of a round whose pushes have all been added.
+
+        Raises:
+            NonFiniteError: the gradients' mean or the new weights are not finite; names the tensor.
+            ConfigError: the budget is too small for any update.
+        """
+        self.decode_seconds = 0.0
+        mean = await draft.compute(self._mean)
+        return await self.outcome.version_of(closed, mean, draft)
+
+    def snapshot(self, version: int) -> Version:
+        """Return all weights, for a worker that joins or fell far behind."""
+        return Version(version, Kind.SNAPSHOT, tuple(self.weights.snapshot()), self.weights.digest())
+
+    def _mean(self) -> Mean:
+        mean = self.rule.finish()
+        from_coefficients(mean.entries, self.layout, self._transform)
+        return mean
