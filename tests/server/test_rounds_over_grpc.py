@@ -1,5 +1,6 @@
 """Rounds go on whoever dies, leaves or is busy."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,18 @@ def test_an_evaluation_is_complete_when_all_who_live_have_reported(tmp_path: Pat
         b.leave()
         (evaluation,) = a.status().evaluations
         assert (evaluation.version, evaluation.count, evaluation.accuracy, evaluation.loss) == (1, 4, 0.25, 0.5)
+
+
+@pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
+def test_the_records_tell_the_bytes_of_frames_that_were_pushed(tmp_path: Path, mode: str) -> None:
+    config = run_config(tmp_path, workers=1, rounds=2, mode=mode)
+    with running_server(config) as server, plain_workers(server.address, 1) as (a,):
+        a.begin()
+        lengths = []
+        for round_ in (1, 2):
+            lengths.append(a.push(gradient_of(round_), round_).length)
+            assert a.receive().version == round_
+        a.leave()
+        server.join()
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [record["payload_up"] for record in records if "payload_up" in record] == lengths
