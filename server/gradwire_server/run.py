@@ -20,10 +20,10 @@ from gradwire_server.intake.admission import (
 from gradwire_server.intake.partial import Partials
 from gradwire_server.limits.limiter import Gates, Limiter, described
 from gradwire_server.limits.pacing import Limits
-from gradwire_server.rounds.asynchronous import Arrivals
 from gradwire_server.rounds.evaluations import Evaluations
 from gradwire_server.rounds.members import Member, Members
-from gradwire_server.rounds.synchronous import Phase, Rounds
+from gradwire_server.rounds.registry import SCHEDULES
+from gradwire_server.rounds.schedule import Phase, ScheduleSettings
 from gradwire_server.rounds.waits import Waits
 from gradwire_server.rpc.tallies import Tallies
 from gradwire_server.settings import Settings
@@ -60,10 +60,8 @@ class Run:
         self.settings = settings
         self.records = records
         self.members = Members(settings.workers, settings.heartbeat, lambda: secrets.token_hex(8))
-        self.rounds: Rounds = (
-            Arrivals(settings.workers, settings.rounds, settings.staleness)
-            if settings.asynchronous
-            else Rounds(settings.workers, settings.rounds, settings.quorum)
+        self.rounds = SCHEDULES.find(settings.mode)(
+            ScheduleSettings(settings.workers, settings.rounds, settings.quorum, settings.staleness)
         )
         self.waits = Waits(self.members, self.rounds)
         self.broadcast = Broadcast()

@@ -42,7 +42,7 @@ class Settings:
         quorum: pushes without which no round closes.
         deadline: seconds after which the quorum suffices, "adaptive", or None.
         late_weight: of a late push in its worker's next one.
-        asynchronous: whether every push makes a version of its own.
+        mode: the schedule.
         staleness: versions that a push may be behind then.
         checkpoint_every: rounds; 0 keeps nothing on the disk.
         checkpoints: kept.
@@ -66,7 +66,7 @@ class Settings:
     quorum: int = 1
     deadline: float | str | None = None
     late_weight: float = 1.0
-    asynchronous: bool = False
+    mode: str = "synchronous"
     staleness: int = 0
     checkpoint_every: int = 0
     checkpoints: int = 2
@@ -113,7 +113,7 @@ class Settings:
             quorum=parse_quorum(config.quorum, config.workers),
             deadline=parse_deadline(config.deadline),
             late_weight=config.late_weight,
-            asynchronous=config.mode == "asynchronous",
+            mode=config.mode,
             staleness=_staleness(config),
             checkpoint_every=config.checkpoint_every,
             checkpoints=config.checkpoints,
@@ -157,11 +157,11 @@ class Settings:
             **{f"downlink {name}": value for name, value in self.downlink.model_dump().items()},
             "aggregation": self.aggregation,
             "outcome": self.outcome,
+            "mode": self.mode,
+            "staleness": self.staleness,
             "workers": self.workers,
             "buffers_every": self.buffers_every,
         }
-        if self.asynchronous:
-            told |= {"mode": "asynchronous", "staleness": self.staleness}
         return {name: json.loads(json.dumps(value)) for name, value in told.items()}
 
 

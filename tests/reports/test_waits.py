@@ -11,6 +11,7 @@ import torch
 from gradwire.commands.status import show_status
 from gradwire_server.rounds import waits
 from gradwire_server.rounds.members import Members
+from gradwire_server.rounds.schedule import ScheduleSettings
 from gradwire_server.rounds.synchronous import Rounds
 from gradwire_server.rounds.waits import Waits, awaited
 from gradwire_worker.remote_optimizer import RemoteOptimizer
@@ -102,7 +103,7 @@ def test_a_long_wait_is_told_at_growing_distances(caplog: pytest.LogCaptureFixtu
 
 
 def test_what_a_run_waits_for() -> None:
-    members, rounds = Members(3, 1.0, iter("abcdef").__next__), Rounds(3, 0, quorum=3)
+    members, rounds = Members(3, 1.0, iter("abcdef").__next__), Rounds(ScheduleSettings(3, quorum=3))
     assert awaited(members, rounds) == ""
     first = members.join("w0", None, 0.0)
     assert awaited(members, rounds) == "the initial weights of one of w0 (slot 0)"

@@ -10,11 +10,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_server.rounds.asynchronous import Arrivals
-from gradwire_server.rounds.synchronous import Counted, Phase, Verdict
+from gradwire_server.rounds.schedule import Counted, Phase, ScheduleSettings, Verdict
 
 
 def collecting(*slots: int, rounds: int = 0, staleness: int = 2) -> Arrivals:
-    world = Arrivals(len(slots), rounds, staleness)
+    world = Arrivals(ScheduleSettings(len(slots), rounds, staleness=staleness))
     world.begin()
     for slot in slots:
         world.admit(slot)
@@ -23,7 +23,7 @@ def collecting(*slots: int, rounds: int = 0, staleness: int = 2) -> Arrivals:
 
 def apply_one(world: Arrivals) -> int:
     """Make the next version; return the slot whose push it is made of."""
-    (added,) = world.take_to_add()
+    (added,) = world.pop_ready()
     closing = world.close()
     assert closing.slots == (added,)
     assert closing.round == world.commit()
@@ -44,7 +44,7 @@ def test_a_push_counts_up_to_the_staleness_and_is_late_beyond_it() -> None:
     assert world.count(0, "a", 1) is Verdict.COUNTED
     assert world.count(1, "b", 1) is Verdict.COUNTED  # it will be applied to version 1
     assert world.count(2, "c", 1) is Verdict.LATE  # it would be applied to version 2
-    assert world.goes_on_at("c", 1, Verdict.LATE) == 2
+    assert world.version_to_await("c", 1, Verdict.LATE) == 2
     apply_one(world)
     apply_one(world)
     assert world.count(2, "c", 2) is Verdict.COUNTED
@@ -54,7 +54,7 @@ def test_a_push_that_is_repeated_counts_once_and_an_older_one_is_late() -> None:
     world = collecting(0, staleness=5)
     world.count(0, "a", 1, digest=77)
     assert world.count(0, "a", 1) is Verdict.DUPLICATE
-    assert world.goes_on_at("a", 1, Verdict.DUPLICATE) == 1
+    assert world.version_to_await("a", 1, Verdict.DUPLICATE) == 1
     apply_one(world)
     assert world.count(0, "a", 1) is Verdict.DUPLICATE
     assert world.newest["a"] == Counted(1, 77, 1)
@@ -64,11 +64,11 @@ def test_a_push_that_is_repeated_counts_once_and_an_older_one_is_late() -> None:
 
 
 def test_nothing_is_applied_before_enough_workers_have_come() -> None:
-    world = Arrivals(2, 0, 4)
+    world = Arrivals(ScheduleSettings(2, staleness=4))
     world.begin()
     world.count(0, "a", 1)
     assert world.phase is Phase.WAITING_FOR_WORKERS
-    assert world.take_to_add() == []
+    assert world.pop_ready() == []
     world.admit(1)
     assert apply_one(world) == 0
 
@@ -86,14 +86,14 @@ def test_no_push_counts_that_would_make_a_version_after_the_last() -> None:
     apply_one(world)
     assert world.phase is Phase.ENDED
     assert world.count(1, "b", 1) is Verdict.LATE  # its worker goes on to the last version, and sees the end
-    assert world.goes_on_at("b", 1, Verdict.LATE) == 1
+    assert world.version_to_await("b", 1, Verdict.LATE) == 1
 
 
 def test_pushes_that_cannot_be_are_refused_with_the_reason() -> None:
     with pytest.raises(UsageError, match="got a push for round 3, want one for round 1"):
         collecting(0).verdict(0, "a", 3)
     with pytest.raises(UsageError, match="before there are initial weights"):
-        Arrivals(1, 0, 1).verdict(0, "a", 1)
+        Arrivals(ScheduleSettings(1, staleness=1)).verdict(0, "a", 1)
     stopped = collecting(0)
     stopped.end("SIGTERM")
     with pytest.raises(RunEndedError, match=r"ended at version 0 \(SIGTERM\)"):
@@ -114,8 +114,8 @@ class SmallWorld(RuleBasedStateMachine):
 
     @initialize(workers=st.integers(1, 3), rounds=st.integers(0, 6), staleness=st.integers(0, 3))
     def begin(self, workers: int, rounds: int, staleness: int) -> None:
-        self.settings = (workers, rounds, staleness)
-        self.world = Arrivals(*self.settings)
+        self.settings = ScheduleSettings(workers, rounds, staleness=staleness)
+        self.world = Arrivals(self.settings)
         self.world.begin()
         self.counted: list[Sent] = []  # in order
         self.promised: dict[Sent, int] = {}
@@ -140,7 +140,7 @@ class SmallWorld(RuleBasedStateMachine):
         got = self.world.count(slot, sent.worker, sent.round)
         newest = max((each.round for each in self.counted if each.worker == sent.worker), default=0)
         waits = any(each.slot == slot for each in self.counted[len(self.applied) :])
-        fresh = before - (sent.round - 1) <= self.settings[2] and before != (self.settings[1] or -1)
+        fresh = before - (sent.round - 1) <= self.settings.staleness and before != (self.settings.rounds or -1)
         if sent.round == newest:
             assert got is Verdict.DUPLICATE
         else:
@@ -149,15 +149,18 @@ class SmallWorld(RuleBasedStateMachine):
             self.counted.append(sent)
             self.seen.add(slot)
         if got is not Verdict.LATE:
-            version = self.world.goes_on_at(sent.worker, sent.round, got)
+            version = self.world.version_to_await(sent.worker, sent.round, got)
             assert self.promised.setdefault(sent, version) == version
-        else:  # whoever waits for this version can push for a round that it has not pushed for
-            assert self.world.goes_on_at(sent.worker, sent.round, got) >= sent.round or before == self.settings[1]
+        else:  # a worker that waits for this version can push for a round that it has not pushed for
+            assert (
+                self.world.version_to_await(sent.worker, sent.round, got) >= sent.round
+                or before == self.settings.rounds
+            )
 
-    @precondition(lambda self: self.world.next_to_add is not None)
+    @precondition(lambda self: self.world.has_ready)
     @rule()
     def add(self) -> None:
-        assert self.world.take_to_add() == [self.counted[len(self.applied)].slot]
+        assert self.world.pop_ready() == [self.counted[len(self.applied)].slot]
 
     @precondition(lambda self: self.world.may_close)
     @rule()
@@ -168,7 +171,7 @@ class SmallWorld(RuleBasedStateMachine):
     @rule()
     def commit(self) -> None:
         sent, before = self.counted[len(self.applied)], self.world.version or 0
-        assert before - (sent.round - 1) <= self.settings[2]
+        assert before - (sent.round - 1) <= self.settings.staleness
         assert self.world.commit() == before + 1 == self.promised[sent]
         self.applied.append(sent)
 
@@ -177,7 +180,7 @@ class SmallWorld(RuleBasedStateMachine):
         """What the journal tells: the version, what was applied, and what counts and waits, in order."""
         version = self.world.version or 0
         newest = {sent.worker: Counted(sent.round, 0, self.promised[sent]) for sent in self.applied}
-        self.world = Arrivals(*self.settings)
+        self.world = Arrivals(self.settings)
         self.world.resume(version, set(), set(self.seen), newest)
         for sent in self.counted[len(self.applied) :]:
             assert self.world.count(sent.slot, sent.worker, sent.round) is Verdict.COUNTED
@@ -189,11 +192,11 @@ class SmallWorld(RuleBasedStateMachine):
         assert world.version == len(self.applied)
         assert len(set(self.counted)) == len(self.counted)
         assert world.promised == len(self.counted)
-        waiting, enough = len(self.counted) > len(self.applied), len(self.seen) >= self.settings[0]
+        waiting, enough = len(self.counted) > len(self.applied), len(self.seen) >= self.settings.workers
         if waiting and enough and world.phase is not Phase.CLOSING:
-            assert (world.next_to_add is not None) != world.may_close
+            assert world.has_ready != world.may_close
         if not waiting:
-            assert world.next_to_add is None
+            assert not world.has_ready
             assert not world.may_close
 
 

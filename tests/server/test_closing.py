@@ -15,7 +15,8 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.push import Push
 from gradwire_server.intake.contribution import Contribution
 from gradwire_server.outcome.outcome import Version
-from gradwire_server.rounds.synchronous import Rounds, Verdict
+from gradwire_server.rounds.schedule import ScheduleSettings, Verdict
+from gradwire_server.rounds.synchronous import Rounds
 from gradwire_server.settings import Settings
 from gradwire_server.versions.broadcast import Update
 from gradwire_server.versions.collector import Collector
@@ -36,7 +37,7 @@ async def until(event: threading.Event) -> None:
 def test_a_push_that_comes_between_the_last_sum_and_the_close_is_added_first(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         settings = Settings(workers=1, uplink=FLOAT32, downlink=FLOAT32)
-        rounds, closed = Rounds(settings.workers, rounds=0), asyncio.Event()
+        rounds, closed = Rounds(ScheduleSettings(settings.workers)), asyncio.Event()
         records: list[pb.RoundRecord] = []
         failures: list[GradwireError] = []
 

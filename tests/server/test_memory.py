@@ -19,7 +19,8 @@ from gradwire_common.methods.method import FLOAT32, Method
 from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.limits.memory import Lease, Memory, usual_push
-from gradwire_server.rounds.synchronous import Rounds, Verdict
+from gradwire_server.rounds.schedule import ScheduleSettings, Verdict
+from gradwire_server.rounds.synchronous import Rounds
 from gradwire_server.settings import Settings
 from running import running_server
 from server.plain_worker import gradient_of, plain_workers, refused, run_config
@@ -38,7 +39,7 @@ class Pushing(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self.rounds = Rounds(5, 0)
+        self.rounds = Rounds(ScheduleSettings(5))
         self.rounds.begin()
         for slot in range(5):
             self.rounds.admit(slot)
@@ -87,7 +88,7 @@ class Pushing(RuleBasedStateMachine):
 
     @rule()
     def add(self) -> None:
-        for slot in self.rounds.take_to_add():
+        for slot in self.rounds.pop_ready():
             self.staged.pop(slot).release()
         self.turn()
 

@@ -4,11 +4,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gradwire_common.errors import RunEndedError, UsageError
-from gradwire_server.rounds.synchronous import Counted, Phase, Rounds, Verdict
+from gradwire_server.rounds.schedule import Counted, Phase, ScheduleSettings, Verdict
+from gradwire_server.rounds.synchronous import Rounds
 
 
 def collecting(*slots: int, rounds: int = 0, quorum: int = 1) -> Rounds:
-    world = Rounds(len(slots), rounds, quorum)
+    world = Rounds(ScheduleSettings(len(slots), rounds, quorum))
     world.begin()
     for slot in slots:
         world.admit(slot)
@@ -16,7 +17,7 @@ def collecting(*slots: int, rounds: int = 0, quorum: int = 1) -> Rounds:
 
 
 def add_all(world: Rounds) -> None:
-    world.take_to_add()
+    world.pop_ready()
 
 
 def close(world: Rounds) -> tuple[int, ...]:
@@ -39,17 +40,16 @@ def test_a_round_closes_when_all_who_are_waited_for_have_pushed() -> None:
 def test_pushes_are_added_in_the_order_of_slots_whenever_they_come() -> None:
     world = collecting(0, 1, 2)
     world.count(2, "c", 1)
-    assert world.next_to_add is None
+    assert not world.has_ready
     world.count(0, "a", 1)
-    assert world.next_to_add == 0
-    world.added(0)
-    assert world.next_to_add is None
+    assert world.pop_ready() == [0]
+    assert not world.has_ready
     world.dismiss(1)
-    assert world.next_to_add == 2
+    assert world.pop_ready() == [2]
 
 
 def test_the_first_round_waits_until_enough_workers_have_come() -> None:
-    world = Rounds(2, 0)
+    world = Rounds(ScheduleSettings(2))
     assert world.phase is Phase.WAITING_FOR_WEIGHTS
     world.begin()
     world.admit(0)
@@ -130,7 +130,7 @@ def test_a_deadline_that_passes_after_the_quorum_closes_the_round() -> None:
 
 
 def test_no_deadline_passes_before_enough_workers_have_come() -> None:
-    world = Rounds(2, 0)
+    world = Rounds(ScheduleSettings(2))
     world.begin()
     world.count(0, "a", 1)
     world.pass_deadline()
@@ -143,7 +143,7 @@ def test_a_round_waits_for_the_dead_where_the_quorum_cannot_be_had_without_them(
     world.count(1, "b", 1)
     world.count(2, "c", 1)
     assert not world.may_close
-    assert world.next_to_add is None  # slot 0 will come back, and is summed first
+    assert not world.has_ready  # slot 0 will come back, and is summed first
     world.count(0, "a", 1)
     assert close(world) == (0, 1, 2)
 
@@ -152,13 +152,13 @@ def test_a_quorum_that_can_be_had_without_the_dead_does_not_wait_for_them() -> N
     world = collecting(0, 1, 2, quorum=2)
     world.dismiss(0, dead=True)
     world.count(1, "b", 1)
-    assert world.next_to_add == 1
+    assert world.pop_ready() == [1]
     world.count(2, "c", 1)
     assert close(world) == (1, 2)
 
 
 def test_a_resumed_run_waits_for_all_who_took_part() -> None:
-    world = Rounds(2, 0)
+    world = Rounds(ScheduleSettings(2))
     world.resume(5, {0, 1}, {0, 1}, {"a": Counted(5, 77, 5)})
     assert world.phase is Phase.COLLECTING
     assert world.count(0, "a", 5) is Verdict.DUPLICATE
@@ -172,7 +172,7 @@ def test_a_push_for_a_round_that_has_not_begun_is_refused_with_both_numbers() ->
     with pytest.raises(UsageError, match="got a push for round 3, want one for round 1"):
         collecting(0).verdict(0, "a", 3)
     with pytest.raises(UsageError, match="before there are initial weights"):
-        Rounds(1, 0).verdict(0, "a", 1)
+        Rounds(ScheduleSettings(1)).verdict(0, "a", 1)
 
 
 def test_the_run_ends_at_its_last_version() -> None:
@@ -187,10 +187,10 @@ def test_the_run_ends_at_its_last_version() -> None:
 def test_a_worker_that_joins_in_the_middle_of_a_round_may_be_added_last() -> None:
     world = collecting(1, 2)
     world.count(1, "b", 1)
-    world.added(1)
+    assert world.pop_ready() == [1]
     world.admit(0)
     world.count(2, "c", 1)
-    assert world.next_to_add is None  # the round waits for slot 0 now
+    assert not world.has_ready  # the round waits for slot 0 now
     world.count(0, "a", 1)
     assert close(world) == (1, 0, 2)
 
@@ -202,7 +202,7 @@ class SmallWorld(RuleBasedStateMachine):
 
     @initialize(workers=st.integers(1, 3), rounds=st.integers(0, 4), quorum=st.integers(1, 3))
     def begin(self, workers: int, rounds: int, quorum: int) -> None:
-        self.world = Rounds(workers, rounds, quorum)
+        self.world = Rounds(ScheduleSettings(workers, rounds, quorum))
         self.world.begin()
         self.last: dict[int, int] = {}
         self.added: set[int] = set()
@@ -242,23 +242,15 @@ class SmallWorld(RuleBasedStateMachine):
             self.seen.add(slot)
             self.last[slot] = round_
 
-    @precondition(lambda self: self.world.next_to_add is not None)
     @rule()
     def add(self) -> None:
-        slot = self.world.next_to_add
-        assert slot is not None
-        assert not any(other < slot for other in self.world.missing)
-        self.world.added(slot)
-        self.added.add(slot)
-
-    @rule()
-    def add_all(self) -> None:
-        slots = self.world.take_to_add()
+        slots = self.world.pop_ready()
         assert slots == sorted(slots)
-        assert self.world.next_to_add is None
+        assert not any(other < slot for slot in slots for other in self.world.missing)
+        assert not self.world.has_ready
         self.added |= set(slots)
 
-    @precondition(lambda self: self.world.may_close and self.world.next_to_add is None)
+    @precondition(lambda self: self.world.may_close and not self.world.has_ready)
     @rule()
     def close(self) -> None:
         slots = self.world.close().slots
@@ -276,13 +268,13 @@ class SmallWorld(RuleBasedStateMachine):
     @invariant()
     def never_closes_early_and_never_hangs(self) -> None:
         world = self.world
-        quorum, enough = len(self.counted) >= world.quorum, len(self.seen) >= world.workers
+        quorum, enough = len(self.counted) >= world.settings.quorum, len(self.seen) >= world.settings.workers
         complete = self.overdue or world.waited_for <= self.counted
         assert world.may_close == (quorum and enough and complete and world.phase is Phase.COLLECTING)
         assert world.missing == (set() if self.overdue and quorum else world.waited_for - world.contributors)
         assert world.contributors == self.counted
         if world.may_close:  # no push that counts is held back for ever
-            assert world.next_to_add is not None or not self.unadded
+            assert world.has_ready or not self.unadded
 
     @property
     def unadded(self) -> set[int]:

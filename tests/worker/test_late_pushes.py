@@ -13,7 +13,8 @@ from numpy.testing import assert_array_equal
 
 from gradwire_common.errors import RunEndedError
 from gradwire_common.methods.residual import ResidualMemory
-from gradwire_server.rounds.synchronous import Rounds, Verdict
+from gradwire_server.rounds.schedule import ScheduleSettings, Verdict
+from gradwire_server.rounds.synchronous import Rounds
 from gradwire_worker.compute.flat_model import manifest_of
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from running import eventually, running_server
@@ -105,7 +106,7 @@ class LatePushes(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.rounds = Rounds(3, 0)
+        self.rounds = Rounds(ScheduleSettings(3))
         self.rounds.begin()
         for slot in range(3):
             self.rounds.admit(slot)
@@ -147,7 +148,7 @@ class LatePushes(RuleBasedStateMachine):
     @precondition(lambda self: self.rounds.may_close)
     @rule()
     def close(self) -> None:
-        self.rounds.take_to_add()
+        self.rounds.pop_ready()
         self.rounds.close()
         self.rounds.commit()
 

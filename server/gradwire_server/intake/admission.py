@@ -20,7 +20,6 @@ from gradwire_server.settings import Settings
 MOST_LINES = 3  # differences that a refusal names
 MOST_NAMES = 10  # workers that a refusal names
 MOST_CHARACTERS = 64  # of an unknown name that a refusal repeats
-MOST_DELAY = 1  # versions that the weights of a push may be older than the newest
 
 
 def check_worker_id(worker_id: str) -> None:
@@ -106,12 +105,18 @@ def check_resumed(run: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         raise ConfigError(f"settings differ from those of the run to resume: {_first(lines)}")
 
 
-def check_gradient(header: pb.PushHeader, settings: Settings, layout: Layout) -> None:
-    """Raise UsageError, naming what differs, unless a push of a gradient is as this run wants it."""
+def check_gradient(header: pb.PushHeader, settings: Settings, layout: Layout, delay: int) -> None:
+    """Raise UsageError, naming what differs, unless a push of a gradient is as this run wants it.
+
+    Args:
+        header: of the push.
+        settings: of the run.
+        layout: of its model.
+        delay: versions that the weights may be older than the newest.
+    """
     what = f"push for round {header.round}"
     if header.kind != pb.PUSH_KIND_GRADIENT:
         raise UsageError(f"{what}: got kind {header.kind}, want {pb.PUSH_KIND_WEIGHTS} or {pb.PUSH_KIND_GRADIENT}")
-    delay = 0 if settings.asynchronous else MOST_DELAY
     if not 1 <= header.round - header.base_version <= 1 + delay:
         want = f", or {delay} less" if delay else ""
         raise UsageError(f"{what}: got base version {header.base_version}, want the round - 1{want}")

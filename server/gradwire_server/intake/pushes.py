@@ -13,7 +13,7 @@ from gradwire_server.intake.contribution import Contribution
 from gradwire_server.intake.staging import Staging
 from gradwire_server.limits.memory import Lease
 from gradwire_server.rounds.members import Member
-from gradwire_server.rounds.synchronous import Verdict
+from gradwire_server.rounds.schedule import Verdict
 from gradwire_server.run import Run
 
 log = logging.getLogger("gradwire.server")
@@ -31,7 +31,7 @@ def expected_units(run: Run, member: Member, header: pb.PushHeader) -> tuple[tup
         if header.round != 0:
             raise UsageError(f"push of initial weights: got round {header.round}, want 0")
         return layout.units, Verdict.COUNTED if run.rounds.version is None else Verdict.DUPLICATE
-    check_gradient(header, run.settings, layout)
+    check_gradient(header, run.settings, layout, run.rounds.max_delay)
     return layout.pushed(header.with_buffers), run.rounds.verdict(member.slot, member.worker_id, header.round)
 
 
@@ -47,7 +47,7 @@ async def room_for(run: Run, member: Member, header: pb.PushHeader) -> Lease | N
     """Wait until there is room for a push, and return it; initial weights need none: nothing else is there."""
     if header.kind == pb.PUSH_KIND_WEIGHTS:
         return None
-    turn = 0 if run.settings.asynchronous else member.slot  # there the first that comes is the first to be let in
+    turn = 0 if run.rounds.queues else member.slot  # in a queue the first that comes is the first to be let in
     return await run.collector.memory.admit(turn)
 
 
@@ -76,7 +76,7 @@ async def take(
     push = Push(data, header.samples, header.with_buffers, await collector.check(data, header.with_buffers))
     run.hear(header.session)
     told = Contribution(member.worker_id, header.round, push, len(data), end.loss, end.times, end.budget, spent)
-    if run.settings.asynchronous:
+    if run.rounds.queues:
         arrival = collector.arrive(member.slot, told, lease.hand_over() if lease is not None else None)
         verdict = await asyncio.shield(asyncio.ensure_future(arrival))
     else:

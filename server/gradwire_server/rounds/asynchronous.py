@@ -1,15 +1,15 @@
-"""The asynchronous mode: every push makes a version of its own, in the order of arrival, if it is not too stale.
-
-Pure and free of clocks and of gRPC, like rounds.py, whose place it takes.
-"""
+"""The asynchronous mode: every push makes a version of its own, in the order of arrival, if it is not too stale."""
 
 import math
+from collections.abc import Set
+from typing import ClassVar
 
 from gradwire_common.errors import UsageError
-from gradwire_server.rounds.synchronous import Closing, Counted, Phase, Rounds, Verdict
+from gradwire_server.rounds.progress import Progress
+from gradwire_server.rounds.schedule import Closing, Counted, Phase, ScheduleSettings, Verdict
 
 
-class Arrivals(Rounds):
+class Arrivals(Progress):
     """The versions of one run that are made of one push each.
 
     A push for round r was computed on version r - 1. Pushes that count form a queue: each is applied to the version
@@ -18,17 +18,15 @@ class Arrivals(Rounds):
     queue. So which version a push makes is settled when it counts, and nothing that counts is ever dropped.
 
     A push is known by its worker and its round: repeating the newest one that counted changes nothing, an older one is
-    late.
-
-    Args:
-        workers: slots that must have taken part before the first push is applied.
-        rounds: the run ends at this version; 0 for a run without end.
-        staleness: versions that a push may be behind.
+    late. No push waits for another worker's, so there are no quorum and no deadline.
     """
 
-    def __init__(self, workers: int, rounds: int, staleness: int):
-        super().__init__(workers, rounds)
-        self.staleness = staleness
+    queues: ClassVar[bool] = True
+    max_delay: ClassVar[int] = 0
+
+    def __init__(self, settings: ScheduleSettings):
+        super().__init__(settings)
+        self._added: int | None = None  # slot whose push has been added and is no version yet
 
     @property
     def promised(self) -> int:
@@ -38,39 +36,57 @@ class Arrivals(Rounds):
     @property
     def closed(self) -> int:
         """The newest round that no push can count in any more."""
-        return (self.version or 0) - self.staleness
+        return (self.version or 0) - self.settings.staleness
+
+    @property
+    def missing(self) -> Set[int]:
+        """No slots."""
+        return frozenset()
+
+    @property
+    def absent(self) -> Set[int]:
+        """No slots."""
+        return frozenset()
+
+    @property
+    def first_awaited(self) -> float:
+        """Infinity."""
+        return math.inf
+
+    @property
+    def awaits_deadline(self) -> bool:
+        """Never."""
+        return False
 
     @property
     def may_close(self) -> bool:
         """Whether the push whose turn it is has been added."""
-        return self.phase is Phase.COLLECTING and bool(self._order)
+        return self.phase is Phase.COLLECTING and self._added is not None
 
     @property
-    def next_to_add(self) -> int | None:
-        """The slot of the push that makes the next version; None where there is none, or it has been added."""
-        ready = self.phase is Phase.COLLECTING and not self._order
-        return next(iter(self._pushers), None) if ready else None
-
-    @property
-    def first_awaited(self) -> float:
-        """Infinity: no push waits for that of another slot."""
-        return math.inf
+    def has_ready(self) -> bool:
+        """Whether a push waits and none has been added to the next version."""
+        return self.phase is Phase.COLLECTING and self._added is None and bool(self._pushers)
 
     def resume(self, version: int, expected: set[int], known: set[int], newest: dict[str, Counted]) -> None:
-        """Go on at `version`; the pushes that counted and were not applied are to be counted again, in their order."""
-        super().resume(version, expected, known, newest)
-        self.missing = set()
+        """Resume at `version`; the pushes that counted and were not applied are to be counted again, in their order."""
+        self.begin(version)
+        self.newest, self._seen, self.waited_for = dict(newest), set(known), set(expected)
 
     def admit(self, slot: int) -> None:
-        """Take note that the worker of `slot` takes part."""
-        super().admit(slot)
-        self.missing = set()  # no push waits for another worker's
+        """Let `slot` take part: its worker holds the newest weights."""
+        self.waited_for.add(slot)
+        self._seen.add(slot)
+
+    def dismiss(self, slot: int, *, dead: bool = False) -> None:  # noqa: ARG002
+        """Wait for no more evaluations of `slot`. A push of it that counts still counts."""
+        self.waited_for.discard(slot)
 
     def pass_deadline(self) -> None:
         """Do nothing: there is nothing to wait for."""
 
     def count(self, slot: int, worker: str, round_: int, digest: int = 0) -> Verdict:
-        """Let a whole push count, where it may; return what became of it. Raises as `verdict` does."""
+        """Let a whole push count, where it may. Raises RunEndedError and UsageError like `verdict`."""
         verdict = self.verdict(slot, worker, round_)
         if verdict is Verdict.COUNTED:
             self.admit(slot)
@@ -78,36 +94,29 @@ class Arrivals(Rounds):
             self.newest[worker] = Counted(round_, digest, self.promised)
         return verdict
 
-    def goes_on_at(self, worker: str, round_: int, verdict: Verdict) -> int:  # noqa: ARG002
+    def version_to_await(self, worker: str, round_: int, verdict: Verdict) -> int:  # noqa: ARG002
         """Return the version that a worker is to wait for: the one with its push; after a late one, the newest."""
         return self.promised if verdict is Verdict.LATE else self.newest[worker].version
 
-    def added(self, slot: int) -> None:
-        """Take note that the push of `slot`, whose turn it was, has been added."""
-        if slot != self.next_to_add:
-            raise UsageError(f"slot {slot} cannot be added: it is the turn of {self.next_to_add}")
-        self._order = [slot]
-
-    def take_to_add(self) -> list[int]:
-        """Return the slot whose push is to be added now, if there is one, and take note that it has been."""
-        slot = self.next_to_add
-        if slot is None:
+    def pop_ready(self) -> list[int]:
+        """Return the slot whose push is to be added now, if there is one; it counts as added from now on."""
+        if not self.has_ready:
             return []
-        self._order = [slot]
-        return [slot]
+        self._added = next(iter(self._pushers))
+        return [self._added]
 
     def close(self) -> Closing:
         """Begin to make the next version, of the push that has been added."""
-        if not self.may_close:
+        if not self.may_close or self._added is None:
             raise UsageError(f"version {self.open_round} cannot be made: no push has been added")
-        self._closing = True
-        return Closing(self.open_round, tuple(self._order))
+        self._closing = Closing(self.open_round, (self._added,))
+        return self._closing
 
     def commit(self) -> int:
-        """Take note that the version has been made; return it."""
-        added = self._order
-        version = self._advance()
-        del self._pushers[added[0]]
+        """Let the version have been made; return it."""
+        version, closed = self._advance()
+        self._added = None
+        del self._pushers[closed.slots[0]]
         return version
 
     @property
@@ -118,5 +127,5 @@ class Arrivals(Rounds):
     def _is_late(self, worker: str, round_: int) -> bool:
         """Whether a push is too stale, follows a newer one of its worker, or would come after the last version."""
         known = self.newest.get(worker)
-        stale = self.promised - (round_ - 1) > self.staleness
+        stale = self.promised - (round_ - 1) > self.settings.staleness
         return stale or (known is not None and round_ < known.round) or self._is_last(self.promised)

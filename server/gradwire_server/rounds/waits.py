@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 
 from gradwire_server.rounds.members import Member, Members
-from gradwire_server.rounds.synchronous import Phase, Rounds
+from gradwire_server.rounds.schedule import Phase, Schedule
 
 log = logging.getLogger("gradwire.server")
 
@@ -16,13 +16,13 @@ class Waits:
     """Watches what the open round waits for, as often as `look` is called.
 
     Attributes:
-        what: is being waited for; empty while nobody waits.
-        since: the wait began.
+        what: what is being waited for; empty while no worker waits.
+        since: when the wait began.
     """
 
-    def __init__(self, members: Members, rounds: Rounds):
+    def __init__(self, members: Members, schedule: Schedule):
         self._members = members
-        self._rounds = rounds
+        self._schedule = schedule
         self.what = ""
         self.since = 0.0
         self._wait: tuple[Phase, int] | None = None
@@ -30,8 +30,8 @@ class Waits:
 
     def look(self, now: float) -> None:
         """Find out what is being waited for, and tell the log where that takes long."""
-        self.what = awaited(self._members, self._rounds)
-        wait = (self._rounds.phase, self._rounds.open_round) if self.what else None
+        self.what = awaited(self._members, self._schedule)
+        wait = (self._schedule.phase, self._schedule.open_round) if self.what else None
         if wait != self._wait:
             self._wait, self.since, self._notice = wait, now, FIRST_NOTICE
         if self.what and now - self.since >= self._notice:
@@ -39,29 +39,30 @@ class Waits:
             log.info("waiting for %s, for %.0f s", self.what, now - self.since)
 
     def seconds(self, now: float) -> float:
-        """Return how long the wait has lasted; 0 where nobody waits."""
+        """Return how long the wait has lasted; 0 where no worker waits."""
         return now - self.since if self.what else 0.0
 
 
-def awaited(members: Members, rounds: Rounds) -> str:
+def awaited(members: Members, schedule: Schedule) -> str:
     """Return what a run waits for, for people; empty where no worker waits for another."""
     alive = members.alive
-    match rounds.phase:
+    match schedule.phase:
         case Phase.WAITING_FOR_WEIGHTS if alive:
             return f"the initial weights of one of {_named(alive)}"
         case Phase.WAITING_FOR_WORKERS:
-            n = len(rounds.taking_part)
-            return f"{rounds.workers - n} more of {rounds.workers} workers to join"
-        case Phase.COLLECTING if rounds.contributors:
+            n = len(schedule.taking_part)
+            return f"{schedule.settings.workers - n} more of {schedule.settings.workers} workers to join"
+        case Phase.COLLECTING if schedule.contributors:
             by_slot = {member.slot: member for member in members}
-            late = [by_slot[slot] for slot in sorted(rounds.missing) if slot in by_slot]
-            total = len(rounds.missing | rounds.contributors)
+            late = [by_slot[slot] for slot in sorted(schedule.missing) if slot in by_slot]
+            total = len(schedule.missing | schedule.contributors)
             if late:
-                return f"the pushes for round {rounds.open_round} of {len(late)} of {total} workers: {_named(late)}"
-            if len(rounds.contributors) < rounds.quorum:
-                gone = [by_slot[slot] for slot in sorted(rounds.absent) if slot in by_slot]
-                short = f"{rounds.quorum - len(rounds.contributors)} more pushes for round {rounds.open_round}"
-                return f"{short}, of which {rounds.quorum} make a quorum" + (f"; gone: {_named(gone)}" if gone else "")
+                return f"the pushes for round {schedule.open_round} of {len(late)} of {total} workers: {_named(late)}"
+            quorum = schedule.settings.quorum
+            if len(schedule.contributors) < quorum:
+                gone = [by_slot[slot] for slot in sorted(schedule.absent) if slot in by_slot]
+                more = f"{quorum - len(schedule.contributors)} more pushes for round {schedule.open_round}"
+                return f"{more}, of which {quorum} make a quorum" + (f"; gone: {_named(gone)}" if gone else "")
     return ""
 
 

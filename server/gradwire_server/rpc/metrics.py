@@ -13,7 +13,7 @@ from gradwire_common.errors import ConfigError
 from gradwire_common.transport.address import parse_address
 from gradwire_common.units import named
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.rounds.synchronous import Verdict
+from gradwire_server.rounds.schedule import Verdict
 from gradwire_server.rpc.status import status_reply
 from gradwire_server.rpc.tallies import Tallies
 from gradwire_server.run import Run

@@ -15,7 +15,7 @@ from gradwire_server.intake.pushes import expected_units, room_for, staging_for,
 from gradwire_server.intake.receiving import read_first, read_frames, read_join, read_manifest, take_whole
 from gradwire_server.outcome.outcome import Kind
 from gradwire_server.rounds.members import Member
-from gradwire_server.rounds.synchronous import Verdict
+from gradwire_server.rounds.schedule import Verdict
 from gradwire_server.rpc.answers import answers_errors
 from gradwire_server.rpc.status import heartbeat_ms, join_reply, limit_reply, limits, status_reply, wait
 from gradwire_server.run import Run
@@ -79,7 +79,7 @@ class ParameterServer(rpc.ParameterServerServicer):
         if verdict is Verdict.DUPLICATE:
             log.info("worker %s repeats its push for round %d, which counts already", member.worker_id, header.round)
         if header.round:
-            receipt.version = run.rounds.goes_on_at(member.worker_id, header.round, verdict)
+            receipt.version = run.rounds.version_to_await(member.worker_id, header.round, verdict)
         if verdict is not Verdict.LATE and header.round:
             receipt.digest = run.rounds.newest[member.worker_id].digest
         self._charge_down(member, receipt, header.round)

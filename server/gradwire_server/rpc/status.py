@@ -28,7 +28,7 @@ def join_reply(run: Run, member: Member) -> pb.JoinReply:
         run=settings.name,
         run_id=run.run_id,
         late_weight=settings.late_weight,
-        asynchronous=settings.asynchronous,
+        asynchronous=run.rounds.queues,
     )
 
 

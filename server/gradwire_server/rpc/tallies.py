@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from gradwire_common.errors import DataError, GradwireError
-from gradwire_server.rounds.synchronous import Verdict
+from gradwire_server.rounds.schedule import Verdict
 
 
 @dataclass

@@ -12,7 +12,7 @@ from gradwire_common.errors import CheckpointError, GradwireError, UsageError
 from gradwire_server.intake.admission import ReadManifest, check_resumed
 from gradwire_server.intake.contribution import round_record_of, text_of
 from gradwire_server.rounds.members import MISSED_HEARTBEATS
-from gradwire_server.rounds.synchronous import Counted, Phase
+from gradwire_server.rounds.schedule import Counted, Phase
 from gradwire_server.store.checkpoint import Checkpoint
 from gradwire_server.versions.replay import Replayed
 

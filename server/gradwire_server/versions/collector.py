@@ -20,7 +20,7 @@ from gradwire_server.aggregation.push import Push
 from gradwire_server.intake.contribution import Contribution, push_record, text_of
 from gradwire_server.limits.memory import Lease, Memory, usual_push
 from gradwire_server.rounds.deadlines import Deadlines
-from gradwire_server.rounds.synchronous import Phase, Rounds, Verdict
+from gradwire_server.rounds.schedule import Phase, Schedule, Verdict
 from gradwire_server.settings import Settings
 from gradwire_server.store.checkpoint import Checkpoint
 from gradwire_server.store.journal import Record
@@ -57,7 +57,7 @@ class Collector:
     def __init__(
         self,
         settings: Settings,
-        rounds: Rounds,
+        rounds: Schedule,
         published: Callable[[Update, bool], None],
         committed: Callable[[Update, pb.RoundRecord, int], None],
         keeper: Keeper | None = None,
@@ -211,8 +211,7 @@ class Collector:
         if keeper is None:
             raise UsageError("got a checkpoint to resume from, but nothing is kept of this run")
         training.load_state(checkpoint.tensors, checkpoint.meta["training"])
-        queues = self._settings.asynchronous
-        replayed = await replay(training, checkpoint, keeper.records_after, self._in_thread, queues=queues)
+        replayed = await replay(training, checkpoint, keeper.records_after, self._in_thread, queues=self._rounds.queues)
         self._builder.begin()
         return replayed
 
@@ -237,15 +236,15 @@ class Collector:
 
     def _waiting(self) -> list[Record]:
         """Return the journal's records of pushes that count and wait to be applied (asynchronous mode)."""
-        if not self._settings.asynchronous:
+        if not self._rounds.queues:
             return []
         return [push_record(slot, contribution) for slot, contribution in self._contributions.items()]
 
     async def _until_stirred(self) -> None:
         """Wait until something happened that may let the round go on, the passing of its deadline included."""
         seconds = self.deadlines.seconds
-        waiting = self._rounds.phase is Phase.COLLECTING and not self._rounds.overdue
-        left = self._opened + seconds - self._clock() if waiting and seconds is not None else None
+        waits = self._rounds.awaits_deadline and seconds is not None
+        left = self._opened + seconds - self._clock() if waits and seconds is not None else None
         try:
             await asyncio.wait_for(self._stirred.wait(), left)
         except TimeoutError:
@@ -258,18 +257,18 @@ class Collector:
         if self._rounds.phase is Phase.COLLECTING and self._opened_round != self._rounds.open_round:
             self._opened_round, self._opened = self._rounds.open_round, self._clock()
         self.memory.look()
-        while slots := self._rounds.take_to_add():
+        while slots := self._rounds.pop_ready():
             async with self._numbers:
                 await self._in_thread(self._add, [(slot, self._contributions[slot].push) for slot in slots])
             for slot in slots:
-                if not self._settings.asynchronous:  # there a checkpoint may want them
+                if not self._rounds.queues:  # else a checkpoint may take them along
                     self._contributions[slot] = self._contributions[slot].without_frames()
                 if slot in self._leases:
                     self._leases.pop(slot).release()
         if self._rounds.may_close:
             async with self._numbers:
                 # while the numbers were in use, the run may have ended, or a push have come, which is added first
-                if self._rounds.may_close and self._rounds.next_to_add is None:
+                if self._rounds.may_close and not self._rounds.has_ready:
                     await self._close(self.training)
 
     def _add(self, pushes: list[tuple[int, Push]]) -> None:

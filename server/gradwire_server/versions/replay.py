@@ -7,7 +7,7 @@ from gradwire_common.errors import CheckpointError
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.contribution import Contribution, contribution_of, round_record_of
 from gradwire_server.outcome.outcome import ClosedRound
-from gradwire_server.rounds.synchronous import Counted
+from gradwire_server.rounds.schedule import Counted
 from gradwire_server.store.checkpoint import Checkpoint
 from gradwire_server.store.journal import Kind, Record
 from gradwire_server.versions.broadcast import Update
