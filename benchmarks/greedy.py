@@ -15,18 +15,16 @@ import numpy as np
 
 from gradwire.links.forwarder import Forwarder, Passage
 from gradwire.links.profile import Link
-from gradwire_common import __version__
-from gradwire_common.codec.frames import FRAME_VERSION
+from gradwire_common.errors import GradwireError
 from gradwire_common.layout.manifest import Manifest, TensorSpec
 from gradwire_common.methods.update import encode_exact
 from gradwire_common.settings.config import Config
-from gradwire_common.transport import channel
-from gradwire_common.transport.chunks import split
-from gradwire_common.transport.wire import manifest_to_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.session.client import Client
+from gradwire_worker.session.pending import PendingPush
+from gradwire_worker.session.sending import Sending
 
-CALL_SECONDS = 60.0
 PUSH_SECONDS = 5.0  # that one push or snapshot takes at the rate; one follows on the other
 
 
@@ -52,23 +50,22 @@ class Greedy:
 
     def __init__(self, server: str, name: str, n_entries: int, link: Link | None = None):
         self.forwarder = Forwarder(server, link)
-        self._manifest = Manifest((TensorSpec("weight", (n_entries,)),))
-        self._channel = grpc.insecure_channel(self.forwarder.address, options=channel.CLIENT_OPTIONS)
-        self.stub: Any = ParameterServerStub(self._channel)  # type: ignore[no-untyped-call]
+        manifest = Manifest((TensorSpec("weight", (n_entries,)),))
+        self._client = Client(self.forwarder.address, manifest, SessionOptions(worker_id=name, pace=False))
         self._over = threading.Event()
-        request = pb.JoinRequest(
-            worker_id=name,
-            package_version=__version__,
-            protocol_version=channel.PROTOCOL_VERSION,
-            frame_version=FRAME_VERSION,
-            manifest=manifest_to_message(self._manifest),
-        )
-        self.joined = self.stub.Join(request, timeout=CALL_SECONDS)
+        self._client.join()
 
     def push(self, frames: Sequence[bytes], *, with_end: bool) -> None:
         """Push initial weights as fast as they go. Without an end they never count, so the next push can follow."""
-        with suppress(grpc.RpcError):
-            self.stub.Push(self._messages(frames, with_end))
+        push = PendingPush(pb.PUSH_KIND_WEIGHTS, round=0, base_version=0, samples=0)
+        for frame in frames:
+            push.append(frame)
+        if with_end:
+            push.close()
+        else:
+            push.abandon()
+        with suppress(GradwireError):
+            Sending(self._client, push).receipt()
 
     def push_on(self, frames: Sequence[bytes]) -> None:
         """Push one time after the other until it is closed."""
@@ -76,12 +73,13 @@ class Greedy:
             self.push(frames, with_end=False)
 
     def receive_on(self) -> None:
-        """Take in snapshot after snapshot until it is closed."""
+        """Receive snapshot after snapshot until it is closed."""
         while not self._over.is_set():
-            with suppress(grpc.RpcError):
-                call = self.stub.Watch(pb.WatchRequest(session=self.joined.session))
-                next((message for message in call if message.WhichOneof("part") == "end"), None)
-                call.cancel()
+            calls: list[grpc.Call] = []
+            with suppress(GradwireError):
+                messages = self._client.watch(None, on_open=calls.append)
+                next((message for message in messages if message.WhichOneof("part") == "end"), None)
+                calls[0].cancel()
 
     def passage(self, direction: str) -> Passage:
         """Return what went over its connection in one direction."""
@@ -92,17 +90,8 @@ class Greedy:
     def close(self) -> None:
         """Cut the connection."""
         self._over.set()
-        self._channel.close()
+        self._client.close()
         self.forwarder.close()
-
-    def _messages(self, frames: Sequence[bytes], with_end: bool) -> Iterator[pb.PushMessage]:
-        yield pb.PushMessage(header=pb.PushHeader(session=self.joined.session, kind=pb.PUSH_KIND_WEIGHTS))
-        offset = 0
-        for data in split(frames, lambda: self.joined.limits.chunk_bytes):
-            yield pb.PushMessage(chunk=pb.Chunk(offset=offset, data=data))
-            offset += len(data)
-        if with_end:
-            yield pb.PushMessage(end=pb.PushEnd(length=offset))
 
 
 def send_greedily(

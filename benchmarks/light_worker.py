@@ -1,24 +1,25 @@
-"""Workers reduced to the protocol, hundreds of them in one process: frames made beforehand, no torch, no replica."""
+"""Workers on the protocol of `session`, hundreds on one event loop: frames made beforehand, no torch, no replica."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import numpy as np
 
-from gradwire_common import __version__
-from gradwire_common.codec.formats import Float32
-from gradwire_common.codec.frames import FRAME_VERSION, encode_frame
-from gradwire_common.layout.manifest import Manifest, Unit
+from gradwire_common.layout.manifest import Manifest
 from gradwire_common.methods.method import Method
-from gradwire_common.methods.update import UpdateEncoder
+from gradwire_common.methods.update import UpdateEncoder, encode_exact
 from gradwire_common.transport import channel
-from gradwire_common.transport.chunks import split
-from gradwire_common.transport.wire import manifest_to_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.session.pending import PendingPush
+from gradwire_worker.session.replica import Heading
+from gradwire_worker.session.requests import Introduction
+from gradwire_worker.session.updates import Applied, Ended, Updates
 
 OPENING = 50  # workers that join at a time
 DIFFERENT = 16  # pushes that are made beforehand; more workers share them
@@ -64,8 +65,6 @@ class Load:
         self._names = [f"w{index:05d}" for index in range(first, first + n)]
         self._first = first
         self._frames = pushes(manifest, method, min(n, DIFFERENT))
-        self._pushes: list[list[pb.PushMessage]] = []
-        self._message = manifest_to_message(manifest)
         self._opening = asyncio.Semaphore(OPENING)
 
     async def run(self) -> Tally:
@@ -90,33 +89,22 @@ class Load:
             self.tally.errors.append(f"{name}: {error.code().name}: {error.details()}")
 
     async def _join(self, stub: Any, name: str, slot: int) -> pb.JoinReply:
-        request = pb.JoinRequest(
-            worker_id=name,
-            package_version=__version__,
-            protocol_version=channel.PROTOCOL_VERSION,
-            frame_version=FRAME_VERSION,
-            manifest=self._message,
-            slot=slot,
-        )
-        joined: pb.JoinReply = await stub.Join(request)
-        if not self._pushes:
-            self._pushes = [list(messages_of(frames, joined.limits.chunk_bytes)) for frames in self._frames]
+        introduction = Introduction.of(self.manifest, SessionOptions(worker_id=name, slot=slot))
+        joined: pb.JoinReply = await stub.Join(introduction.request)
+        if joined.manifest_wanted:
+            joined = await stub.Introduce(introduction.messages())
         if joined.weights_wanted:
-            await stub.Push(weights(self.manifest, joined))
+            await stub.Push(messages_of(weights(self.manifest), joined))
         return joined
 
     async def _take_part(self, stub: Any, joined: pb.JoinReply, slot: int) -> None:
         """Push for every round that begins, until the run ends."""
-        async for part in stub.Watch(pb.WatchRequest(session=joined.session)):
-            match part.WhichOneof("part"):
-                case "header":
-                    version = part.header.version
-                case "end" | "whole" as kind:
-                    if kind == "whole":
-                        version = part.whole.header.version
-                    if version != joined.rounds:
-                        await self._push_and_repeat(stub, joined, version, slot)
-                case "run_end":
+        updates = Updates(NoReplica(), nullcontext())
+        async for message in stub.Watch(pb.WatchRequest(session=joined.session)):
+            match updates.take(message):
+                case Applied(version) if version != joined.rounds:
+                    await self._push_and_repeat(stub, joined, version, slot)
+                case Ended():
                     return
 
     async def _push_and_repeat(self, stub: Any, joined: pb.JoinReply, version: int, slot: int) -> None:
@@ -126,16 +114,11 @@ class Load:
             await self._push(stub, joined, version, slot)
 
     async def _push(self, stub: Any, joined: pb.JoinReply, version: int, slot: int) -> None:
-        header = pb.PushHeader(
-            session=joined.session, kind=pb.PUSH_KIND_GRADIENT, round=version + 1, base_version=version, samples=1
-        )
-        frames = b"".join(self._frames[slot % len(self._frames)])
-        if len(frames) <= joined.limits.whole_bytes:
-            end = pb.PushEnd(length=len(frames), loss=0.5)
-            messages = [pb.PushMessage(whole=pb.WholePush(header=header, data=frames, end=end))]
-        else:
-            messages = [pb.PushMessage(header=header), *self._pushes[slot % len(self._pushes)]]
-        receipt = await stub.Push(iter(messages))
+        push = PendingPush(pb.PUSH_KIND_GRADIENT, version + 1, version, samples=1)
+        for frame in self._frames[slot % len(self._frames)]:
+            push.append(frame)
+        push.close(loss=0.5)
+        receipt = await stub.Push(messages_of(push, joined))
         self.tally.counted += receipt.verdict == pb.VERDICT_COUNTED
         self.tally.duplicates += receipt.verdict == pb.VERDICT_DUPLICATE
         self.tally.others += receipt.verdict not in (pb.VERDICT_COUNTED, pb.VERDICT_DUPLICATE)
@@ -148,10 +131,28 @@ class Load:
             interval = reply.heartbeat_ms / 1000
 
 
-def weights(manifest: Manifest, joined: pb.JoinReply) -> Iterator[pb.PushMessage]:
-    """Yield the messages of initial weights, normal numbers, made as they are sent."""
-    yield pb.PushMessage(header=pb.PushHeader(session=joined.session, kind=pb.PUSH_KIND_WEIGHTS))
-    yield from messages_of(_made(manifest.layout.units), joined.limits.chunk_bytes)
+class NoReplica:
+    """What updates are applied to where nobody looks at the weights."""
+
+    def begin(self, heading: Heading) -> None:
+        """Ignore it."""
+
+    def add(self, offset: int, data: bytes) -> None:
+        """Ignore it."""
+
+    def finish(self, length: int, digest: int) -> None:
+        """Ignore it."""
+
+
+def weights(manifest: Manifest) -> PendingPush:
+    """Return a push of initial weights, normal numbers."""
+    push = PendingPush(pb.PUSH_KIND_WEIGHTS, round=0, base_version=0, samples=0)
+    values = np.random.default_rng(3).standard_normal(manifest.layout.size, np.float32)
+    values *= np.float32(0.02)
+    for frame in encode_exact(values, manifest.layout.units):
+        push.append(frame)
+    push.close()
+    return push
 
 
 def pushes(manifest: Manifest, method: Method, n: int) -> list[list[bytes]]:
@@ -167,19 +168,10 @@ def pushes(manifest: Manifest, method: Method, n: int) -> list[list[bytes]]:
     return found
 
 
-def _made(units: Sequence[Unit]) -> Iterator[bytes]:
-    rng = np.random.default_rng(3)
-    for unit in units:
-        yield encode_frame(rng.standard_normal(len(unit), np.float32) * np.float32(0.02), Float32())
-
-
-def messages_of(frames: Iterable[bytes], chunk_bytes: int) -> Iterator[pb.PushMessage]:
-    """Yield the messages of a push that follow its header."""
-    offset = 0
-    for data in split(frames, lambda: chunk_bytes):
-        yield pb.PushMessage(chunk=pb.Chunk(offset=offset, data=data))
-        offset += len(data)
-    yield pb.PushMessage(end=pb.PushEnd(length=offset, loss=0.5))
+def messages_of(push: PendingPush, joined: pb.JoinReply) -> Iterator[pb.PushMessage]:
+    """Return the messages of a complete push."""
+    limits = joined.limits
+    return push.messages(joined.session, lambda: limits.chunk_bytes, whole_bytes=limits.whole_bytes)
 
 
 def work(address: str, manifest: Manifest, method: Method, first: int, n: int) -> Tally:

@@ -22,6 +22,7 @@ from gradwire_common.transport.address import Address, parse_address
 from gradwire_common.transport.reach import proxy_of
 from gradwire_worker import remote_optimizer
 from gradwire_worker.session.client import Client
+from gradwire_worker.session.options import SessionOptions
 from running import running_server
 from worker.toys import server_config
 
@@ -124,7 +125,7 @@ def test_what_is_no_address_is_refused_with_what_to_write_before_anything_is_don
         lambda text: remote_optimizer.RemoteOptimizer(nn.Linear(2, 1), text),
         lambda text: show_status(text),
         lambda text: change_limits(text, None, {"rate_up": "1 MB/s"}, 5.0),
-        lambda text: Client(text, "w", MODEL),
+        lambda text: Client(text, MODEL, SessionOptions()),
     ):
         with pytest.raises(ConfigError, match=re.escape(want)) as refused:
             use(text)
@@ -189,7 +190,7 @@ def another_service() -> Iterator[str]:
 def test_another_program_at_the_port_is_told_at_once_and_not_tried_again(listening, reason):
     with listening() as address:
         for use in (
-            lambda: Client(address, "w", MODEL, patience=60).join(),
+            lambda: Client(address, MODEL, SessionOptions(patience=60)).join(),
             lambda: show_status(address),
             lambda: change_limits(address, None, {"rate_up": "1 MB/s"}, 5.0),
         ):
@@ -229,7 +230,7 @@ def free_port() -> int:
 
 def test_a_server_that_is_not_up_yet_is_waited_for_and_the_log_says_so(tmp_path, caplog):
     address = f"127.0.0.1:{free_port()}"
-    client = Client(address, "w", MODEL, patience=60)
+    client = Client(address, MODEL, SessionOptions(patience=60))
     joined = threading.Thread(target=client.join, daemon=True)
     with caplog.at_level(logging.WARNING):
         joined.start()
@@ -249,7 +250,7 @@ def test_a_server_that_is_not_up_yet_is_waited_for_and_the_log_says_so(tmp_path,
 def test_a_server_that_takes_long_to_answer_is_told_to_the_log(caplog):
     held = threading.Event()
     with peer(lambda _: bool(held.wait(60))) as address, caplog.at_level(logging.WARNING):
-        client = Client(address, "w", MODEL, patience=30)
+        client = Client(address, MODEL, SessionOptions(patience=30))
 
         def join() -> None:
             with suppress(Exception):  # whatever closing the channel makes of it
@@ -272,7 +273,7 @@ def test_no_proxy_lies_between_a_machine_and_itself(tmp_path, monkeypatch, varia
     with running_server(server_config(tmp_path)) as server:
         show_status(server.address)
         show_status(server.address.replace("127.0.0.1", "localhost"))
-        client = Client(server.address, "w", MODEL, patience=5)
+        client = Client(server.address, MODEL, SessionOptions(patience=5))
         client.join()
         client.leave("done")
         client.close()

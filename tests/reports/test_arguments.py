@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gradwire_common.errors import UsageError
-from gradwire_worker.options import MAX_SAMPLES, loss_number, whole_number
+from gradwire_worker.arguments import MAX_SAMPLES, loss_number, whole_number
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.sources.local_steps import LocalOptimizer
 from running import running_server

@@ -2,6 +2,7 @@
 
 import io
 import logging
+from contextlib import nullcontext
 
 import grpc
 import numpy as np
@@ -16,13 +17,16 @@ from gradwire.views.console import open_console
 from gradwire_common import logs
 from gradwire_common.errors import ConfigError, GradwireError, WorkerIdError
 from gradwire_common.foreign_text import printable
+from gradwire_common.layout.manifest import Manifest, TensorSpec
 from gradwire_common.settings.config import Config
 from gradwire_common.settings.names import check_name, name_of
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_worker.remote_optimizer import RemoteOptimizer, _new_worker_id
+from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.session.replica import Replica
+from gradwire_worker.session.updates import Updates
 from running import running_server
 from server.plain_worker import PlainWorker, plain_workers, run_config
-from worker.toys import server_config
 
 HOSTILE = [
     "[/lab]",
@@ -88,14 +92,14 @@ def test_names_of_hosts_and_those_that_are_made_up_are_ids(name):
 @pytest.mark.parametrize("host", ["h" * 64, "caf\u00e9.local", "", "..", "my host", "-x", "a.b."])
 def test_an_id_is_made_up_on_every_host(monkeypatch, host):
     monkeypatch.setattr("socket.gethostname", lambda: host)
-    made = _new_worker_id()
+    made = SessionOptions().worker_id
     assert check_name("worker id", made) == made
-    assert made != _new_worker_id()
+    assert made != SessionOptions().worker_id
     assert check_name("x", name_of(host))
 
 
 def test_a_worker_hears_why_its_id_is_refused(address, monkeypatch):
-    monkeypatch.setattr("gradwire_worker.remote_optimizer.check_name", lambda _, name: name)
+    monkeypatch.setattr("gradwire_worker.session.options.check_name", lambda _, name: name)
     with pytest.raises(WorkerIdError, match="worker id: got 'a b', want 1 to 64"):
         RemoteOptimizer(torch.nn.Linear(2, 1), address, worker_id="a b", patience=5)
 
@@ -203,9 +207,8 @@ def test_an_error_of_a_server_of_any_kind_is_printable():
     assert len(str(error)) < 1100
 
 
-def test_the_reason_that_a_run_ended_for_is_printable(tmp_path):
-    model = torch.nn.Linear(2, 1)
-    with running_server(server_config(tmp_path)) as server, RemoteOptimizer(model, server.address) as optimizer:
-        optimizer._member._take(pb.WatchMessage(run_end=pb.RunEnd(reason="\x1b[2J" + "x" * 5000)))
-        assert optimizer._member.client.end.isprintable()
-        assert len(optimizer._member.client.end) < 300
+def test_the_reason_that_a_run_ended_for_is_printable():
+    updates = Updates(Replica(Manifest((TensorSpec("weight", (2,)),)).layout), nullcontext())
+    ended = updates.take(pb.WatchMessage(run_end=pb.RunEnd(reason="\x1b[2J" + "x" * 5000)))
+    assert ended.reason.isprintable()
+    assert len(ended.reason) < 300

@@ -20,6 +20,7 @@ from gradwire_common.errors import (
 from gradwire_worker.compute.flat_model import manifest_of
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.session.client import Client
+from gradwire_worker.session.options import SessionOptions
 from running import running_server
 from worker.toys import assert_same_state, batches, loss_of, perceptron, run_together, server_config, state_of
 
@@ -45,7 +46,7 @@ def test_the_first_workers_weights_count_and_later_ones_load_them(tmp_path):
 def test_weights_are_asked_of_another_when_the_first_worker_is_gone(tmp_path):
     model = perceptron(seed=3)
     with running_server(server_config(tmp_path, heartbeat=0.2)) as server:
-        silent = Client(server.address, "silent", manifest_of(model))
+        silent = Client(server.address, manifest_of(model), SessionOptions(worker_id="silent"))
         assert silent.join().weights_wanted
         with RemoteOptimizer(model, server.address, worker_id="heard") as optimizer:
             assert optimizer.version == 0
@@ -60,7 +61,7 @@ def test_a_replica_that_differs_is_put_right_by_a_snapshot(tmp_path):
         RemoteOptimizer(model, server.address, patience=60) as optimizer,
         RemoteOptimizer(other, server.address, patience=60) as second,
     ):
-        with optimizer._member.held() as replica:
+        with optimizer._session.held() as replica:
             replica.values[7] += 1
         run_together(lambda: step(model, optimizer), lambda: step(other, second, seed=1))
         assert replica.snapshot_version == 1

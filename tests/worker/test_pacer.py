@@ -8,6 +8,7 @@ from gradwire_common.transport.channel import wire_bytes
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker.compute.flat_model import manifest_of
 from gradwire_worker.session.client import Client
+from gradwire_worker.session.options import SessionOptions
 from gradwire_worker.session.pacer import Pacer
 from gradwire_worker.session.pending import PendingPush
 from running import running_server
@@ -54,7 +55,7 @@ def test_a_client_paces_its_pushes_unless_told_not_to(tmp_path: Path) -> None:
         config = server_config(tmp_path / str(pace), rate_up="1 MB/s", burst="64 KiB")
         with running_server(config) as server:
             manifest = manifest_of(perceptron())
-            client = Client(server.address, "w", manifest, pace=pace)
+            client = Client(server.address, manifest, SessionOptions(pace=pace))
             client.join()
             push = PendingPush(pb.PUSH_KIND_WEIGHTS, round=0, base_version=0, samples=0, with_buffers=True)
             push.append(bytes(20_000))

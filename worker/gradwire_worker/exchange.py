@@ -19,9 +19,9 @@ from gradwire_worker import interrupts
 from gradwire_worker.checkpoint.resuming import OwnCheckpoint
 from gradwire_worker.compute.flat_model import FlatModel
 from gradwire_worker.compute.loader import Loader
-from gradwire_worker.session.client import Sending
-from gradwire_worker.session.membership import Membership
 from gradwire_worker.session.pending import PendingPush
+from gradwire_worker.session.sending import Sending
+from gradwire_worker.session.session import Session
 from gradwire_worker.sources.during_backward import BackwardEncoder
 from gradwire_worker.step_report import StepReport, step_times
 from gradwire_worker.uplink import Uplink
@@ -60,9 +60,9 @@ class Exchange:
         took: whether what was read in the newest round is in a push or in the residual memory by now.
     """
 
-    def __init__(self, flat: FlatModel, member: Membership, uplink: Uplink, loader: Loader, buffers: BufferSchedule):
+    def __init__(self, flat: FlatModel, session: Session, uplink: Uplink, loader: Loader, buffers: BufferSchedule):
         self._flat = flat
-        self._member = member
+        self._session = session
         self._uplink = uplink
         self._loader = loader
         self._buffers = buffers
@@ -115,7 +115,7 @@ class Exchange:
         if push is not None:
             times = dict.fromkeys(("compute", "copy", "fit", "encode", "step_size"), 0.0)
             known = {**times, "samples": push.samples, "loss": math.nan, "n_bytes": push.n_bytes}
-            self._flight = _Flight(push, known, self._member.client.push(push))
+            self._flight = _Flight(push, known, self._session.send(push))
         return round_
 
     def close(self, *, hurry: bool = False) -> None:
@@ -126,9 +126,9 @@ class Exchange:
         """
         flight, self._flight = self._flight, None
         if hurry:
-            self._member.client.hurry()
+            self._session.client.hurry()
         try:
-            if flight is not None and not flight.received and not self._member.ended:
+            if flight is not None and not flight.received and not self._session.ended:
                 self._receive(flight)
         except GradwireError as error:
             log.warning("the push before leaving was given up: %s", error)
@@ -145,9 +145,9 @@ class Exchange:
     def finish(self) -> bool:
         """Load the newest version, once no further one comes; return whether it is the run's last, and new here."""
         held = self._loader.version
-        self._member.wait_for_the_end()
+        self._session.wait_for_the_end()
         self._loader.load()
-        return held < self._loader.version == self._member.client.reply.rounds
+        return held < self._loader.version == self._session.client.reply.rounds
 
     def _round_after(self, before: _Flight | None) -> int:
         """Return the round after that of the push under way, if there is one; a closed one cannot be pushed for."""
@@ -156,7 +156,7 @@ class Exchange:
 
     def _push(self, before: _Flight | None, samples: int, loss: float, compute: float, began: float) -> _Flight:
         """Send the push of a step, once the round of the push `before` it, if there is one, has been waited for."""
-        layout, uplink, client = self._flat.layout, self._uplink, self._member.client
+        layout, uplink, client = self._flat.layout, self._uplink, self._session.client
         base, round_ = self._loader.version, self._round_after(before)
         with_buffers = bool(layout.buffers) and self._buffers.due(round_)
         if self.early is None:
@@ -180,14 +180,14 @@ class Exchange:
         flight = _Flight(push, {"samples": samples, "loss": loss, "compute": compute, "copy": copied - began})
         try:
             if before is None:
-                flight.sending = client.push(push)
+                flight.sending = self._session.send(push)
             push.append(first)
             for frame in frames:
                 push.append(frame)
                 interrupts.check()
             if before is not None:
                 self._await(before)
-                flight.sending = client.push(push)
+                flight.sending = self._session.send(push)
             times = step_times(
                 compute=compute,
                 copy=copied - began,
@@ -227,7 +227,7 @@ class Exchange:
                 receipt = flight.sending.receipt()
                 counted = flight.push.counted(receipt)
                 flight.version = receipt.version
-                weight = 1.0 if receipt.verdict != pb.VERDICT_LATE else self._member.client.reply.late_weight
+                weight = 1.0 if receipt.verdict != pb.VERDICT_LATE else self._session.client.reply.late_weight
         except Exception:
             self._flight = None
             self._take_back(flight)
@@ -252,10 +252,10 @@ class Exchange:
     def _await(self, flight: _Flight) -> None:
         """Wait until there is the version that the receipt told of, and load the newest."""
         asked = time.perf_counter()
-        self._member.wait_for(flight.version)
+        self._session.wait_for(flight.version)
         self._loader.load()
         if self._loader.version < flight.version:
-            raise self._member.run_ended()
+            raise self._session.run_ended()
         wire_bytes = flight.push.wire_bytes
         self.last_step = StepReport(
             round=flight.round,

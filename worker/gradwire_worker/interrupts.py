@@ -14,8 +14,6 @@ from typing import Any, TypeVar
 
 import grpc
 
-from gradwire_worker.session.notice import Notice
-
 T = TypeVar("T")
 
 POLL_SECONDS = 0.1  # between two looks of a wait at the signals
@@ -129,12 +127,12 @@ def sleep(seconds: float, awake: threading.Event) -> None:
         check()
 
 
-def answer_of(call: Any, notice: Notice | None = None) -> Any:
+def answer_of(call: Any, look: Callable[[], None] = lambda: None) -> Any:
     """Return the answer of a gRPC call in progress, which `Interrupted` leaves in progress.
 
     Args:
         call: the call.
-        notice: tells the log of a long wait.
+        look: called again and again during the wait.
 
     Raises:
         grpc.RpcError: the call failed.
@@ -144,8 +142,7 @@ def answer_of(call: Any, notice: Notice | None = None) -> Any:
             return call.result(timeout=POLL_SECONDS)
         except grpc.FutureTimeoutError:
             check()
-            if notice is not None:
-                notice.look()
+            look()
 
 
 def done_apart(work: Callable[[], T]) -> T:

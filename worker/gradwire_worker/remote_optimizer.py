@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +15,13 @@ from torch import nn
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_common.layout.buffers import BufferSchedule
 from gradwire_common.methods.method import Allocation, QuantizerName, TransformName
-from gradwire_common.settings.names import MAX_NAME, check_name, name_of
 from gradwire_common.settings.together import check_together
 from gradwire_common.transport.address import parse_address
 from gradwire_common.transport.reach import check_known
 from gradwire_common.transport.wire import method_from_message
-from gradwire_common.units import named, parse_seconds
+from gradwire_common.units import named
 from gradwire_common.warming import warm_kernels
+from gradwire_worker.arguments import MAX_SAMPLES, loss_number, text_settings, whole_number
 from gradwire_worker.checkpoint.optimizer_state import checked_state
 from gradwire_worker.checkpoint.resuming import OwnCheckpoint
 from gradwire_worker.checkpoint.state import writable_file
@@ -32,19 +31,8 @@ from gradwire_worker.compute.groups import Group, complete_groups
 from gradwire_worker.compute.loader import Loader
 from gradwire_worker.exchange import Exchange
 from gradwire_worker.interrupts import HELD, done_apart
-from gradwire_worker.options import (
-    MAX_SAMPLES,
-    MAX_SLOT,
-    ParameterGroup,
-    checked_overrides,
-    loss_number,
-    options_of,
-    overridden,
-    text_settings,
-    whole_number,
-)
-from gradwire_worker.session.client import Client
-from gradwire_worker.session.membership import Membership
+from gradwire_worker.options import ParameterGroup, checked_overrides, options_of, overridden
+from gradwire_worker.session import Session, SessionOptions
 from gradwire_worker.session.replica import Replica
 from gradwire_worker.sources.during_backward import BackwardEncoder
 from gradwire_worker.sources.local_steps import MAX_LOCAL_STEPS, LocalOptimizer, LocalSteps
@@ -136,7 +124,6 @@ class RemoteOptimizer(torch.optim.Optimizer):
             UsageError: a model, option or setting that cannot be; JoinError where the server refuses it.
             UnavailableError: the server could not be reached; AddressError where that would never change.
         """
-        patience = named("patience", parse_seconds, patience)
         address = named("server", parse_address, server)
         with HELD:
             done_apart(lambda: check_known(address))
@@ -148,7 +135,6 @@ class RemoteOptimizer(torch.optim.Optimizer):
             bits=bits, quantizer=quantizer, gamma=gamma, transform=transform, allocation=allocation
         )
         local_steps = whole_number("local_steps", local_steps, 0, MAX_LOCAL_STEPS)
-        slot = None if slot is None else whole_number("slot", slot, 0, MAX_SLOT)
         groups = plain = complete_groups(model, param_groups)
         if local_steps:  # the server steps what they change, all alike
             plain = [{"params": [p for group in groups for p in group["params"]]}]
@@ -166,27 +152,27 @@ class RemoteOptimizer(torch.optim.Optimizer):
         settings = text_settings(settings)
         if local_steps:
             settings |= {"local_steps": str(local_steps), "local_optimizer": str(own)}
-        worker_id = check_name("worker_id", worker_id) if worker_id else _new_worker_id()
-        file = None if state is None else writable_file(state, worker_id)
+        options = SessionOptions(worker_id=worker_id or "", slot=slot, settings=settings, patience=patience, pace=pace)
+        file = None if state is None else writable_file(state, options.worker_id)
         try:
             with HELD:  # an interrupt leaves nothing half done, here and below
                 done_apart(warm_kernels)  # before joining: no round waits for a compiler
-                client = Client(server, worker_id, manifest, settings=settings, slot=slot, patience=patience, pace=pace)
                 self._flat, self._changes = FlatModel(model, manifest), Changes(model)
                 self._local = LocalSteps(self._flat, groups, own, local_steps) if local_steps else None
                 replica = Replica(manifest.layout, self._flat.new_vector(manifest.layout.size))
-                self._member = Membership(client, replica)
-                self._finalizer = weakref.finalize(self, self._member.leave, "its process ended")
                 self._replace_earlier()
-                reply = self._member.enter(self._flat.read_weights)
+                self._session = Session.join(server, manifest, self._flat.read_weights, options, replica)
+                self._finalizer = weakref.finalize(self, self._session.leave, "its process ended")
+                _OPTIMIZERS.add(self)
+                reply = self._session.client.reply
                 self.method = overridden(method_from_message(reply.method), overrides)
                 check_together(overlap=overlap, delay=delay, method=self.method, asynchronous=reply.asynchronous)
                 self._uplink = Uplink(self._flat, self.method)
-                self._uplink.check_limits(client.limits, server)
+                self._uplink.check_limits(self._session.client.limits, server)
                 buffers = BufferSchedule(reply.buffers_every, reply.rounds)
-                self._loader = Loader(self._flat, self._member, buffers)
+                self._loader = Loader(self._flat, self._session, buffers)
                 self._loader.load()
-                self._exchange = Exchange(self._flat, self._member, self._uplink, self._loader, buffers)
+                self._exchange = Exchange(self._flat, self._session, self._uplink, self._loader, buffers)
                 if self._local is not None:
                     self._local.schedule(reply.rounds)
                     self._exchange.read = self._local.read_change
@@ -194,7 +180,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
                 self.resumed = 0
                 if file is not None:
                     self.resumed = self._exchange.resume(
-                        OwnCheckpoint(file, self._member, self._flat, self._uplink, self._loader, self._local)
+                        OwnCheckpoint(file, self._session, self._flat, self._uplink, self._loader, self._local)
                     )
                 if overlap:
                     early = self._exchange.early = BackwardEncoder(self._flat, self._uplink)
@@ -243,7 +229,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
     @property
     def ended(self) -> bool:
         """Whether the run is over: no further step can count."""
-        return self._member.ended
+        return self._session.ended
 
     @torch.inference_mode(mode=False)  # what a step makes and writes is used by the next one, wherever that is called
     def step(
@@ -285,12 +271,12 @@ class RemoteOptimizer(torch.optim.Optimizer):
         return returned
 
     def _step(self, weight: int, mean_loss: float) -> None:
-        if self.ended and self._member.left:
-            raise self._member.run_ended()
+        if self.ended and self._session.left:
+            raise self._session.run_ended()
         self._check_taking_part("step")
         if self.ended:
             if not self._exchange.finish():
-                raise self._member.run_ended()
+                raise self._session.run_ended()
             return
         if self._local is not None:
             self._local.step(weight, mean_loss)
@@ -330,7 +316,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         correct = whole_number("correct", correct, 0, count)
         self._check_taking_part("report")
         with HELD:
-            self._member.client.report(self.version, count, correct, loss_number(loss_sum))
+            self._session.client.report(self.version, count, correct, loss_number(loss_sum))
             self._stepped = time.perf_counter()  # an evaluation is no part of the next step
 
     def leave(self, reason: str = "done") -> None:
@@ -341,14 +327,14 @@ class RemoteOptimizer(torch.optim.Optimizer):
         self._leave(reason)
 
     def _leave(self, reason: str, *, hurry: bool = False) -> None:
-        if not hasattr(self, "_member") or self._member.process != os.getpid():
+        if not hasattr(self, "_session") or self._session.process != os.getpid():
             return
         with HELD:
             try:
                 if hasattr(self, "_exchange"):
                     self._exchange.close(hurry=hurry)
             finally:
-                self._member.leave(reason)
+                self._session.leave(reason)
                 self._finalizer.detach()
 
     def _replace_earlier(self) -> None:
@@ -356,13 +342,12 @@ class RemoteOptimizer(torch.optim.Optimizer):
         own = {id(each) for group in self.param_groups for each in group["params"]}
         for other in list(_OPTIMIZERS):
             theirs = {id(each) for group in other.param_groups for each in group["params"]}
-            if other._member.process == os.getpid() and not other._member.left and own & theirs:
+            if other._session.process == os.getpid() and not other._session.left and own & theirs:
                 log.warning(
                     "worker %s leaves the run: another RemoteOptimizer of its model takes its place",
-                    other._member.client.worker_id,
+                    other._session.client.worker_id,
                 )
                 other._leave("another RemoteOptimizer of its model took its place", hurry=True)
-        _OPTIMIZERS.add(self)
 
     def __enter__(self) -> Self:
         return self
@@ -387,7 +372,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Refuse: what a run trains is settled when the first worker joins."""
-        if hasattr(self, "_member"):
+        if hasattr(self, "_session"):
             raise UsageError(
                 "add_param_group: the run's tensors are settled at joining; give param_groups at construction"
             )
@@ -414,14 +399,14 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
     def _check_taking_part(self, what: str) -> None:
         """Raise UsageError in a process forked from the one that joined, and after leaving."""
-        if self._member.process != os.getpid():
+        if self._session.process != os.getpid():
             raise UsageError(
                 f"{what}: got a call in process {os.getpid()}, which was forked from the worker, process "
-                f"{self._member.process}; want it there, or a RemoteOptimizer made in this process"
+                f"{self._session.process}; want it there, or a RemoteOptimizer made in this process"
             )
-        if self._member.left:
+        if self._session.left:
             raise UsageError(
-                f"{what}: this worker has left the run: {self._member.left}; want a new RemoteOptimizer to go on"
+                f"{what}: this worker has left the run: {self._session.left}; want a new RemoteOptimizer to go on"
             )
 
     def _begin_local_steps(self) -> None:
@@ -436,8 +421,3 @@ class RemoteOptimizer(torch.optim.Optimizer):
                     f"param_groups[{index}]: options changed from {before} to {now} after joining, want the schedule "
                     "to be the server's"
                 )
-
-
-def _new_worker_id() -> str:
-    own = f"-{os.getpid()}-{os.urandom(2).hex()}"
-    return name_of(socket.gethostname(), MAX_NAME - len(own)) + own

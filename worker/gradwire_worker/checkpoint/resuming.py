@@ -12,8 +12,8 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker.checkpoint.state import Pushed, WorkerState, load_or_warn
 from gradwire_worker.compute.flat_model import F32, FlatModel
 from gradwire_worker.compute.loader import Loader
-from gradwire_worker.session.membership import Membership
 from gradwire_worker.session.pending import PendingPush
+from gradwire_worker.session.session import Session
 from gradwire_worker.sources.local_steps import LocalSteps
 from gradwire_worker.uplink import Uplink
 
@@ -24,10 +24,10 @@ class OwnCheckpoint:
     """The file in which a worker's newest push is, and what its next ones depend on."""
 
     def __init__(
-        self, file: Path, member: Membership, flat: FlatModel, uplink: Uplink, loader: Loader, local: LocalSteps | None
+        self, file: Path, session: Session, flat: FlatModel, uplink: Uplink, loader: Loader, local: LocalSteps | None
     ):
         self._file = file
-        self._member = member
+        self._session = session
         self._flat = flat
         self._uplink = uplink
         self._loader = loader
@@ -42,7 +42,7 @@ class OwnCheckpoint:
             in_hand: whether the next gradients are of the weights that the model holds now, rather than of those that
                 the push is a part of.
         """
-        run_id, uplink, layout = self._member.client.reply.run_id, self._uplink, self._flat.layout
+        run_id, uplink, layout = self._session.client.reply.run_id, self._uplink, self._flat.layout
         coding = (uplink.step_size, uplink.overhead)
         weights = np.empty(layout.n_parameters if in_hand else 0, np.float32)
         if in_hand:
@@ -76,7 +76,7 @@ class OwnCheckpoint:
             The push's round, 0 for none; and the push, where it is still to be sent, the model holding the weights from
             before it. Otherwise it has been, and the model holds the newest.
         """
-        state = load_or_warn(self._file, self._member.client.reply.run_id)
+        state = load_or_warn(self._file, self._session.client.reply.run_id)
         if state is None:
             return 0, None
         told, layout = state.pushed, self._flat.layout
@@ -91,7 +91,7 @@ class OwnCheckpoint:
         self._uplink.memory.values[:] = state.residual
         self._uplink.step_size, self._uplink.overhead = told.step, told.overhead
         push = _push_of(state)
-        under_way = delay and state.weights.size and version <= told.round != self._member.client.reply.rounds
+        under_way = delay and state.weights.size and version <= told.round != self._session.client.reply.rounds
         if under_way:
             self._uplink.recall(state.frames, with_buffers=told.with_buffers)
             self._loader.hold(self._all_of(state), told.held)
@@ -107,13 +107,13 @@ class OwnCheckpoint:
 
     def _wait_for(self, push: PendingPush) -> None:
         """Send a push and load what became of its round; where it comes too late to count, it joins the residual."""
-        client = self._member.client
+        client = self._session.client
         try:
-            receipt = client.push(push).receipt()
+            receipt = self._session.send(push).receipt()
             if not push.counted(receipt):
                 self._uplink.recall(push.frames(), with_buffers=push.with_buffers)
                 self._uplink.memory.keep(self._uplink.u, client.reply.late_weight)
-            self._member.wait_for(receipt.version)
+            self._session.wait_for(receipt.version)
         except RunEndedError as error:
             log.info("%s", error)
         self._loader.load()

@@ -3,16 +3,16 @@
 from gradwire_common.layout.buffers import BufferSchedule
 from gradwire_common.layout.manifest import Role
 from gradwire_worker.compute.flat_model import F32, FlatModel
-from gradwire_worker.session.membership import Membership
 from gradwire_worker.session.replica import Replica
+from gradwire_worker.session.session import Session
 
 
 class Loader:
-    """Brings the newest tensors of the member's replica into the model, each once."""
+    """Brings the newest tensors of the session's replica into the model, each once."""
 
-    def __init__(self, flat: FlatModel, member: Membership, buffers: BufferSchedule):
+    def __init__(self, flat: FlatModel, session: Session, buffers: BufferSchedule):
         self._flat = flat
-        self._member = member
+        self._session = session
         self._buffers = buffers
         self._loaded = dict.fromkeys(Role, -1)
 
@@ -34,7 +34,7 @@ class Loader:
 
     def load(self) -> None:
         """Load what is newer than what the model holds."""
-        with self._member.held() as replica:
+        with self._session.held() as replica:
             self._load(replica)
 
     def _load(self, replica: Replica) -> None:

@@ -1,85 +1,74 @@
 """The worker's calls to the server: typed, repeated after transient errors, under one session at a time."""
 
 import contextlib
-import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version as package_version
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import grpc
 
-from gradwire_common.codec.frames import FRAME_VERSION
-from gradwire_common.errors import GradwireError, RunEndedError, SessionError, UnavailableError
+from gradwire_common.errors import GradwireError, SessionError, UnavailableError
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.transport.address import parse_address
-from gradwire_common.transport.channel import CALL_BYTES, PROTOCOL_VERSION, connect, error_of, wire_bytes
+from gradwire_common.transport.channel import CALL_BYTES, connect, error_of, wire_bytes
 from gradwire_common.transport.chunks import chunk_size
-from gradwire_common.transport.packing import INLINE_BYTES, digest_of, pack, pieces, serialize
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 from gradwire_worker import interrupts
-from gradwire_worker.session.notice import Notice
+from gradwire_worker.session.options import SessionOptions
 from gradwire_worker.session.pacer import Pacer
 from gradwire_worker.session.patience import Patience
 from gradwire_worker.session.pending import PendingPush
+from gradwire_worker.session.requests import Introduction
 
 CALL_TIMEOUT = 10.0  # seconds for a call that carries no frames; those that do never time out while bytes move
 IN_FLIGHT = 256 << 10  # bytes of frames that a small call may have to wait behind
 SLOWEST = 2000  # bytes per second of a link over which a manifest still arrives in time
-LEAVE_TIMEOUT = 2.0  # seconds; politeness must not hold up the end of a process
+LEAVE_TIMEOUT = 2.0  # seconds; telling the server must not hold up the end of a process
 
 T = TypeVar("T")
 
 
 class Client:
-    """One worker's connection to the server: a channel for life, and the session that the last join gave.
+    """One worker's connection to the server: a channel that stays, and the session that the last join gave.
 
     Every method may be called from any thread. A call that fails with a transient error is repeated for `patience`
-    seconds; when the server has forgotten the session, the worker joins again under the same id and goes on.
+    seconds; when the server has forgotten the session, the worker joins again under the same id and carries on.
 
     Attributes:
         reply: the answer to the last join.
         limits: what the server's token buckets allow, as last heard.
         wait: what the server waits for, as last heard; empty where it waits for nobody.
-        end: why the run ended, once somebody knows; pushes are not repeated then.
-        on_rejoin: called with the answer to every later join; raises if the worker cannot go on with it.
+        end: why the run ended, once that is known; pushes are not repeated then.
     """
 
     def __init__(
         self,
         server: str,
-        worker_id: str,
         manifest: Manifest,
-        *,
-        settings: Mapping[str, str] | None = None,
-        slot: int | None = None,
-        patience: float = 60.0,
-        pace: bool = True,
+        options: SessionOptions,
+        on_rejoin: Callable[[pb.JoinReply], None] = lambda _: None,
     ):
+        """Open the channel.
+
+        Args:
+            server: its address.
+            manifest: of the model.
+            options: how the worker takes part.
+            on_rejoin: called with the answer to every later join; raises if the worker cannot carry on with it.
+        """
         self.server = parse_address(server)
         self.manifest = manifest
+        self.worker_id = options.worker_id
         self.reply = pb.JoinReply()
         self.limits = pb.Limits()
         self.end: str | None = None
         self.wait = ""
-        self.on_rejoin: Callable[[pb.JoinReply], None] = lambda _: None
-        serialized = serialize(manifest)
-        inline = len(serialized) <= INLINE_BYTES
-        self._packed = b"" if inline else pack(serialized)
-        self._request = pb.JoinRequest(
-            worker_id=worker_id,
-            package_version=package_version("gradwire"),
-            protocol_version=PROTOCOL_VERSION,
-            frame_version=FRAME_VERSION,
-            manifest=pb.Manifest.FromString(serialized) if inline else None,
-            manifest_digest=digest_of(serialized),
-            settings=dict(settings or {}),
-            slot=slot,
-        )
-        self._patience = patience
+        self._on_rejoin = on_rejoin
+        self._introduction = Introduction.of(manifest, options)
+        self._patience = options.patience
         self._closing = threading.Event()
-        self._pacer = Pacer(self._closing.wait) if pace else None
+        self._pacer = Pacer(self._closing.wait) if options.pace else None
         self._joining = threading.Lock()
         self._channel = connect(self.server)
         self._stub: Any = ParameterServerStub(self._channel)  # type: ignore[no-untyped-call]
@@ -107,14 +96,9 @@ class Client:
             self._hear(self.reply.limits)
         return self.reply
 
-    @property
-    def worker_id(self) -> str:
-        """What the worker calls itself."""
-        return self._request.worker_id
-
-    def push(self, push: PendingPush) -> "Sending":
-        """Begin to send a push, whose frames may still be appended."""
-        return Sending(self, push)
+    def start_push(self, push: PendingPush, session: str, offset: int = 0) -> Any:
+        """Begin to send a push from byte `offset` of its frames; return the call, whose answer is a receipt."""
+        return self._stub.Push.future(self.messages(push, session, offset))
 
     def watch(self, have_version: int | None, *, on_open: Callable[[grpc.Call], None]) -> Iterator[pb.WatchMessage]:
         """Yield what one stream of updates brings, until it breaks or the run ends; `on_open` gets the call, to cancel.
@@ -157,7 +141,7 @@ class Client:
         )
 
     def leave(self, reason: str) -> None:
-        """End the session politely; a server that cannot be reached will notice by itself."""
+        """End the session; a server that cannot be reached will notice by itself."""
         self._closing.set()
         if self.reply.session:
             self._leave(self.reply.session, reason)
@@ -182,18 +166,17 @@ class Client:
                 with patience.notice(f"waiting for an answer of server {self.server}"):
                     reply = self._ask_to_join(max(CALL_TIMEOUT, self._patience))
             except grpc.RpcError as failed:
-                patience.endure(error_of(failed, self.server, first=not self.reply.session))
+                patience.retry(error_of(failed, self.server, first=not self.reply.session))
             else:
-                self._request.slot = reply.slot
+                self._introduction.request.slot = reply.slot
                 return reply
 
     def _ask_to_join(self, timeout: float) -> pb.JoinReply:
         """Return the answer to a join; the manifest follows where the server asks for it."""
-        reply: pb.JoinReply = self._ask(self._stub.Join, self._request, timeout)
+        reply: pb.JoinReply = self._ask(self._stub.Join, self._introduction.request, timeout)
         if reply.manifest_wanted:
-            parts = (pb.Introduction(manifest=piece) for piece in pieces(self._packed))
-            introduction = itertools.chain([pb.Introduction(join=self._request)], parts)
-            reply = self._ask(self._stub.Introduce, introduction, timeout + len(self._packed) / SLOWEST)
+            timeout += len(self._introduction.packed) / SLOWEST
+            reply = self._ask(self._stub.Introduce, self._introduction.messages(), timeout)
         return reply
 
     def _rejoin(self, lost: str) -> None:
@@ -203,7 +186,7 @@ class Client:
                 return
             reply = self._join()
             try:
-                self.on_rejoin(reply)
+                self._on_rejoin(reply)
             except GradwireError as error:
                 self._leave(reply.session, str(error))
                 raise
@@ -252,55 +235,6 @@ class Client:
 
     def recover(self, error: GradwireError, session: str, patience: Patience) -> None:
         """Do what makes another attempt worth while after `error`, or raise it."""
-        patience.endure(error)
+        patience.retry(error)
         if isinstance(error, SessionError):
             self._rejoin(session)
-
-
-class Sending:
-    """A push on its way; `receipt` waits for its end and repeats it where need be."""
-
-    def __init__(self, client: Client, push: PendingPush):
-        self._client = client
-        self._push = push
-        self._session = client.reply.session
-        self._call = self._start(offset=0)
-
-    def _start(self, offset: int) -> Any:
-        return self._client._stub.Push.future(self._client.messages(self._push, self._session, offset))
-
-    def _go_on(self) -> Any:
-        """Send again what the server has not got."""
-        self._session = self._client.reply.session
-        return self._start(self._client.staged(self._push, self._session))
-
-    def receipt(self) -> pb.Receipt:
-        """Return the server's answer once all frames have been appended and the push is closed.
-
-        Raises:
-            GradwireError: what the server refused the push with.
-            RunEndedError: the run ended meanwhile.
-            UnavailableError: if it could not be reached for too long.
-            Interrupted: a signal's handler raised; the push goes on, and its receipt can be asked for again.
-        """
-        patience = self._client.patience()
-        notice = Notice(lambda: f"the receipt of the push for round {self._push.round}")
-        while True:
-            try:
-                if self._call is None:
-                    self._call = self._go_on()
-                receipt: pb.Receipt = interrupts.answer_of(self._call, notice)
-                return receipt
-            except grpc.RpcError as failed:
-                self._call = None
-                error = error_of(failed, self._client.server)
-                if self._client.end is None:
-                    self._client.recover(error, self._session, patience)
-                if self._client.end is not None:
-                    raise RunEndedError(f"the run ended during a push: {self._client.end}") from None
-
-    def cancel(self) -> None:
-        """Give the push up; it does not count."""
-        self._push.abandon()
-        if self._call is not None:
-            self._call.cancel()

@@ -46,7 +46,7 @@ class Patience:
         finally:
             timer.cancel()
 
-    def endure(self, error: GradwireError) -> None:
+    def retry(self, error: GradwireError) -> None:
         """Wait a while after `error`, so that the caller may try again.
 
         Raises:

@@ -1,0 +1,51 @@
+"""How a worker takes part in a run."""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gradwire_common.settings.names import MAX_NAME, check_name, name_of
+from gradwire_common.units import named, parse_seconds
+from gradwire_worker.arguments import text_settings, whole_number
+
+MAX_SLOT = 2**32 - 1  # what the wire's 32 bits hold
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionOptions:
+    """How a worker takes part in a run; checked when it is made.
+
+    Attributes:
+        worker_id: the same id takes the old place again; made up where it is empty. 1 to 64 of A-Z a-z 0-9 . _ -.
+        slot: the shard wanted; the lowest free one when None.
+        settings: what all workers of the run must share; the first worker's count.
+        patience: seconds to keep trying to reach a server that does not answer.
+        pace: whether to send no faster than the server's limit, rather than be slowed by it.
+
+    Raises:
+        UsageError: a value that cannot be; names it.
+    """
+
+    worker_id: str = ""
+    slot: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    patience: float = 60.0
+    pace: bool = True
+
+    def __post_init__(self) -> None:
+        worker_id = check_name("worker_id", self.worker_id) if self.worker_id else _new_worker_id()
+        slot = None if self.slot is None else whole_number("slot", self.slot, 0, MAX_SLOT)
+        checked = {
+            "worker_id": worker_id,
+            "slot": slot,
+            "settings": text_settings(self.settings),
+            "patience": named("patience", parse_seconds, self.patience),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+
+def _new_worker_id() -> str:
+    own = f"-{os.getpid()}-{os.urandom(2).hex()}"
+    return name_of(socket.gethostname(), MAX_NAME - len(own)) + own
