@@ -23,7 +23,6 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker.session import SessionOptions
 from gradwire_worker.session.client import Client
 from gradwire_worker.session.pending import PendingPush
-from gradwire_worker.session.sending import Sending
 
 PUSH_SECONDS = 5.0  # that one push or snapshot takes at the rate; one follows on the other
 
@@ -60,12 +59,10 @@ class Greedy:
         push = PendingPush(pb.PUSH_KIND_WEIGHTS, round=0, base_version=0, samples=0)
         for frame in frames:
             push.append(frame)
-        if with_end:
-            push.close()
-        else:
-            push.abandon()
-        with suppress(GradwireError):
-            Sending(self._client, push).receipt()
+        push.close()
+        messages = self._client.messages(push, self._client.reply.session)
+        with suppress(grpc.RpcError):
+            self._client.start_push(each for each in messages if with_end or not each.HasField("end")).result()
 
     def push_on(self, frames: Sequence[bytes]) -> None:
         """Push one time after the other until it is closed."""

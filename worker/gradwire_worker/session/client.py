@@ -96,9 +96,9 @@ class Client:
             self._hear(self.reply.limits)
         return self.reply
 
-    def start_push(self, push: PendingPush, session: str, offset: int = 0) -> Any:
-        """Begin to send a push from byte `offset` of its frames; return the call, whose answer is a receipt."""
-        return self._stub.Push.future(self.messages(push, session, offset))
+    def start_push(self, messages: Iterator[pb.PushMessage]) -> Any:
+        """Begin to send the messages of a push; return the call, whose answer is a receipt."""
+        return self._stub.Push.future(messages)
 
     def watch(self, have_version: int | None, *, on_open: Callable[[grpc.Call], None]) -> Iterator[pb.WatchMessage]:
         """Yield what one stream of updates brings, until it breaks or the run ends; `on_open` gets the call, to cancel.

@@ -20,7 +20,7 @@ class Sending:
         self._client = client
         self._push = push
         self._session = client.reply.session
-        self._call: Any = client.start_push(push, self._session)
+        self._call: Any = client.start_push(client.messages(push, self._session))
 
     def receipt(self) -> pb.Receipt:
         """Return the server's answer once all frames have been appended and the push is closed.
@@ -56,4 +56,5 @@ class Sending:
     def _resume(self) -> Any:
         """Send again what the server has not got."""
         self._session = self._client.reply.session
-        return self._client.start_push(self._push, self._session, self._client.staged(self._push, self._session))
+        held = self._client.staged(self._push, self._session)
+        return self._client.start_push(self._client.messages(self._push, self._session, held))
