@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +56,7 @@ def run_of(
     lines = [f"{key} = {to_toml(value)}\n" for key, value in settings_of(study, arm).items()]
     runs.mkdir(parents=True, exist_ok=True)
     config.write_text("".join(lines))
-    wanted = Config.load(config, {"seed": seed}).model_dump(mode="json")
+    wanted = Config.load(config, {"seed": seed}).as_written()
     if found := find_run(wanted, [runs, *sorted(runs.parent.iterdir())]):
         return found
     if only_there:
@@ -72,12 +71,11 @@ def run_of(
 
 def find_run(wanted: Mapping[str, Any], folders: Iterable[Path]) -> Run | None:
     """Return a finished run of one of `folders` with the settings `wanted`; newer ones had the default."""
-    defaults = Config().model_dump(mode="json")
     for result in (result for folder in folders for result in sorted(folder.glob("*.json"))):
         recorded = result.with_suffix("") / "config.toml"
         if not result.stat().st_size or not recorded.exists():  # it is still running
             continue
-        settings = defaults | tomllib.loads(recorded.read_text())
+        settings = Config.load(recorded).as_written()
         if all(settings.get(key) == value for key, value in wanted.items() if key not in APART):
             return Run(result.with_suffix(""), settings, json.loads(result.read_text()))
     return None

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from gradwire_common.settings.config import Config
@@ -72,7 +72,7 @@ def running_server(config: Config, *, grace: float = 20.0, drain: float = 0.1) -
     ready = threading.Event()
 
     def on_ready(port: int) -> None:
-        server.address = f"{config.listen.rpartition(':')[0]}:{port}"
+        server.address = str(replace(config.listen, port=port))
         ready.set()
 
     async def main() -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -32,11 +33,11 @@ app = typer.Typer(
 
 @app.command()
 @with_settings(
-    "Run",
-    "Coding",
-    "Server",
-    "Worker",
-    "Task",
+    "run",
+    "coding",
+    "server",
+    "worker",
+    "task",
     without=("listen", "reflection", "resume", "server", "worker_id", "slot"),
 )
 def train(
@@ -62,32 +63,31 @@ def train(
 
 
 @app.command()
-@with_settings("Run", "Coding", "Server")
+@with_settings("run", "coding", "server")
 def server(config: "Config") -> None:
     """Serve a run: hold the weights, gather gradients, broadcast updates."""
     from gradwire.local.lifeline import inherited_lock
     from gradwire_server.app import serve
 
     logs.configure(config.log_level, "server")
-    host = config.listen.rpartition(":")[0]
 
     def ready(port: int) -> None:
-        print(f"listening on {host}:{port}", flush=True)
+        print(f"listening on {replace(config.listen, port=port)}", flush=True)
 
     serve(config, ready=ready, lock=inherited_lock())
     end_at_once()
 
 
 @app.command()
-@with_settings("Run", "Worker", "Task", without=("name", "runs", "rounds", "workers", "evaluate_every"))
+@with_settings("run", "worker", "task", without=("name", "runs", "rounds", "workers", "evaluate_every"))
 def worker(config: "Config") -> None:
     """Work for a server: compute gradients on a shard of the data and push them."""
-    from gradwire_common.settings.config import FROM_INPUT
+    from gradwire_common.settings.types import FROM_INPUT
     from gradwire_worker.runner import run_worker
 
     logs.configure(config.log_level, config.worker_id or "worker")
     if config.server == FROM_INPUT:  # so that a local cluster's workers can get ready while its server does
-        config = config.model_copy(update={"server": sys.stdin.readline().strip()})
+        config = config.replaced(server=sys.stdin.readline().strip())
     run_worker(config, joining=end_in_order)
 
 
@@ -147,7 +147,7 @@ def limit(
 
 
 @app.command()
-@with_settings("Coding", only=("quantizer", "bits", "allocation"))
+@with_settings("coding", only=("quantizer", "bits", "allocation"))
 def inspect(
     config: "Config",
     file: Annotated[Path, typer.Argument(metavar="FILE.safetensors", help="file of tensors")],

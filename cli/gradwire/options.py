@@ -7,7 +7,7 @@ import inspect
 import json
 import sys
 import types
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -16,6 +16,8 @@ import typer
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+    from gradwire_common.settings.section import Section
 
 Command = Callable[..., None]
 
@@ -30,7 +32,7 @@ def with_settings(
     Flags are made for the command that was called alone: importing the settings takes longer than listing the commands.
 
     Args:
-        sections: names of sections, such as "Coding" for `CodingSettings`; each is a panel of the help.
+        sections: names of sections, such as "coding"; each is a panel of the help.
         without: fields that this command sets itself.
         only: the fields wanted, where they are few; empty for all.
     """
@@ -38,14 +40,10 @@ def with_settings(
     def decorate(command: Command) -> Command:
         if command.__name__ not in sys.argv:
             return _listed(command)
-        from gradwire_common.settings import config as settings
+        from gradwire_common.settings.config import Config
 
-        flags = [
-            _flag(name, field, panel)
-            for panel in sections
-            for name, field in getattr(settings, f"{panel}Settings").model_fields.items()
-            if name not in without and (not only or name in only)
-        ]
+        flags = [flag for flag in flags_of(Config.sections, sections) if flag.name not in without]
+        flags = [flag for flag in flags if not only or flag.name in only]
         names = {flag.name for flag in flags}
         signature = inspect.signature(command)
         own = [
@@ -58,11 +56,20 @@ def with_settings(
         def run(config: Path | None, **given: Any) -> None:
             chosen = {name: value for name, value in given.items() if name in names and value is not None}
             rest = {name: value for name, value in given.items() if name not in names}
-            command(config=settings.Config.load(config, chosen), **rest)
+            command(config=Config.load(config, chosen), **rest)
 
         return _signed(run, [*own, _file_flag(), *flags])
 
     return decorate
+
+
+def flags_of(sections: Mapping[str, type["Section"]], chosen: Collection[str]) -> list[inspect.Parameter]:
+    """Return a flag for each field of the `chosen` ones of `sections`."""
+    return [
+        _flag(name, field, panel.capitalize())
+        for panel in chosen
+        for name, field in sections[panel].model_fields.items()
+    ]
 
 
 def _listed(command: Command) -> Command:
@@ -113,7 +120,7 @@ def _metavar(annotation: Any) -> str:
         return "|".join(_metavar(part) for part in parts if part is not types.NoneType)
     if origin is Literal:
         return "|".join(parts)
-    return _METAVARS[origin or annotation]
+    return _METAVARS.get(origin or annotation) or annotation.__name__.upper()
 
 
 def _range(field: "FieldInfo") -> str:

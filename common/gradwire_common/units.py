@@ -1,20 +1,20 @@
-"""Rates, sizes and times as people write them: "20 Mbit/s", "256 KiB", "5 min".
+"""Rates, sizes and times as people write them: "20 Mbit/s", "256 KiB", "5 min"; each is read once, where it comes in.
 
 Every size and rate has its unit. b stands for bits, B for bytes; case matters nowhere else: "Mb/s", "mb/s", "mbit" and
 "Mbps" are megabits per second, "MB/s" and "MBps" megabytes. k, M, G, T, P are powers of 1,000; Ki, Mi, Gi, Ti, Pi of
 1,024.
 """
 
-import math
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from gradwire_common.errors import ConfigError
 
 T = TypeVar("T")
 
-NO_LIMIT = "none"  # lifts a limit
+NONE = "none"  # in texts: no limit, no deadline
+AUTO: Final = "auto"  # in texts and values: gradwire finds a value
 MAX_BYTES = 2**53  # of a size, and of a rate per second: what a double holds to the byte, and the wire with room to add
 MIN_SECONDS, MAX_SECONDS = 1e-3, 30 * 86400.0  # milliseconds travel in 32 bits, which hold 49 days
 
@@ -30,9 +30,36 @@ _SIZE_IN_BITS = re.compile(rf"{_NUMBER}((?:[kKmMgGtTpP][iI]?)?)b")
 _PREFIXES = "kmgtp"
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _EXAMPLE = 40  # characters of a wrong text that a message repeats
+_MAX_DIGITS = 5  # characters of a number before its unit
 
 
-def parse_size(text: str | int | float) -> int:
+class Size(int):
+    """Bytes. `str` writes them so that `parse_size` reads the same: "256 KiB"; "none" for 0, which is no limit."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        exact = [f"{int(self)} B"]
+        for power, prefix in enumerate(_PREFIXES.upper(), 1):
+            exact += [f"{self // 1024**power} {prefix}iB"] if self % 1024**power == 0 else []
+            exact += [f"{self // 1000**power} {'k' if power == 1 else prefix}B"] if self % 1000**power == 0 else []
+        return min(exact, key=len) if self else NONE
+
+
+class Rate(int):
+    """Bytes per second. `str` writes them so that `parse_rate` reads the same: "20 Mbit/s"; "none" for 0, no limit."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        for power, prefix in reversed(list(enumerate(["", "k", "M", "G", "T", "P"]))):
+            number = f"{self * 8 / 1000**power:.12g}"
+            if len(number) <= _MAX_DIGITS and float(number) >= 1 and round(float(number) * 1000**power / 8) == self:
+                return f"{number} {prefix}bit/s"
+        return f"{int(self)} B/s" if self else NONE
+
+
+def parse_size(text: object) -> Size:
     """Return the bytes that `text` names, such as "256 KiB" or "4 MB".
 
     Raises:
@@ -43,12 +70,12 @@ def parse_size(text: str | int | float) -> int:
     if match is None:
         if found := _SIZE_IN_BITS.fullmatch(text.strip()):
             meant = f"'{found[1]} {found[2].capitalize()}B'"
-            raise ConfigError(f"got {_told(text)}, want bytes such as {meant}: b stands for bits")
+            raise ConfigError(f"got {quoted(text)}, want bytes such as {meant}: b stands for bits")
         raise _no_quantity(text, "a size such as '256 KiB' or '4 MB'", "MB", "KiB")
-    return _whole(text, float(match[1]) * _factor(match[2], match[3]), "1 B", "8 PiB")
+    return Size(_whole(text, float(match[1]) * _factor(match[2], match[3]), "1 B", "8 PiB"))
 
 
-def parse_rate(text: str | int | float) -> int:
+def parse_rate(text: object) -> Rate:
     """Return the whole bytes per second that `text` names, such as "20 Mbit/s" or "3 MB/s".
 
     Raises:
@@ -60,29 +87,33 @@ def parse_rate(text: str | int | float) -> int:
     if match is None or not (match[6] or (bits and match[5])):  # "20 mbit" is a rate, as for tc; "20 MB" is a size
         raise _no_quantity(text, "a rate such as '20 Mbit/s' or '3 MB/s'", "Mbit/s", "MB/s")
     value = float(match[1]) * _factor(match[2], match[3]) / (8 if bits else 1)
-    return _whole(text, value, "8 bit/s, which is 1 B/s", "72 Pbit/s")
+    return Rate(_whole(text, value, "8 bit/s, which is 1 B/s", "72 Pbit/s"))
 
 
-def parse_limit(text: str | int | float, *, rate: bool) -> int:
-    """Return the bytes, or with `rate` the bytes per second, that `text` names; 0 for "none", which lifts the limit.
+def parse_rate_limit(text: object) -> Rate:
+    """Return the rate that `text` names; 0 for "none", which lifts the limit.
 
     Raises:
-        ConfigError: as `parse_rate` and `parse_size`.
+        ConfigError: if it is neither a rate nor "none".
     """
-    if is_no_limit(text):
-        return 0
-    try:
-        return parse_rate(text) if rate else parse_size(text)
-    except ConfigError as error:
-        raise ConfigError(f"{error}; {NO_LIMIT} lifts the limit") from None
+    return Rate(0) if is_none(text) else _liftable(parse_rate, text)
 
 
-def is_no_limit(text: object) -> bool:
-    """Return whether `text` says that there is no limit."""
-    return str(text).strip().lower() == NO_LIMIT
+def parse_size_limit(text: object) -> Size:
+    """Return the size that `text` names; 0 for "none", which lifts the limit.
+
+    Raises:
+        ConfigError: if it is neither a size nor "none".
+    """
+    return Size(0) if is_none(text) else _liftable(parse_size, text)
 
 
-def parse_seconds(text: str | float, least: float = MIN_SECONDS) -> float:
+def is_none(text: object) -> bool:
+    """Return whether `text` says "none": no limit, no deadline."""
+    return str(text).strip().lower() == NONE
+
+
+def parse_seconds(text: object, least: float = MIN_SECONDS) -> float:
     """Return the seconds that `text` names, such as "5 s", "500 ms", "5 min" or 5: a bare number is in seconds.
 
     Raises:
@@ -90,12 +121,12 @@ def parse_seconds(text: str | float, least: float = MIN_SECONDS) -> float:
     """
     match = _TIME.fullmatch(str(text))
     if match is None or isinstance(text, bool):
-        raise ConfigError(f"got {_told(text)}, want seconds, or a time such as '500 ms' or '5 min'")
+        raise ConfigError(f"got {quoted(text)}, want seconds, or a time such as '500 ms' or '5 min'")
     unit = (match[2] or "s").lower()
     seconds = float(match[1]) * (_SECONDS["ms"] if unit == "ms" else _SECONDS[unit[0]])
     if not least <= seconds <= MAX_SECONDS:
         raise ConfigError(
-            f"got {_told(text)}, want a time from {least * 1e3:g} ms to 30 days, such as '500 ms' or '5 min'"
+            f"got {quoted(text)}, want a time from {least * 1e3:g} ms to 30 days, such as '500 ms' or '5 min'"
         )
     return seconds
 
@@ -106,43 +137,6 @@ def named(name: str, parse: Callable[[Any], T], text: object) -> T:
         return parse(text)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from None
-
-
-def parse_quorum(text: str | int, workers: int) -> int:
-    """Return the pushes that `text` asks for, of `workers`: "all", a share such as "75 %", or a number of pushes.
-
-    Raises:
-        ConfigError: if it is none of these, or out of range.
-    """
-    text = str(text).strip()
-    if text == "all":
-        return workers
-    number, percent, rest = text.partition("%")
-    try:
-        share = float(number) / 100 if percent else 0.0
-        count = math.ceil(share * workers - 1e-9) if percent else int(number)
-    except (ValueError, OverflowError):
-        count = 0
-    if count < 1 or rest or share > 1:
-        raise ConfigError(f"got {text!r}, want all, a share such as '75 %', or a number of pushes from 1")
-    return count
-
-
-def parse_deadline(text: str | int | float) -> float | str | None:
-    """Return the seconds that `text` names; None for "none", and "adaptive" for itself.
-
-    Raises:
-        ConfigError: if it is none of these.
-    """
-    if is_no_limit(text):
-        return None
-    if text == "adaptive":
-        return text
-    try:
-        return parse_seconds(text)
-    except ConfigError:
-        want = "none, adaptive, or a number of seconds from 0.001 to 2592000, or a time such as '500 ms'"
-        raise ConfigError(f"got {_told(text)}, want {want}") from None
 
 
 def format_size(n_bytes: float) -> str:
@@ -163,11 +157,11 @@ def format_rate(bytes_per_second: float) -> str:
     return f"{bits:.4g} bit/s"
 
 
-def format_limit(value: int, *, rate: bool) -> str:
-    """Write a limit for people, as `parse_limit` reads it: "20 Mbit/s", "256.00 KiB", "none" for 0."""
-    if not value:
-        return NO_LIMIT
-    return format_rate(value) if rate else format_size(value)
+def _liftable(parse: Callable[[object], T], text: object) -> T:
+    try:
+        return parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {NONE} lifts the limit") from None
 
 
 def _factor(prefix: str | None, binary: str | None) -> float:
@@ -182,20 +176,20 @@ def _whole(text: str, value: float, least: str, most: str) -> int:
         ConfigError: if it rounds to 0 or is more than MAX_BYTES.
     """
     if value > MAX_BYTES:
-        raise ConfigError(f"got {_told(text)}, want at most {most}")
+        raise ConfigError(f"got {quoted(text)}, want at most {most}")
     if round(value) < 1:
-        raise ConfigError(f"got {_told(text)}, want at least {least}")
+        raise ConfigError(f"got {quoted(text)}, want at least {least}")
     return round(value)
 
 
 def _no_quantity(text: str, want: str, *units: str) -> ConfigError:
     if found := _BARE.fullmatch(text):
         first, second = (f"'{found[1]} {unit}'" for unit in units)
-        return ConfigError(f"got {_told(text)}, want its unit too, such as {first} or {second}")
-    return ConfigError(f"got {_told(text)}, want {want}")
+        return ConfigError(f"got {quoted(text)}, want its unit too, such as {first} or {second}")
+    return ConfigError(f"got {quoted(text)}, want {want}")
 
 
-def _told(text: object) -> str:
+def quoted(text: object) -> str:
     """Quote what was got, cut where it is long."""
-    quoted = repr(str(text) if isinstance(text, float) else text)
-    return quoted if len(quoted) <= _EXAMPLE + 5 else f"{quoted[:_EXAMPLE]}...{quoted[-1]}"
+    shown = repr(str(text) if isinstance(text, float) else text)
+    return shown if len(shown) <= _EXAMPLE + 5 else f"{shown[:_EXAMPLE]}...{shown[-1]}"

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from gradwire_common.errors import ConfigError, UnavailableError
 from gradwire_common.settings.config import Config
-from gradwire_common.transport.address import parse_address
+from gradwire_common.transport.address import Address
 from gradwire_common.transport.channel import SERVER_OPTIONS, window
-from gradwire_common.units import named
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_common.warming import warm_kernels
@@ -178,11 +177,11 @@ async def _listening(config: Config, run: Run) -> AsyncIterator[int]:
     if config.reflection:
         _reflect(server)
     try:
-        port = server.add_insecure_port(config.listen)
+        port = server.add_insecure_port(str(config.listen))
     except RuntimeError as error:
         raise ConfigError(f"listen: cannot listen on {config.listen}: {error}") from error
     await server.start()
-    log.info("listening on %s:%d", config.listen.rpartition(":")[0], port)
+    log.info("listening on %s", replace(config.listen, port=port))
     try:
         yield port
     finally:
@@ -234,12 +233,11 @@ def check_server(config: Config) -> Settings:
     return settings
 
 
-def check_address(setting: str, listen: str) -> None:
+def check_address(setting: str, listen: Address) -> None:
     """Raise ConfigError, naming the setting, unless `listen` is an address of this machine and its port free."""
-    wanted = named(setting, partial(parse_address, listening=True), listen)
     try:
         family, kind, _, _, address = socket.getaddrinfo(
-            wanted.host, wanted.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

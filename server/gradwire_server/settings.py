@@ -9,10 +9,12 @@ from gradwire_common.errors import ConfigError
 from gradwire_common.layout.manifest import Layout
 from gradwire_common.methods.method import Method
 from gradwire_common.settings.by_name import NO_SCHEDULE
-from gradwire_common.settings.config import AUTO, Config
+from gradwire_common.settings.config import Config
+from gradwire_common.settings.server import ServerSettings
+from gradwire_common.settings.waits import Deadline
 from gradwire_common.transport.channel import LOOKAHEAD_BYTES
 from gradwire_common.transport.chunks import MAX_CHUNK, MIN_CHUNK
-from gradwire_common.units import parse_deadline, parse_limit, parse_quorum, parse_size
+from gradwire_common.units import AUTO
 from gradwire_server.aggregation.registry import AGGREGATIONS
 from gradwire_server.limits.memory import usual_push
 from gradwire_server.limits.pacing import Limits
@@ -40,7 +42,7 @@ class Settings:
         memory: bytes that pushes and updates kept for watchers may take; None for as many as the model needs.
         lookahead: bytes of HTTP/2 window of a connection.
         quorum: pushes without which no round closes.
-        deadline: seconds after which the quorum suffices, "adaptive", or None.
+        deadline: after which the quorum suffices.
         late_weight: of a late push in its worker's next one.
         mode: the schedule.
         staleness: versions that a push may be behind then.
@@ -64,7 +66,7 @@ class Settings:
     memory: int | None = None
     lookahead: int = LOOKAHEAD_BYTES
     quorum: int = 1
-    deadline: float | str | None = None
+    deadline: Deadline = field(default_factory=Deadline)
     late_weight: float = 1.0
     mode: str = "synchronous"
     staleness: int = 0
@@ -107,11 +109,11 @@ class Settings:
             uplink=config.uplink,
             downlink=config.downlink,
             limits=limits,
-            memory=None if config.memory == AUTO else parse_size(config.memory),
-            lookahead=parse_size(config.lookahead),
+            memory=None if config.memory == AUTO else int(config.memory),
+            lookahead=int(config.lookahead),
             transfer_seconds=config.transfer_seconds,
-            quorum=parse_quorum(config.quorum, config.workers),
-            deadline=parse_deadline(config.deadline),
+            quorum=config.quorum.of(config.workers),
+            deadline=config.deadline,
             late_weight=config.late_weight,
             mode=config.mode,
             staleness=_staleness(config),
@@ -171,24 +173,24 @@ def _staleness(config: Config) -> int:
     Raises:
         ConfigError: settings of the other mode are given.
     """
-    if config.mode == "synchronous":
+    if not config.asynchronous:
         if config.staleness is not None:
             raise ConfigError(f"staleness: got {config.staleness} in the synchronous mode, want mode asynchronous")
         return 0
-    if parse_quorum(config.quorum, config.workers) != 1:
-        raise ConfigError(f"quorum: got {config.quorum!r} in the asynchronous mode, where no push waits, want 1")
-    if parse_deadline(config.deadline) is not None:
-        raise ConfigError(f"deadline: got {config.deadline!r} in the asynchronous mode, where no push waits, want none")
+    if config.quorum.of(config.workers) != 1:
+        raise ConfigError(f"quorum: got '{config.quorum}' in the asynchronous mode, where no push waits, want 1")
+    if config.deadline:
+        raise ConfigError(f"deadline: got '{config.deadline}' in the asynchronous mode, where no push waits, want none")
     return 2 * config.workers if config.staleness is None else config.staleness
 
 
-def _limits(config: Config) -> Limits:
+def _limits(config: ServerSettings) -> Limits:
     return Limits(
-        parse_limit(config.rate_up, rate=True),
-        parse_limit(config.rate_down, rate=True),
-        parse_size(config.burst),
-        parse_limit(config.shared_up, rate=True),
-        parse_limit(config.shared_down, rate=True),
-        parse_size(config.burst_shared),
-        parse_limit(config.window, rate=False),
+        int(config.rate_up),
+        int(config.rate_down),
+        int(config.burst),
+        int(config.shared_up),
+        int(config.shared_down),
+        int(config.burst_shared),
+        int(config.window),
     )

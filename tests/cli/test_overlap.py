@@ -37,5 +37,5 @@ def test_each_way_makes_weights_of_its_own(folders):
 
 def test_the_settings_are_kept(folders):
     kept = {name: tomllib.loads((folder / "config.toml").read_text()) for name, folder in folders.items()}
-    assert [settings["overlap"] for settings in kept.values()] == [False, True, False]
-    assert [settings["delay"] for settings in kept.values()] == [0, 0, 1]
+    assert [settings["worker"]["overlap"] for settings in kept.values()] == [False, True, False]
+    assert [settings["worker"]["delay"] for settings in kept.values()] == [0, 0, 1]

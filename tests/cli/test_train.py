@@ -40,7 +40,7 @@ def test_a_run_ends_well_and_shows_both_runs(ended):
 def test_a_run_leaves_its_settings_metrics_weights_curves_and_logs(ended, folder):
     left = folder / "runs" / "t"
     settings = tomllib.loads((left / "config.toml").read_text())
-    assert (settings["seed"], settings["rounds"], settings["lr"]) == (3, ROUNDS, 0.05)
+    assert (settings["run"]["seed"], settings["run"]["rounds"], settings["server"]["lr"]) == (3, ROUNDS, 0.05)
     assert Config.load(left / "config.toml").name == "t"
     lines = [json.loads(line) for line in (left / "metrics.jsonl").read_text().splitlines()]
     assert [line["round"] for line in lines if line["kind"] == "round"] == list(range(1, ROUNDS + 1))

@@ -47,7 +47,7 @@ class Witness(threading.Thread):
         self.counted: list[int] = []
         self.error: BaseException | None = None
         slot = config.workers - 1  # the others' slots are the first
-        self._config = config.model_copy(update={"server": server, "worker_id": WITNESS, "slot": slot})
+        self._config = config.replaced(server=server, worker_id=WITNESS, slot=slot)
 
     def run(self) -> None:
         """Train until the run ends."""

@@ -190,13 +190,13 @@ class World:
 
     def _serve(self, *, resume: bool) -> None:
         began = time.monotonic()
-        config = self.config.model_copy(update={"resume": resume})
+        config = self.config.replaced(resume=resume)
         self.server, self.address = start_server(config, self.folder / "server.log")
         self.outcome.restarts += [time.monotonic() - began] if resume else []
 
     def _work(self, slot: int) -> Any:
         changes = {"server": self.link.address, "worker_id": f"worker-{slot}", "slot": slot}
-        config = self.config.model_copy(update=changes)
+        config = self.config.replaced(**changes)
         return start_worker(config, self.folder / f"worker-{slot}.log")
 
     def _check(self) -> None:

@@ -138,7 +138,7 @@ def test_what_is_no_address_is_refused_with_what_to_write_before_anything_is_don
 
 def test_settings_hold_addresses_with_their_port():
     config = Config.load(None, {"server": " ::1 ", "listen": "localhost:0", "metrics_listen": "127.0.0.1"})
-    assert (config.server, config.listen) == ("[::1]:50051", "localhost:0")
+    assert (str(config.server), str(config.listen)) == ("[::1]:50051", "localhost:0")
     assert Config.load(None, {"server": "-"}).server == "-"
 
 

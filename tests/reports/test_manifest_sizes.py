@@ -72,7 +72,7 @@ def test_a_model_of_many_tensors_joins_trains_and_resumes_from_its_checkpoint(tm
             with RemoteOptimizer(model(), server.address, worker_id="b", slot=1) as another:
                 assert another.version == 1
         server.stop()
-    with running_server(config.model_copy(update={"resume": True}), grace=0.1) as server:
+    with running_server(config.replaced(resume=True), grace=0.1) as server:
         again = model()
         with RemoteOptimizer(again, server.address, worker_id="a") as optimizer:
             assert optimizer.version == 1

@@ -2,13 +2,14 @@
 
 import pytest
 
+from gradwire_common.settings.waits import Deadline
 from gradwire_server.limits.limiter import Limiter
 from gradwire_server.limits.pacing import Limits
-from gradwire_server.rounds.deadlines import ADAPTIVE, Deadlines
+from gradwire_server.rounds.deadlines import Deadlines
 
 
-@pytest.mark.parametrize("rule", [0.5, ADAPTIVE])
-def test_a_deadline_is_no_sooner_than_twice_the_transfer_of_the_largest_push(rule: float | str) -> None:
+@pytest.mark.parametrize("rule", [Deadline(0.5), Deadline(adaptive=True)])
+def test_a_deadline_is_no_sooner_than_twice_the_transfer_of_the_largest_push(rule: Deadline) -> None:
     deadlines = Deadlines(rule, rate=1000)
     for _ in range(20):
         deadlines.arrived(0.1, 4000)
@@ -16,11 +17,11 @@ def test_a_deadline_is_no_sooner_than_twice_the_transfer_of_the_largest_push(rul
     deadlines.rate = 500
     assert deadlines.seconds == 16
     deadlines.rate = 0
-    assert deadlines.seconds == (1.0 if rule == ADAPTIVE else rule)
+    assert deadlines.seconds == (1.0 if rule.adaptive else rule.seconds)
 
 
 def test_the_update_that_a_round_begins_with_counts_too() -> None:
-    deadlines = Deadlines(0.5, rate=1000, rate_down=100)
+    deadlines = Deadlines(Deadline(0.5), rate=1000, rate_down=100)
     deadlines.expect(1000)
     assert deadlines.seconds == 2  # before the first push has come
     deadlines.arrived(0.1, 4000)

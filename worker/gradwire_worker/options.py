@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from gradwire_common.errors import ConfigError, UsageError
 from gradwire_common.methods.method import Method
-from gradwire_common.settings.config import AUTO
+from gradwire_common.units import AUTO
 
 
 class ParameterGroup(dict[str, Any]):

@@ -16,7 +16,7 @@ from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_common.layout.buffers import BufferSchedule
 from gradwire_common.methods.method import Allocation, QuantizerName, TransformName
 from gradwire_common.settings.together import check_together
-from gradwire_common.transport.address import parse_address
+from gradwire_common.transport.address import Address, parse_address
 from gradwire_common.transport.reach import check_known
 from gradwire_common.transport.wire import method_from_message
 from gradwire_common.units import named
@@ -74,7 +74,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
     def __init__(
         self,
         model: nn.Module,
-        server: str = "127.0.0.1:50051",
+        server: str | Address = "127.0.0.1:50051",
         *,
         param_groups: Sequence[Group] | None = None,
         bits: float | Literal["auto"] | None = None,
@@ -168,7 +168,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
                 self.method = overridden(method_from_message(reply.method), overrides)
                 check_together(overlap=overlap, delay=delay, method=self.method, asynchronous=reply.asynchronous)
                 self._uplink = Uplink(self._flat, self.method)
-                self._uplink.check_limits(self._session.client.limits, server)
+                self._uplink.check_limits(self._session.client.limits, str(server))
                 buffers = BufferSchedule(reply.buffers_every, reply.rounds)
                 self._loader = Loader(self._flat, self._session, buffers)
                 self._loader.load()

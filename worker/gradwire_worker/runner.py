@@ -39,7 +39,8 @@ def run_worker(config: Config, *, joining: Callable[[], None] = lambda: None) ->
     Raises:
         GradwireError: why the worker could not begin or go on.
     """
-    check_known(named("server", parse_address, config.server))
+    server = named("server", parse_address, config.server)
+    check_known(server)
     log.info("kernels are ready after %.1f s", warm_kernels())
     device = choose_device(config.device)
     settle_torch(config, device)
@@ -50,7 +51,7 @@ def run_worker(config: Config, *, joining: Callable[[], None] = lambda: None) ->
     joining()
     with RemoteOptimizer(
         model,
-        config.server,
+        server,
         worker_id=config.worker_id,
         slot=config.slot,
         settings=shared_settings(config),

@@ -14,8 +14,8 @@ from gradwire_common.methods.coefficients import to_coefficients
 from gradwire_common.methods.method import BITS_MAX, Method
 from gradwire_common.methods.residual import ResidualMemory
 from gradwire_common.methods.update import EncodeReport, UpdateEncoder, add_update
-from gradwire_common.settings.config import AUTO
 from gradwire_common.transport.transfer import frames_budget, most_useful, transfer_bytes
+from gradwire_common.units import AUTO
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker.compute.flat_model import FlatModel
 from gradwire_worker.session.budget import push_budget

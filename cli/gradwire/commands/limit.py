@@ -1,7 +1,6 @@
 """`gradwire limit`: changes what a run's token buckets allow."""
 
 from collections.abc import Mapping
-from functools import partial
 
 import grpc
 
@@ -10,7 +9,7 @@ from gradwire_common.errors import UsageError
 from gradwire_common.transport import channel
 from gradwire_common.transport.address import parse_address
 from gradwire_common.transport.reach import check_known
-from gradwire_common.units import named, parse_limit, parse_size
+from gradwire_common.units import named, parse_rate_limit, parse_size, parse_size_limit
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 from gradwire_server.limits.limiter import described
@@ -43,8 +42,8 @@ def change_limits(address: str, worker_id: str | None, given: Mapping[str, str |
 
 
 def _parse(name: str, text: str) -> int:
-    lifted = name in (*RATES, "window")
-    return named(name, partial(parse_limit, rate=name in RATES) if lifted else parse_size, text)
+    parse = parse_rate_limit if name in RATES else parse_size_limit if name == "window" else parse_size
+    return named(name, parse, text)
 
 
 def _flag(name: str) -> str:

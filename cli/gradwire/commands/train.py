@@ -79,7 +79,7 @@ def label(config: Config) -> str:
 
 def _baseline(config: Config, folder: Path) -> Config:
     changes = {"quantizer": "float32", "transform": "none", "runs": folder, "name": "baseline"}
-    return config.model_copy(update=changes)
+    return config.replaced(**changes)
 
 
 def _warm_up(console: Console) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gradwire.links.wireless import WirelessChannel
 from gradwire_common.errors import ConfigError
 from gradwire_common.settings.config import Config
-from gradwire_common.units import NO_LIMIT, format_rate, parse_rate, parse_seconds, parse_size
+from gradwire_common.units import Rate, Size, format_rate, parse_rate, parse_seconds, parse_size
 
 MAX_DELAY = 10.0  # seconds one way; more is a slip of the pen
 _TIME = re.compile(r"[-+.0-9eE]+\s*(ms|s)")
@@ -40,19 +40,19 @@ def linked(config: Config, link: Link) -> Config:
 
     The burst is short: a link lets nothing pass at once, so what it did not carry while it was idle cannot be made up.
     """
-    changes: dict[str, str] = {}
+    changes: dict[str, Rate | Size] = {}
     for name, rate in (("rate_up", link.rate_up), ("rate_down", link.rate_down)):
-        if rate and getattr(config, name) == NO_LIMIT:
-            changes[name] = f"{rate:.0f} B/s"
+        if rate and not getattr(config, name):
+            changes[name] = Rate(round(rate))
     in_flight = math.ceil(max(link.rate_up, link.rate_down) * 2 * link.delay)  # bytes of a round trip
-    if in_flight > parse_size(config.lookahead):
-        changes["lookahead"] = f"{in_flight} B"
+    if in_flight > config.lookahead:
+        changes["lookahead"] = Size(in_flight)
     if "burst" not in config.model_fields_set:
         changes["burst"] = LINKED_BURST
-    return config.model_copy(update=changes)
+    return config.replaced(**changes)
 
 
-LINKED_BURST = "34 KiB"  # two of the smallest chunks, and their framing
+LINKED_BURST = parse_size("34 KiB")  # two of the smallest chunks, and their framing
 
 PRESETS = {
     "adsl": Link(rate_up=1e6 / 8, rate_down=16e6 / 8, delay=0.015),

@@ -33,7 +33,7 @@ def checked(config: Config) -> Iterator[None]:
     """
     with tempfile.TemporaryDirectory(prefix="gradwire-") as folder:
         file = Path(folder) / "config.toml"
-        file.write_text(config.model_copy(update={"listen": LOOPBACK}).to_toml(), "utf-8")
+        file.write_text(config.replaced(listen=LOOPBACK).to_toml(), "utf-8")
         command, log = ["check", "--config", str(file)], Path(folder) / "check.log"
         child = Child("the check of the run", command, log, environment_of(config), log_kept=False)
         try:

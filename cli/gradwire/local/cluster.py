@@ -20,7 +20,7 @@ from gradwire.local.lifeline import LOCK, PARENT
 from gradwire_common.errors import ClusterError, UsageError
 from gradwire_common.foreign_text import printable
 from gradwire_common.settings.config import Config
-from gradwire_common.settings.sources import ENV_PREFIX
+from gradwire_common.settings.load import ENV_PREFIX
 from gradwire_server.store.run_folder import RunFolder
 
 START_SECONDS = (
@@ -209,7 +209,7 @@ class Cluster:
         """Start a process with the run's settings in a file of its own."""
         command = name.partition("-")[0]
         file = Path(self._settings.name) / f"{name}.toml"
-        file.write_text(self._config.model_copy(update=changes).to_toml(), "utf-8")
+        file.write_text(self._config.replaced(**changes).to_toml(), "utf-8")
         log, environment, inherited = self._folder.path / f"{name}.log", self._environment, []
         if command == "server":  # which writes to the folder too
             environment, inherited = {**environment, LOCK: str(self._folder.lock)}, [self._folder.lock]

@@ -1,4 +1,7 @@
-"""The types of settings: how each is read from a file, a variable or a flag, and what it wants where it cannot be."""
+"""The types of settings: how each is read from a file, a variable or a flag, and what it wants where it cannot be.
+
+The value of a field is what the text means, a number of bytes or an address; `str` of it is a text that means the same.
+"""
 
 import json
 import math
@@ -6,36 +9,37 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, PlainValidator
+from pydantic import AfterValidator, PlainValidator
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.methods.method import BITS_MAX, BITS_MIN
 from gradwire_common.settings.names import check_name
-from gradwire_common.transport.address import parse_address
+from gradwire_common.settings.waits import Deadline, Quorum
+from gradwire_common.transport.address import Address, parse_address
 from gradwire_common.units import (
-    NO_LIMIT,
-    is_no_limit,
-    parse_deadline,
-    parse_limit,
-    parse_quorum,
+    AUTO,
+    Rate,
+    Size,
+    parse_rate_limit,
     parse_seconds,
     parse_size,
+    parse_size_limit,
 )
 
-AUTO = "auto"
 FROM_INPUT = "-"  # an address that is read from standard input
 MAX_FLOAT = 1e300  # of an option
 
 
-def _checked(parse: Callable[[str], object]) -> AfterValidator:
-    def check(text: str) -> str:
+def read_by(parse: Callable[[Any], object], *kinds: type) -> PlainValidator:
+    """Return what makes a field hold what `parse` reads; a value that is one of `kinds` already stays as it is."""
+
+    def read(value: Any) -> object:
         try:
-            parse(text)
+            return value if isinstance(value, kinds) else parse(value)
         except ConfigError as error:
             raise ValueError(str(error)) from None
-        return NO_LIMIT if is_no_limit(text) else text
 
-    return AfterValidator(check)
+    return PlainValidator(read)
 
 
 def _name(text: str) -> str:
@@ -45,26 +49,16 @@ def _name(text: str) -> str:
         raise ValueError(str(error)) from None
 
 
-def _server(text: str) -> str:
-    return text if text == FROM_INPUT else _address(text)
+def _server(text: Any) -> Address | str:
+    return FROM_INPUT if text == FROM_INPUT else parse_address(text)
 
 
-def _listen(text: str) -> str:
-    return _address(text, listening=True)
+def _listen(text: Any) -> Address:
+    return parse_address(text, listening=True)
 
 
-def _address(text: str, *, listening: bool = False) -> str:
-    try:
-        return str(parse_address(text, listening=listening))
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
-
-
-def _seconds(value: Any) -> float:
-    try:
-        return parse_seconds(value)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
+def _memory(text: Any) -> Size | str:
+    return AUTO if text == AUTO else parse_size(text)
 
 
 def _json(value: Any) -> Any:
@@ -91,20 +85,16 @@ def _bits(value: Any) -> float | str:
     raise ValueError(f"a number from {BITS_MIN:g} to {BITS_MAX:g}, or {AUTO}")
 
 
-def _text(value: Any) -> Any:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Bits = Annotated[float | Literal["auto"], PlainValidator(_bits)]
+Bits = Annotated[float | Literal["auto"], read_by(_bits)]
 Name = Annotated[str, AfterValidator(_name)]
-Rate = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_limit(text, rate=True))]
-Size = Annotated[str, BeforeValidator(_text), _checked(parse_size)]
-OwnWindow = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_limit(text, rate=False))]
-Memory = Annotated[str, BeforeValidator(_text), _checked(lambda text: text == AUTO or parse_size(text))]
-Server = Annotated[str, AfterValidator(_server)]
-Listen = Annotated[str, AfterValidator(_listen)]
-Seconds = Annotated[float, BeforeValidator(_seconds)]
-Quorum = Annotated[str, BeforeValidator(_text), _checked(lambda text: parse_quorum(text, 1))]
-Deadline = Annotated[str, BeforeValidator(_text), _checked(parse_deadline)]
-Options = Annotated[dict[str, Any], BeforeValidator(_json)]
+RateLimit = Annotated[Rate, read_by(parse_rate_limit, Rate)]
+SizeLimit = Annotated[Size, read_by(parse_size_limit, Size)]
+SizeValue = Annotated[Size, read_by(parse_size, Size)]
+Memory = Annotated[Size | Literal["auto"], read_by(_memory, Size)]
+Server = Annotated[Address | Literal["-"], read_by(_server, Address)]
+Listen = Annotated[Address, read_by(_listen, Address)]
+Seconds = Annotated[float, read_by(parse_seconds)]
+QuorumValue = Annotated[Quorum, read_by(Quorum.parse, Quorum)]
+DeadlineValue = Annotated[Deadline, read_by(Deadline.parse, Deadline)]
+Options = Annotated[dict[str, Any], read_by(_json)]
 LogLevel = Literal["debug", "info", "warning", "error"]

@@ -36,16 +36,19 @@ class Address:
             return False
 
 
-def parse_address(text: str, *, listening: bool = False) -> Address:
+def parse_address(text: object, *, listening: bool = False) -> Address:
     """Return the address that `text` names; the port is DEFAULT_PORT where it has none.
 
     Args:
-        text: HOST, HOST:PORT, [IPv6]:PORT, or an IPv6 address by itself; blanks around it do not count.
+        text: HOST, HOST:PORT, [IPv6]:PORT, or an IPv6 address by itself; blanks around it do not count. An Address is
+            returned as it is.
         listening: whether it is to listen on: then port 0, which takes a free one, is one too.
 
     Raises:
         ConfigError: if it is none of these; says what to write.
     """
+    if isinstance(text, Address):
+        return text
     if not isinstance(text, str):
         raise ConfigError(f"got {text!r}, want HOST:PORT as text")
     stripped = text.strip()

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from gradwire_common.errors import UsageError
 from gradwire_common.transport.chunks import MAX_CHUNK, WHOLE_BYTES
 from gradwire_common.transport.transfer import frames_budget
-from gradwire_common.units import format_limit
+from gradwire_common.units import Rate, Size
 from gradwire_server.limits.pacing import RATES, Gate, Limits, SharedGate, least_rate
 
 
@@ -129,4 +129,6 @@ def _whole_bytes(limits: Limits) -> int:
 
 def described(limits: Limits) -> str:
     """Write limits for the log."""
-    return ", ".join(f"{name} {format_limit(value, rate=name in RATES)}" for name, value in asdict(limits).items())
+    return ", ".join(
+        f"{name} {Rate(value) if name in RATES else Size(value)}" for name, value in asdict(limits).items()
+    )

@@ -3,7 +3,8 @@
 import statistics
 from collections import deque
 
-ADAPTIVE = "adaptive"
+from gradwire_common.settings.waits import Deadline
+
 ARRIVALS = 256  # newest arrivals that an adaptive deadline looks at
 LEAST_ARRIVALS = 16  # before there are as many, an adaptive deadline never passes
 DEVIATIONS = 6.0  # robust standard deviations after the median; of normal arrivals one in a thousand million is later
@@ -19,11 +20,11 @@ class Deadlines:
     makes a worker late.
 
     Args:
-        rule: seconds, ADAPTIVE, or None for no deadline at all.
+        rule: fixed seconds, adaptive, or no deadline at all.
         rate, rate_down: bytes per second that a worker may send, is sent; 0 for no limit. They may change.
     """
 
-    def __init__(self, rule: float | str | None, rate: int = 0, rate_down: int = 0):
+    def __init__(self, rule: Deadline, rate: int = 0, rate_down: int = 0):
         self._rule = rule
         self.rate = rate
         self.rate_down = rate_down
@@ -48,8 +49,8 @@ class Deadlines:
         """From the beginning of a round to its deadline; None for none."""
         transfer = 2 * self._largest / self.rate if self.rate else 0.0
         transfer += 2 * self._update / self.rate_down if self.rate_down else 0.0
-        if not isinstance(self._rule, str):
-            return None if self._rule is None else max(self._rule, transfer)
+        if not self._rule.adaptive:
+            return max(self._rule.seconds, transfer) if self._rule else None
         if len(self._arrivals) < LEAST_ARRIVALS:
             return None
         median = statistics.median(self._arrivals)

@@ -3,15 +3,13 @@
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from gradwire_common.errors import ConfigError
-from gradwire_common.transport.address import parse_address
-from gradwire_common.units import named
+from gradwire_common.transport.address import Address
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.rounds.schedule import Verdict
 from gradwire_server.rpc.status import status_reply
@@ -23,7 +21,7 @@ BY_WORKER = ("worker", "direction")
 
 
 @contextmanager
-def exported(run: Run, listen: str | None) -> Iterator[int]:
+def exported(run: Run, listen: Address | None) -> Iterator[int]:
     """Answer scrapes at `listen` while the body runs, and yield the port; without an address do nothing, and yield 0.
 
     Raises:
@@ -34,9 +32,8 @@ def exported(run: Run, listen: str | None) -> Iterator[int]:
         return
     registry = CollectorRegistry()
     registry.register(_RunCollector(run, asyncio.get_running_loop()))
-    address = named("metrics_listen", partial(parse_address, listening=True), listen)
     try:
-        server, thread = start_http_server(address.port, address.host, registry)
+        server, thread = start_http_server(listen.port, listen.host, registry)
     except OSError as error:
         raise ConfigError(f"metrics_listen: cannot listen on {listen}: {error}; want a free port") from None
     try:

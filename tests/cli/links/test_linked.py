@@ -8,8 +8,8 @@ from gradwire_common.settings.config import Config
 
 def test_a_link_sets_the_limits_that_the_settings_leave_open():
     config = linked(Config(rate_down="8 Mbit/s"), parse_link("satellite"))
-    assert (config.rate_up, config.rate_down, config.lookahead) == ("625000 B/s", "8 Mbit/s", "3750000 B")
-    assert linked(Config(burst="1 MiB"), parse_link("4g")).burst == "1 MiB"
+    assert (config.rate_up, config.rate_down, config.lookahead) == (625_000, 1_000_000, 3_750_000)
+    assert linked(Config(burst="1 MiB"), parse_link("4g")).burst == 1 << 20
     assert linked(Config(), parse_link("1 Mbit/s, 20 ms")).lookahead == Config().lookahead
 
 

@@ -9,7 +9,7 @@ import grpc
 
 from gradwire_common.errors import GradwireError, SessionError, UnavailableError
 from gradwire_common.layout.manifest import Manifest
-from gradwire_common.transport.address import parse_address
+from gradwire_common.transport.address import Address, parse_address
 from gradwire_common.transport.channel import CALL_BYTES, connect, error_of, wire_bytes
 from gradwire_common.transport.chunks import chunk_size
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -44,7 +44,7 @@ class Client:
 
     def __init__(
         self,
-        server: str,
+        server: str | Address,
         manifest: Manifest,
         options: SessionOptions,
         on_rejoin: Callable[[pb.JoinReply], None] = lambda _: None,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gradwire_common.errors import DataError, GradwireError, JoinError, RunEndedError
 from gradwire_common.layout.manifest import Manifest
+from gradwire_common.transport.address import Address
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker import interrupts
 from gradwire_worker.session.client import Client
@@ -32,7 +33,7 @@ class Following:
         weights_wanted: whether the server asks this worker for the first weights.
     """
 
-    def __init__(self, server: str, manifest: Manifest, options: SessionOptions, replica: Replica):
+    def __init__(self, server: str | Address, manifest: Manifest, options: SessionOptions, replica: Replica):
         self.client = Client(server, manifest, options, self._check_rejoin)
         self.replica = replica
         self.weights_wanted = False

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gradwire_common.errors import RunEndedError
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.methods.update import encode_exact
+from gradwire_common.transport.address import Address
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker import interrupts
 from gradwire_worker.session.following import Following
@@ -37,7 +38,7 @@ class Session:
         left: why this worker left the run; empty while it has not.
     """
 
-    def __init__(self, server: str, manifest: Manifest, options: SessionOptions, replica: Replica):
+    def __init__(self, server: str | Address, manifest: Manifest, options: SessionOptions, replica: Replica):
         self._following = Following(server, manifest, options, replica)
         self.client = self._following.client
         self.replica = replica
@@ -47,7 +48,7 @@ class Session:
     @classmethod
     def join(
         cls,
-        server: str,
+        server: str | Address,
         manifest: Manifest,
         initial_weights: Callable[[], F32],
         options: SessionOptions | None = None,

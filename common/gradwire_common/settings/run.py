@@ -1,0 +1,20 @@
+"""Section `run`: what the run is."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from gradwire_common.settings.section import Section
+from gradwire_common.settings.types import LogLevel, Name
+
+
+class RunSettings(Section):
+    """What the run is."""
+
+    name: Name = Field("run", description="name of the run; its results go to RUNS/NAME")
+    runs: Path = Field(Path("runs"), description="folder of the runs' results")
+    seed: int = Field(0, ge=0, description="seed of initial weights, shards and batches")
+    rounds: int = Field(200, ge=0, description="rounds to train; 0 for no end")
+    workers: int = Field(2, ge=1, description="workers that the run starts with; the number of shards")
+    evaluate_every: int = Field(10, ge=0, description="rounds between evaluations; 0 for none")
+    log_level: LogLevel = Field("info", description="what the processes log")

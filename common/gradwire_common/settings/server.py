@@ -1,0 +1,85 @@
+"""Section `server`: how the parameter server works."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from gradwire_common.settings.recipes import RECIPES
+from gradwire_common.settings.section import Section
+from gradwire_common.settings.types import (
+    DeadlineValue,
+    Listen,
+    Memory,
+    Options,
+    QuorumValue,
+    RateLimit,
+    Seconds,
+    SizeLimit,
+    SizeValue,
+)
+from gradwire_common.settings.waits import Deadline, Quorum
+from gradwire_common.transport.address import parse_address
+from gradwire_common.units import AUTO, Rate, Size, parse_size
+
+
+class ServerSettings(Section):
+    """How the parameter server works."""
+
+    listen: Listen = Field(
+        parse_address("127.0.0.1"),
+        description="HOST or HOST:PORT to serve on; port 0 takes a free one, 50051 when not given",
+    )
+    aggregation: str = Field("mean", description="how the pushes of a round become one update: mean")
+    outcome: str = Field("step", description="what becomes of that update: step, of the server's optimizer")
+    optimizer: str = Field(
+        "SGD", description=f"any optimizer of torch.optim, by name, or a recipe: {', '.join(RECIPES)}"
+    )
+    lr: float = Field(0.1, gt=0, description="learning rate")
+    optimizer_options: Options = Field({"momentum": 0.9}, description="the optimizer's other parameters, as JSON")
+    schedule: str = Field("none", description="any scheduler of torch.optim.lr_scheduler, by name")
+    schedule_options: Options = Field({}, description="the scheduler's parameters, as JSON")
+    buffers_every: int = Field(10, ge=0, description="rounds between averages of the buffers; 0 for never")
+    rate_up: RateLimit = Field(Rate(0), description="most a worker may send, such as '20 Mbit/s'")
+    rate_down: RateLimit = Field(Rate(0), description="most a worker is sent, such as '20 Mbit/s'")
+    burst: SizeValue = Field(parse_size("256 KiB"), description="bytes that may pass a rate limit at once")
+    shared_up: RateLimit = Field(Rate(0), description="most that all workers together may send, shared out fairly")
+    shared_down: RateLimit = Field(Rate(0), description="most that all workers together are sent, shared out fairly")
+    burst_shared: SizeValue = Field(parse_size("1 MiB"), description="bytes that may pass a shared limit at once")
+    memory: Memory = Field(
+        AUTO, description="most that pushes and kept updates take in memory, such as '512 MiB'; auto follows the model"
+    )
+    window: SizeLimit = Field(
+        Size(0), description="bytes of a worker under way in one round trip: its chunks, for long fat links"
+    )
+    lookahead: SizeValue = Field(
+        parse_size("32 KiB"), description="HTTP/2 window of every connection; its lead is up to 4 times that"
+    )
+    transfer_seconds: Seconds = Field(1.0, description="how long an update may take at the rate limit (bits auto)")
+    heartbeat: Seconds = Field(2.0, description="seconds between heartbeats; a worker is dead after three missed")
+    metrics_listen: Listen | None = Field(None, description="HOST:PORT to serve metrics for Prometheus on")
+    quorum: QuorumValue = Field(
+        Quorum(1), description="pushes without which no round closes: a number, a share such as '75 %', or all"
+    )
+    deadline: DeadlineValue = Field(
+        Deadline(), description="seconds after which the quorum suffices; adaptive follows from past arrivals"
+    )
+    mode: Literal["synchronous", "asynchronous"] = Field(
+        "synchronous", description="rounds that all workers push for, or a version of every push as it arrives"
+    )
+    staleness: int | None = Field(
+        None, ge=0, description="versions that an asynchronous push may be behind; twice the workers when not given"
+    )
+    late_weight: float = Field(
+        1.0, ge=0.0, le=1.0, description="weight of a late push in its worker's next one; 0 drops it"
+    )
+    checkpoint_every: int = Field(
+        100, ge=0, description="rounds between checkpoints; 0 keeps nothing on the disk but the results"
+    )
+    checkpoints: int = Field(2, ge=1, description="checkpoints that are kept")
+    resume: bool = Field(False, description="go on with the run in RUNS/NAME, where there is one")
+    reflection: bool = Field(False, description="offer gRPC reflection")
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether every push makes a version of its own."""
+        return self.mode == "asynchronous"

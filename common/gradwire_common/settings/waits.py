@@ -1,0 +1,93 @@
+"""For how many pushes a round waits, and how long: a quorum and a deadline, as people write them."""
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+from gradwire_common.errors import ConfigError
+from gradwire_common.units import NONE, is_none, parse_seconds, quoted
+
+ADAPTIVE = "adaptive"
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """The pushes without which no round closes: a number of them, or a share of the workers.
+
+    Attributes:
+        pushes: their number; 0 where a share is given.
+        percent: their share of the workers, above 0 to 100; 0 where a number is given.
+    """
+
+    pushes: int = 0
+    percent: float = 0.0
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Return what `text` asks for: "all", a share such as "75 %", or a number of pushes.
+
+        Raises:
+            ConfigError: if it is none of these, or out of range.
+        """
+        shown = str(text).strip()
+        if shown == ALL:
+            return cls(percent=100.0)
+        number, percent, rest = shown.partition("%")
+        try:
+            quorum = cls(percent=float(number)) if percent else cls(pushes=int(number))
+        except ValueError:
+            quorum = cls()
+        if rest or not (quorum.pushes >= 1 or 0 < quorum.percent <= 100):
+            raise ConfigError(f"got {quoted(shown)}, want all, a share such as '75 %', or a number of pushes from 1")
+        return quorum
+
+    def __str__(self) -> str:
+        if self.percent:
+            return ALL if self.percent == 100 else f"{_shortest(self.percent)} %"
+        return str(self.pushes)
+
+    def of(self, workers: int) -> int:
+        """Return the pushes that are asked for, of `workers`: at least 1."""
+        return max(1, self.pushes, math.ceil(self.percent / 100 * workers - 1e-9))
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When the quorum suffices: after fixed seconds, when past arrivals suggest it, or never, which is false.
+
+    Attributes:
+        seconds: from the opening of a round; 0 where there is none, or an adaptive one.
+        adaptive: whether it follows from past arrivals.
+    """
+
+    seconds: float = 0.0
+    adaptive: bool = False
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Return what `text` names: "none", "adaptive", or a time, of which a bare number is in seconds.
+
+        Raises:
+            ConfigError: if it is none of these.
+        """
+        if is_none(text) or text == ADAPTIVE:
+            return cls(adaptive=text == ADAPTIVE)
+        try:
+            return cls(parse_seconds(text))
+        except ConfigError:
+            want = "none, adaptive, or a number of seconds from 0.001 to 2592000, or a time such as '500 ms'"
+            raise ConfigError(f"got {quoted(text)}, want {want}") from None
+
+    def __str__(self) -> str:
+        if self.adaptive:
+            return ADAPTIVE
+        return f"{_shortest(self.seconds)} s" if self else NONE
+
+    def __bool__(self) -> bool:
+        return self.adaptive or self.seconds > 0
+
+
+def _shortest(number: float) -> str:
+    """Write a number that reads back as the same, without a needless ".0"."""
+    return repr(number).removesuffix(".0")
