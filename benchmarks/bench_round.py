@@ -22,7 +22,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gradwire_common.methods.method import FLOAT32, Method
+from gradwire_common.methods.entropy import Entropy
+from gradwire_common.methods.raw import Raw
 from gradwire_common.units import parse_rate
 from round_parts import Parts, time_parts
 from round_systems import ENTRIES, TENSORS, WORKERS, Measured, run_flower, run_gradwire
@@ -31,10 +32,10 @@ NO_LIMIT = "no limit"
 LINKS = (NO_LIMIT, "100 Mbit/s", "20 Mbit/s")
 FLOWER = "Flower"
 METHODS = {
-    "float32": FLOAT32,
-    "4 bits": Method(bits=4.0),
-    "2 bits": Method(bits=2.0),
-    "0.2 bits": Method(bits=0.2),
+    "float32": Raw(),
+    "4 bits": Entropy(bits=4.0),
+    "2 bits": Entropy(bits=2.0),
+    "0.2 bits": Entropy(bits=0.2),
 }
 SHORT, LONG = 9, 3  # rounds that are measured; the long ones move all float32 over a thin link
 

@@ -14,9 +14,9 @@ from gradwire_common.codec.formats import build_quantizer
 from gradwire_common.codec.frames import encode_frame
 from gradwire_common.codec.model.fit import fit_gennorm
 from gradwire_common.layout.manifest import Layout
-from gradwire_common.methods.budget import BudgetEncoder
-from gradwire_common.methods.method import QUANTIZER_NAMES, Method
-from gradwire_common.methods.update import F32, EncodeReport, UpdateEncoder
+from gradwire_common.methods.entropy import Entropy
+from gradwire_common.methods.entropy_options import QUANTIZER_NAMES
+from gradwire_common.methods.method import F32, EncodeReport, Method
 from gradwire_common.settings.config import Config
 from gradwire_common.transport.transfer import frames_budget
 from gradwire_worker.compute.flat_model import FlatModel, manifest_of
@@ -67,17 +67,17 @@ def nmse_at_budget(flat: FlatModel, gradients: Sequence[F32], budget: int) -> tu
     are GRID apart. A fixed quantiser fits if none of the gradients takes more than the budget.
     """
     room = frames_budget(budget, 16 << 10)
-    spender = BudgetEncoder(UpdateEncoder(flat.layout, Method()))
     residual, steps, ours = np.zeros_like(gradients[0]), [], []
+    encoder = Entropy(bits="auto").encoder(flat.layout, residual)
     for gradient in gradients:
         report = EncodeReport()
-        spender.encode(gradient, residual, room, report=report)
+        list(encoder.encode(gradient, report, room))
         ours.append(_nmse(residual, gradient))
         steps.append(report.step)
-    names = [name for name in QUANTIZER_NAMES if name not in ("uniform", "float32")]
-    coders = {name: _coder(flat.layout, Method(quantizer=name)) for name in names}
+    names = [name for name in QUANTIZER_NAMES if name != "uniform"]
+    coders = {name: _coder(flat.layout, Entropy(quantizer=name)) for name in names}
     for bits in _around(8 * room / flat.layout.n_parameters, 0.75, 1.1):
-        coders[f"{bits:.3f} bits for each tensor"] = _coder(flat.layout, Method(bits=bits, allocation="per-tensor"))
+        coders[f"{bits:.3f} bits for each tensor"] = _coder(flat.layout, Entropy(bits=bits, allocation="per-tensor"))
     for step in _around(float(np.median(steps)), 0.8, 1.6):
         coders[f"step size {step:.3g}"] = _stepper(flat.layout, step)
     best = (1.0, "nothing")
@@ -99,7 +99,7 @@ def _around(middle: float, least: float, most: float) -> Iterator[float]:
 
 
 def _coder(layout: Layout, method: Method) -> Callable[[F32, F32], int]:
-    return lambda values, lost: sum(map(len, UpdateEncoder(layout, method).encode(values, lost)))
+    return lambda values, lost: sum(map(len, method.encoder(layout, lost).encode(values, EncodeReport())))
 
 
 def _stepper(layout: Layout, step: float) -> Callable[[F32, F32], int]:

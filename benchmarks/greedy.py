@@ -17,7 +17,7 @@ from gradwire.links.forwarder import Forwarder, Passage
 from gradwire.links.profile import Link
 from gradwire_common.errors import GradwireError
 from gradwire_common.layout.manifest import Manifest, TensorSpec
-from gradwire_common.methods.update import encode_exact
+from gradwire_common.methods.frames import encode_exact
 from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker.session import SessionOptions

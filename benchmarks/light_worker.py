@@ -10,8 +10,8 @@ import grpc
 import numpy as np
 
 from gradwire_common.layout.manifest import Manifest
-from gradwire_common.methods.method import Method
-from gradwire_common.methods.update import UpdateEncoder, encode_exact
+from gradwire_common.methods.frames import encode_exact
+from gradwire_common.methods.method import EncodeReport, Method
 from gradwire_common.transport import channel
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
@@ -158,13 +158,13 @@ def weights(manifest: Manifest) -> PendingPush:
 def pushes(manifest: Manifest, method: Method, n: int) -> list[list[bytes]]:
     """Return the frames of `n` normal gradients, the same every time."""
     entries = manifest.layout.n_parameters
-    encoder = UpdateEncoder(manifest.layout, method)
+    encoder = method.encoder(manifest.layout)
     rng = np.random.default_rng(5)
     found = []
     for _ in range(n):
         values = rng.standard_normal(entries, np.float32)
         values *= np.float32(1e-3)
-        found.append(list(encoder.encode(values)))
+        found.append(list(encoder.encode(values, EncodeReport())))
     return found
 
 

@@ -11,9 +11,7 @@ import numpy as np
 import torch
 
 from gradwire_common.layout.manifest import Manifest
-from gradwire_common.methods.method import FLOAT32, Method
-from gradwire_common.methods.residual import ResidualMemory
-from gradwire_common.methods.update import EncodeReport, UpdateEncoder
+from gradwire_common.methods.method import EncodeReport, Method
 from gradwire_common.warming import warm_kernels
 from gradwire_server.aggregation.push import Push
 from gradwire_server.outcome.optimizers.optimizer import OptimizerSettings
@@ -76,15 +74,15 @@ class _Round:
         self._flat = FlatModel(model, manifest)
         layout = manifest.layout
         self._u = np.zeros(layout.n_parameters, np.float32)
-        self._memory = ResidualMemory(np.zeros(layout.n_parameters, np.float32), method.gamma)
-        self._encoder = UpdateEncoder(layout, method)
-        downlink = FLOAT32 if method.exact else method.model_copy(update={"gamma": 1.0})
-        self._training = Training(manifest, Settings(optimizer=OptimizerSettings(lr=0.1), downlink=downlink))
+        self._encoder = method.encoder(layout, np.zeros(layout.n_parameters, np.float32))
+        settings = Settings(optimizer=OptimizerSettings(lr=0.1), uplink=method, downlink=method.broadcast())
+        self._training = Training(manifest, settings)
         weights = self._flat.read_weights()
         self._training.weights.values[:] = weights
         self._training.weights.replica[:] = weights[: layout.n_parameters]
         self._replica = Replica(layout)
         self._replica.set(weights, 0)
+        self._replica.method = method.broadcast()
 
     def run(self, version: int) -> Parts:
         times: list[float] = []
@@ -97,7 +95,7 @@ class _Round:
         frames: list[bytes] = []
         training = self._training
         timed(self._compute)
-        timed(lambda: frames.extend(self._encoder.encode(self._u, self._memory.values, report=EncodeReport())))
+        timed(lambda: frames.extend(self._encoder.encode(self._u, EncodeReport())))
         data = memoryview(b"".join(frames))
 
         checks: list[float] = []
@@ -128,7 +126,7 @@ class _Round:
         self._model.zero_grad()
         self._task.loss(self._model, (torch.tensor(1.0),)).backward()  # type: ignore[no-untyped-call]
         self._flat.read_gradients(self._u)
-        self._memory.add_to(self._u)
+        self._encoder.prepare(self._u)
 
 
 async def _version(training: Training, number: int) -> tuple[Version, UpdateDraft]:

@@ -14,8 +14,9 @@ import numpy as np
 
 from gradwire_common.codec.frames import warm_up
 from gradwire_common.layout.manifest import Layout, TensorSpec
-from gradwire_common.methods.method import Method
-from gradwire_common.methods.update import UpdateEncoder, add_update
+from gradwire_common.methods.entropy import Entropy
+from gradwire_common.methods.method import EncodeReport
+from gradwire_common.methods.update import add_update
 
 ENTRIES = 16384  # of the rehearsal; enough for every path of fit and coder that depends on size
 
@@ -32,7 +33,7 @@ def warm_kernels() -> float:
         warm_up()
         layout = Layout([TensorSpec("rehearsal", (ENTRIES,))])
         values = np.random.default_rng(0).laplace(size=ENTRIES).astype(np.float32)
-        frames = b"".join(UpdateEncoder(layout, Method()).encode(values, np.zeros_like(values)))
+        frames = b"".join(Entropy().encoder(layout, np.zeros_like(values)).encode(values, EncodeReport()))
         add_update(frames, layout.parameters, 1.0, values)
     return time.perf_counter() - began
 

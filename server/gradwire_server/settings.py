@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.layout.manifest import Layout
+from gradwire_common.methods.entropy import Entropy
 from gradwire_common.methods.method import Method
 from gradwire_common.settings.by_name import NO_SCHEDULE
 from gradwire_common.settings.config import Config
@@ -59,8 +60,8 @@ class Settings:
     aggregation: str = "mean"
     outcome: str = "step"
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    uplink: Method = field(default_factory=Method)
-    downlink: Method = field(default_factory=Method)
+    uplink: Method = field(default_factory=Entropy)
+    downlink: Method = field(default_factory=Entropy)
     limits: Limits = field(default_factory=Limits)
     transfer_seconds: float = 1.0
     memory: int | None = None
@@ -155,8 +156,8 @@ class Settings:
             del optimizer["rounds"]  # such a run may be made longer
         told = {
             **optimizer,
-            **{f"uplink {name}": value for name, value in self.uplink.model_dump().items()},
-            **{f"downlink {name}": value for name, value in self.downlink.model_dump().items()},
+            **_told("uplink", self.uplink),
+            **_told("downlink", self.downlink),
             "aggregation": self.aggregation,
             "outcome": self.outcome,
             "mode": self.mode,
@@ -165,6 +166,11 @@ class Settings:
             "buffers_every": self.buffers_every,
         }
         return {name: json.loads(json.dumps(value)) for name, value in told.items()}
+
+
+def _told(direction: str, method: Method) -> dict[str, Any]:
+    options = {f"{direction} {name}": value for name, value in method.options.items()}
+    return {f"{direction} method": method.name, **options}
 
 
 def _staleness(config: Config) -> int:

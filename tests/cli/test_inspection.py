@@ -2,17 +2,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from coding import method_of
 from gradwire.commands.inspect import read_tensors
 from gradwire.views.inspected import inspect_tensors
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.errors import DataError, NonFiniteError
-from gradwire_common.methods.method import Method
 
 PNG = b"\x89PNG"
 
 
 def method(**changes):
-    return Method(**({"quantizer": "uniform", "bits": 2.0, "allocation": "per-tensor"} | changes))
+    return method_of(**({"quantizer": "uniform", "bits": 2.0, "allocation": "per-tensor"} | changes))
 
 
 @pytest.fixture

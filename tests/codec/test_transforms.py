@@ -7,7 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import fft
 
 from gradwire_common.errors import UsageError
-from gradwire_common.methods.transforms import TRANSFORMS, KernelDct, build_transform
+from gradwire_common.methods.transforms.kernel_dct import KernelDct
+from gradwire_common.methods.transforms.registry import TRANSFORMS, build_transform
 
 shapes = st.sampled_from([(8, 4, 3, 3), (1, 1, 3, 3), (0, 4, 3, 3), (4, 4, 5, 5), (16, 3), (3, 3), (2, 3, 3), (7,), ()])
 entries = st.floats(-1e3, 1e3, width=32)

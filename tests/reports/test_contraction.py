@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradwire_common.layout.manifest import Manifest, TensorSpec
-from gradwire_common.methods.budget import BudgetEncoder
-from gradwire_common.methods.method import Method
-from gradwire_common.methods.transforms import build_transform
-from gradwire_common.methods.update import EncodeReport, UpdateEncoder, decode_update
+from gradwire_common.methods.entropy import Entropy, EntropyEncoder
+from gradwire_common.methods.method import EncodeReport
+from gradwire_common.methods.transforms.registry import build_transform
+from gradwire_common.methods.update import decode_update
 
 F32 = np.ndarray
 
@@ -94,12 +94,12 @@ def tensors_of(drawn: list) -> list[F32]:
     ]
 
 
-def encoder_of(tensors: list[F32], **method: object) -> UpdateEncoder:
+def encoder_of(tensors: list[F32], **options: object) -> EntropyEncoder:
     manifest = Manifest(tuple(TensorSpec(f"t{i}", (tensor.size,)) for i, tensor in enumerate(tensors)))
-    return UpdateEncoder(manifest.layout, Method(**method))
+    return Entropy(**options).encoder(manifest.layout)
 
 
-def in_layout(encoder: UpdateEncoder, tensors: list[F32]) -> F32:
+def in_layout(encoder: EntropyEncoder, tensors: list[F32]) -> F32:
     named = {f"t{i}": tensor for i, tensor in enumerate(tensors)}
     return np.concatenate([named[spec.name] for spec in encoder.layout.order])
 
@@ -113,14 +113,15 @@ def is_nearer(decoded: F32, u: F32) -> bool:
     return energy(u - decoded) < energy(u) or not (np.abs(u) >= 2.0**-126).any()
 
 
-def sent(encoder: UpdateEncoder, u: F32, residual: F32 | None = None, **options: object) -> tuple[F32, int]:
-    frames = b"".join(encoder.encode(u, residual, **options))
+def sent(encoder: EntropyEncoder, u: F32, residual: F32 | None = None) -> tuple[F32, int]:
+    encoder.memory = residual
+    frames = b"".join(encoder.encode(u, EncodeReport()))
     decoded = np.empty_like(u)
     decode_update(frames, encoder.layout.parameters, decoded)
     return decoded, len(frames)
 
 
-def most_bytes(encoder: UpdateEncoder, bits: float) -> float:
+def most_bytes(encoder: EntropyEncoder, bits: float) -> float:
     return 1.3 * bits * encoder.layout.n_parameters / 8 + OVERHEAD * (1 + len(encoder.layout.parameters))
 
 
@@ -129,7 +130,7 @@ def most_bytes(encoder: UpdateEncoder, bits: float) -> float:
 def test_any_update_is_nearer_than_nothing_and_costs_the_bits_at_most(drawn, bits, allocation, guess):
     tensors = tensors_of(drawn)
     encoder = encoder_of(tensors, bits=bits, allocation=allocation)
-    encoder.step = guess or 0.0
+    encoder.load_state({"step": guess or 0.0, "overhead": 1.0})
     u, residual = in_layout(encoder, tensors), np.empty(sum(map(len, tensors)), np.float32)
     decoded, n_bytes = sent(encoder, u, residual)
     assert is_nearer(decoded, u)
@@ -165,10 +166,11 @@ def test_more_bits_leave_less_error(drawn, allocation):
 @given(tensors_drawn, st.floats(0.05, 4.0))
 def test_a_budget_is_kept_and_brings_an_update_nearer_than_nothing(drawn, bits):
     tensors = tensors_of(drawn)
-    encoder = encoder_of(tensors, auto=True)
+    encoder = encoder_of(tensors, bits="auto")
     u, residual = in_layout(encoder, tensors), np.empty(sum(map(len, tensors)), np.float32)
-    budget, report = int(bits * u.size / 8) + OVERHEAD * (1 + len(encoder.layout.parameters)), EncodeReport()
-    frames = b"".join(BudgetEncoder(encoder).encode(u, residual, budget, report=report))
+    budget = int(bits * u.size / 8) + OVERHEAD * (1 + len(encoder.layout.parameters))
+    encoder.memory = residual
+    frames = b"".join(encoder.encode(u, EncodeReport(), budget))
     assert len(frames) <= budget
     assert is_nearer(u - residual, u)
 
@@ -178,7 +180,7 @@ def test_a_budget_is_kept_and_brings_an_update_nearer_than_nothing(drawn, bits):
 def test_with_a_residual_fifty_rounds_leave_less_behind_than_sending_nothing(kind, bits, transform, new_each_round):
     shape = (16, 8, 3, 3)
     manifest = Manifest((TensorSpec("w", shape),))
-    encoder = UpdateEncoder(manifest.layout, Method(bits=bits, transform=transform))
+    encoder = Entropy(bits=bits, transform=transform).encoder(manifest.layout)
     residual, total, nothing = np.zeros(math.prod(shape), np.float32), 0.0, 0.0
     for round_ in range(50):
         gradient = kind(np.random.default_rng(round_ if new_each_round else 0), residual.size).astype(np.float32)

@@ -75,8 +75,8 @@ WAYS: dict[str, dict[str, object]] = {
 def train(runs: Path, joining: Switch, stepping: list[Switch], **settings: object) -> dict[str, torch.Tensor]:
     """Train under switches that are on while joining, and by turns while stepping; return what comes of it."""
     model = normalized()
-    transform = settings.get("transform", "none")
-    with running_server(server_config(runs, rounds=len(DATA), buffers_every=1, transform=transform)) as server:
+    coding = {"transform": settings["transform"], "quantizer": "lossless"} if "transform" in settings else {}
+    with running_server(server_config(runs, rounds=len(DATA), buffers_every=1, **coding)) as server:
         with joining():
             optimizer = RemoteOptimizer(
                 model, server.address, worker_id="w", state=runs / "state", patience=60, **settings

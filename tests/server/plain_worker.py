@@ -13,12 +13,15 @@ import grpc
 import numpy as np
 import pytest
 
+from coding import encoded
 from gradwire_common import __version__
 from gradwire_common.codec.frames import FRAME_VERSION, read_header
 from gradwire_common.errors import GradwireError
 from gradwire_common.layout.manifest import Manifest, Role, TensorSpec
-from gradwire_common.methods.method import FLOAT32, Method
-from gradwire_common.methods.update import UpdateEncoder, add_update, decode_update, encode_exact, largest_update
+from gradwire_common.methods.frames import encode_exact
+from gradwire_common.methods.method import Method
+from gradwire_common.methods.raw import Raw
+from gradwire_common.methods.update import add_update, decode_update, largest_update
 from gradwire_common.settings.config import Config
 from gradwire_common.transport import channel
 from gradwire_common.transport.address import Address
@@ -39,6 +42,7 @@ MANIFEST = Manifest(
         TensorSpec("dense.bias", (96,)),
     )
 )
+RAW = Raw()
 SECONDS = 60.0  # most time that a call takes in a test
 
 
@@ -120,7 +124,7 @@ class PlainWorker:
         return self.send(self.gradient_messages(gradient, round_, samples, **changes))
 
     def gradient_messages(
-        self, gradient: np.ndarray, round_: int, samples: int = 1, method: Method = FLOAT32, **changes: Any
+        self, gradient: np.ndarray, round_: int, samples: int = 1, method: Method = RAW, **changes: Any
     ) -> Iterator[pb.PushMessage]:
         with_buffers = len(gradient) > self.layout.n_parameters
         header = pb.PushHeader(
@@ -132,7 +136,7 @@ class PlainWorker:
             with_buffers=with_buffers,
         )
         header.MergeFrom(pb.PushHeader(**changes))
-        frames = UpdateEncoder(self.layout, method).encode(gradient, with_buffers=with_buffers)
+        frames = encoded(method, self.layout, gradient, with_buffers=with_buffers)
         return self.messages(header, frames)
 
     def messages(self, header: pb.PushHeader, frames: Iterable[bytes], loss: float = 0.5) -> Iterator[pb.PushMessage]:

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from gradwire_common.errors import ConfigError, UsageError
-from gradwire_common.methods.method import Method
+from gradwire_common.methods.entropy import Entropy
 from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.rule import Mean
@@ -116,7 +116,7 @@ def test_a_killed_server_goes_on_with_the_same_versions_in_the_same_order(
         return step(self, closed, mean)
 
     def push(worker: PlainWorker, seed: int, round_: int) -> pb.Receipt:
-        return worker.send(worker.gradient_messages(gradient_of(seed), round_, 4, Method()))
+        return worker.send(worker.gradient_messages(gradient_of(seed), round_, 4, Entropy()))
 
     def finish(server: RunningServer, workers: tuple[PlainWorker, ...]) -> None:
         """Make the last version after the five that are counted, and end the run."""

@@ -9,8 +9,8 @@ import pytest
 
 from gradwire_common.errors import GradwireError
 from gradwire_common.layout.manifest import Manifest, TensorSpec
-from gradwire_common.methods.method import FLOAT32
-from gradwire_common.methods.update import encode_exact
+from gradwire_common.methods.frames import encode_exact
+from gradwire_common.methods.raw import Raw
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.push import Push
 from gradwire_server.intake.contribution import Contribution
@@ -36,7 +36,7 @@ async def until(event: threading.Event) -> None:
 
 def test_a_push_that_comes_between_the_last_sum_and_the_close_is_added_first(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        settings = Settings(workers=1, uplink=FLOAT32, downlink=FLOAT32)
+        settings = Settings(workers=1, uplink=Raw(), downlink=Raw())
         rounds, closed = Rounds(ScheduleSettings(settings.workers)), asyncio.Event()
         records: list[pb.RoundRecord] = []
         failures: list[GradwireError] = []

@@ -14,7 +14,7 @@ from gradwire.links.forwarder import Forwarder
 from gradwire.links.profile import Link
 from gradwire_common.errors import ConfigError, UsageError
 from gradwire_common.layout.manifest import Manifest, TensorSpec
-from gradwire_common.methods.update import encode_exact
+from gradwire_common.methods.frames import encode_exact
 from gradwire_common.transport.chunks import MAX_CHUNK
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.limits.pacing import LIMITED_CHUNK, MESSAGE_BYTES, Gate, Limits

@@ -15,7 +15,9 @@ from numpy.testing import assert_array_equal
 
 from gradwire_common.errors import ConfigError, RunEndedError, UsageError
 from gradwire_common.layout.manifest import Manifest, TensorSpec
-from gradwire_common.methods.method import FLOAT32, Method
+from gradwire_common.methods.entropy import Entropy
+from gradwire_common.methods.method import Method
+from gradwire_common.methods.raw import Raw
 from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.limits.memory import Lease, Memory, usual_push
@@ -158,7 +160,7 @@ def test_nobody_waits_once_the_run_is_over() -> None:
 
 
 @pytest.mark.parametrize(
-    "method", [FLOAT32, Method(quantizer="float8-1-5-2"), Method(quantizer="float4-1-2-1"), Method(bits=2.0)]
+    "method", [Raw(), Entropy(quantizer="float8-1-5-2"), Entropy(quantizer="float4-1-2-1"), Entropy(bits=2.0)]
 )
 def test_what_a_push_takes_as_a_rule_is_no_less_than_one_takes(tmp_path: Path, method: Method) -> None:
     with plain_workers("127.0.0.1:1", 1, manifest=LARGE) as (a,):

@@ -22,8 +22,10 @@ from gradwire_common.errors import (
     UnavailableError,
     UsageError,
 )
-from gradwire_common.methods.coefficients import to_coefficients
+from gradwire_common.methods.entropy import Entropy
 from gradwire_common.methods.method import Method
+from gradwire_common.methods.raw import Raw
+from gradwire_common.methods.transforms.coefficients import to_coefficients
 from gradwire_common.settings.config import Config
 from gradwire_common.transport.chunks import WHOLE_BYTES
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -41,11 +43,11 @@ from server.plain_worker import (
 
 N = MANIFEST.layout.n_parameters
 METHODS = [
-    Method(quantizer="float32", gamma=0.0),
-    Method(quantizer="bfloat16"),
-    Method(quantizer="float8-1-5-2"),
-    Method(quantizer="float4-1-2-1"),
-    Method(quantizer="uniform", bits=1.0),
+    Raw(),
+    Entropy(quantizer="bfloat16"),
+    Entropy(quantizer="float8-1-5-2"),
+    Entropy(quantizer="float4-1-2-1"),
+    Entropy(quantizer="uniform", bits=1.0),
 ]
 
 
@@ -175,7 +177,7 @@ def test_two_streams_of_one_push_count_once(tmp_path: Path) -> None:
 
 def test_the_mean_of_transformed_pushes_is_brought_back_once(tmp_path: Path) -> None:
     with (
-        running_server(run_config(tmp_path, transform="dct")) as server,
+        running_server(run_config(tmp_path, quantizer="lossless", transform="dct")) as server,
         plain_workers(server.address, 2) as (a, b),
     ):
         gradients = gradient_of(0), gradient_of(1)
@@ -185,7 +187,7 @@ def test_the_mean_of_transformed_pushes_is_brought_back_once(tmp_path: Path) -> 
             coefficients = gradient.copy()
             to_coefficients(coefficients, worker.layout, "dct")
             assert not np.array_equal(coefficients, gradient)
-            worker.push(coefficients, 1, transform="dct")
+            worker.push(coefficients, 1, family="dct coefficients")
         a.receive()
         want = stepped(initial_weights(), (gradients[0], 1), (gradients[1], 1))
         np.testing.assert_allclose(a.flat, want, atol=1e-6)
@@ -209,8 +211,8 @@ def test_a_repeated_push_is_a_duplicate_even_of_a_closed_round_and_one_for_a_lat
             a.send(a.messages(header, []))
         with refused(UsageError, "got 0 samples, want at least 1"):
             a.push(gradient_of(1), 2, samples=0)
-        with refused(UsageError, "got transform 'dct', want 'none'"):
-            a.push(gradient_of(1), 2, transform="dct")
+        with refused(UsageError, "got frames of 'dct coefficients', want 'entries'"):
+            a.push(gradient_of(1), 2, family="dct coefficients")
 
 
 @pytest.mark.parametrize("n_messages", [0, 1, 2, 5, -1])
@@ -256,7 +258,7 @@ def test_a_worker_that_vanishes_in_the_middle_of_a_push_leaves_no_trace(tmp_path
             assert [worker.alive for worker in a.status().workers] == [True, False]
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.quantizer)
+@pytest.mark.parametrize("method", METHODS, ids=str)
 def test_a_damaged_push_is_refused_by_the_name_of_the_tensor(tmp_path: Path, method: Method) -> None:
     with running_server(run_config(tmp_path, workers=1)) as server, plain_workers(server.address, 1) as (a,):
         a.begin()

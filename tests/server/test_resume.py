@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gradwire_common.errors import ConfigError
-from gradwire_common.methods.method import Method
+from gradwire_common.methods.entropy import Entropy
 from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.settings import Settings
@@ -38,7 +38,7 @@ def config(runs: Path, **changes: object) -> Config:
 
 def push(worker: PlainWorker, round_: int) -> pb.Receipt:
     gradient = gradient_of(100 * round_ + ord(worker.worker_id))
-    return worker.send(worker.gradient_messages(gradient, round_, 4, Method()))
+    return worker.send(worker.gradient_messages(gradient, round_, 4, Entropy()))
 
 
 def play(workers: list[PlainWorker], first: int, last: int) -> None:

@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 
 from gradwire_common.errors import BitstreamError
 from gradwire_common.layout.manifest import Manifest, Role, TensorSpec
-from gradwire_common.methods.update import decode_update, encode_exact
+from gradwire_common.methods.frames import encode_exact
+from gradwire_common.methods.update import decode_update
 from gradwire_server.outcome.weights import Weights
 from server.plain_worker import MANIFEST, digest, initial_weights
 

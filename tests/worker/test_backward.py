@@ -123,7 +123,9 @@ def test_what_wants_all_gradients_at_once_does_not_overlap(
     tmp_path: Path, options: dict[str, object], what: str
 ) -> None:
     with (
-        running_server(server_config(tmp_path, transform=options.get("transform", "none"))) as server,
+        running_server(
+            server_config(tmp_path, quantizer="lossless", transform=options.get("transform", "none"))
+        ) as server,
         pytest.raises(UsageError, match=f"overlap: got .*{what}"),
     ):
         RemoteOptimizer(perceptron(), server.address, overlap=True, **options)

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from numpy.testing import assert_array_equal
 
 from gradwire_common.errors import RunEndedError
-from gradwire_common.methods.residual import ResidualMemory
+from gradwire_common.methods.residual import add_residual
 from gradwire_server.rounds.schedule import ScheduleSettings, Verdict
 from gradwire_server.rounds.synchronous import Rounds
 from gradwire_worker.compute.flat_model import manifest_of
@@ -110,7 +110,7 @@ class LatePushes(RuleBasedStateMachine):
         self.rounds.begin()
         for slot in range(3):
             self.rounds.admit(slot)
-        self.memories = [ResidualMemory(np.zeros(1, np.float32), 1.0) for _ in range(3)]
+        self.memories = [np.zeros(1, np.float32) for _ in range(3)]
         self.under_way: dict[int, tuple[int, np.ndarray]] = {}  # slot -> round, u
         self.applied = np.zeros(3, np.float32)
         self.carried = [0.0] * 3
@@ -121,7 +121,7 @@ class LatePushes(RuleBasedStateMachine):
         if slot in self.under_way or slot in self.rounds.contributors:
             return
         u = np.array([gradient], np.float32)
-        self.memories[slot].add_to(u)
+        add_residual(u, self.memories[slot], 1.0)
         self.carried[slot] += gradient
         self.under_way[slot] = self.rounds.open_round, u
 
@@ -133,12 +133,12 @@ class LatePushes(RuleBasedStateMachine):
         if self.rounds.count(slot, f"worker {slot}", round_) is Verdict.COUNTED:
             assert round_ == self.rounds.open_round
             self.applied[slot] += u[0]
-            self.memories[slot].values[:] = 0
+            self.memories[slot][:] = 0
             self.counted[slot] += self.carried[slot]
             self.carried[slot] = 0.0
         else:
             assert round_ < self.rounds.open_round
-            self.memories[slot].keep(u, LATE_WEIGHT)
+            self.memories[slot][:] = np.float32(LATE_WEIGHT) * u
             self.carried[slot] *= LATE_WEIGHT
 
     @rule()
@@ -157,7 +157,7 @@ class LatePushes(RuleBasedStateMachine):
         assert self.applied.tolist() == self.counted
         for slot in range(3):
             if slot not in self.under_way:
-                assert self.memories[slot].values[0] == self.carried[slot]
+                assert self.memories[slot][0] == self.carried[slot]
 
 
 TestLatePushes = LatePushes.TestCase

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from coding import encoded
 from gradwire_common.codec.frames import read_header
 from gradwire_common.errors import BitstreamError, DataError, DigestError
 from gradwire_common.layout.manifest import Layout, Role, TensorSpec
-from gradwire_common.methods.method import Method
-from gradwire_common.methods.update import UpdateEncoder, encode_exact
+from gradwire_common.methods.entropy import Entropy
+from gradwire_common.methods.frames import encode_exact
 from gradwire_worker.session.replica import NO_VERSION, Heading, Replica, UpdateKind
 
 
@@ -59,7 +60,7 @@ def change(values: np.ndarray, version: int, seed: int) -> tuple[Update, np.ndar
     """A coded change of the parameters with new buffers, and what they make of `values`."""
     step = weights(seed)
     lost = np.zeros(N, np.float32)
-    frames = UpdateEncoder(LAYOUT, Method(bits=3)).encode(step, lost, with_buffers=True)
+    frames = encoded(Entropy(bits=3), LAYOUT, step, lost, with_buffers=True)
     data = b"".join(frames)
     expected = values.copy()
     expected[:N] += step[:N] - lost

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gradwire_common.errors import ConfigError, RunEndedError, UsageError
 from gradwire_common.layout.manifest import Manifest, TensorSpec
-from gradwire_common.methods.update import encode_exact
+from gradwire_common.methods.frames import encode_exact
 from gradwire_worker.session import Session, SessionOptions
 from running import running_server
 from worker.toys import run_together, server_config

@@ -68,7 +68,7 @@ def test_a_state_of_another_run_is_left_out(tmp_path: Path, caplog: pytest.LogCa
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     file = tmp_path / "a.worker"
     assert WorkerState.load(file) is None
-    pushed = Pushed("run", 1, 2, False, "none", 0.5, 0.25, 1.125)
+    pushed = Pushed("run", 1, 2, False, "entries", 0.5)
     WorkerState(pushed, b"frames", np.ones(3, np.float32), np.zeros(0, np.float32)).save(file)
     loaded = WorkerState.load(file)
     assert loaded is not None

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from gradwire_common.errors import GradwireError
 from gradwire_common.layout.buffers import BufferSchedule
+from gradwire_common.methods.method import EncodeReport
 from gradwire_common.methods.silence import Silence
-from gradwire_common.methods.update import EncodeReport
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker import interrupts
 from gradwire_worker.checkpoint.resuming import OwnCheckpoint
@@ -174,9 +174,7 @@ class Exchange:
         first = next(frames)  # what cannot be pushed is refused here, with nothing sent or lost
         self.took = True
 
-        push = PendingPush(
-            pb.PUSH_KIND_GRADIENT, round_, base, samples, with_buffers, transform=uplink.method.transform
-        )
+        push = PendingPush(pb.PUSH_KIND_GRADIENT, round_, base, samples, with_buffers, family=uplink.method.family)
         flight = _Flight(push, {"samples": samples, "loss": loss, "compute": compute, "copy": copied - began})
         try:
             if before is None:
@@ -247,7 +245,7 @@ class Exchange:
     def _give_up(self, flight: _Flight, weight: float = 1.0) -> None:
         if flight.sending is not None:
             flight.sending.cancel()
-        self._uplink.memory.keep(self._uplink.u, weight)
+        self._uplink.remember(weight)
 
     def _await(self, flight: _Flight) -> None:
         """Wait until there is the version that the receipt told of, and load the newest."""

@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
-from gradwire_common.errors import ConfigError, UsageError
-from gradwire_common.methods.method import Method
-from gradwire_common.units import AUTO
+from gradwire_common.errors import UsageError
+from gradwire_common.methods.registry import DEFAULT, build_method
 
 
 class ParameterGroup(dict[str, Any]):
@@ -26,7 +23,7 @@ def options_of(group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked_overrides(**given: Any) -> dict[str, Any]:
-    """Return the settings of the method that are given; bits alone imply the uniform quantiser, "auto" its budgets.
+    """Return the options of the method that are given; bits alone imply the uniform quantiser.
 
     Raises:
         ConfigError: a value that cannot be; names it.
@@ -34,22 +31,7 @@ def checked_overrides(**given: Any) -> dict[str, Any]:
     overrides = {name: value for name, value in given.items() if value is not None}
     if "bits" in overrides:
         overrides.setdefault("quantizer", "uniform")
-        overrides["auto"] = overrides["bits"] == AUTO
-        if overrides["auto"]:
-            del overrides["bits"]
-    overridden(Method(), overrides)
+    if "quantizer" in overrides:
+        overrides["method"] = DEFAULT
+    build_method(DEFAULT, {name: value for name, value in overrides.items() if name != "method"})
     return overrides
-
-
-def overridden(base: Method, overrides: Mapping[str, Any]) -> Method:
-    """Return `base` with some settings replaced.
-
-    Raises:
-        ConfigError: a value that cannot be; names it.
-    """
-    try:
-        return Method.model_validate({**base.model_dump(), **overrides})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        want = first["msg"].removeprefix("Input should be ")
-        raise ConfigError(f"{'.'.join(map(str, first['loc']))}: got {first['input']!r}, want {want}") from None

@@ -14,11 +14,11 @@ from torch import nn
 
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_common.layout.buffers import BufferSchedule
-from gradwire_common.methods.method import Allocation, QuantizerName, TransformName
+from gradwire_common.methods.entropy_options import Allocation, QuantizerSetting, TransformName
+from gradwire_common.methods.registry import override_method
 from gradwire_common.settings.together import check_together
 from gradwire_common.transport.address import Address, parse_address
 from gradwire_common.transport.reach import check_known
-from gradwire_common.transport.wire import method_from_message
 from gradwire_common.units import named
 from gradwire_common.warming import warm_kernels
 from gradwire_worker.arguments import MAX_SAMPLES, loss_number, text_settings, whole_number
@@ -31,7 +31,7 @@ from gradwire_worker.compute.groups import Group, complete_groups
 from gradwire_worker.compute.loader import Loader
 from gradwire_worker.exchange import Exchange
 from gradwire_worker.interrupts import HELD, done_apart
-from gradwire_worker.options import ParameterGroup, checked_overrides, options_of, overridden
+from gradwire_worker.options import ParameterGroup, checked_overrides, options_of
 from gradwire_worker.session import Session, SessionOptions
 from gradwire_worker.session.replica import Replica
 from gradwire_worker.sources.during_backward import BackwardEncoder
@@ -78,7 +78,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         *,
         param_groups: Sequence[Group] | None = None,
         bits: float | Literal["auto"] | None = None,
-        quantizer: QuantizerName | None = None,
+        quantizer: QuantizerSetting | None = None,
         gamma: float | None = None,
         transform: TransformName | None = None,
         allocation: Allocation | None = None,
@@ -101,7 +101,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
             param_groups: as for torch.optim: dicts of "params" and options that differ from the server's, such as
                 weight_decay=0. Parameters in none of them are frozen.
             bits: bits per entry, or "auto" for what the link allows; implies the uniform quantiser.
-            quantizer: as in the settings; None for what the server says, here and in the next three.
+            quantizer: as in the settings, float32 for the method raw; None for what the server says, here and in the
+                next three.
             gamma: decay of the residual memory.
             transform: orthonormal transform before quantising.
             allocation: "common" or "per-tensor".
@@ -165,7 +166,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
                 self._finalizer = weakref.finalize(self, self._session.leave, "its process ended")
                 _OPTIMIZERS.add(self)
                 reply = self._session.client.reply
-                self.method = overridden(method_from_message(reply.method), overrides)
+                self.method = override_method(self._session.method, overrides)
                 check_together(overlap=overlap, delay=delay, method=self.method, asynchronous=reply.asynchronous)
                 self._uplink = Uplink(self._flat, self.method)
                 self._uplink.check_limits(self._session.client.limits, str(server))
@@ -380,7 +381,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Return torch's state, the version held, the residual memory and the local optimizer's state."""
-        residual = torch.from_numpy(self._uplink.memory.values).clone()
+        residual = torch.from_numpy(self._uplink.memory).clone()
         state = {**super().state_dict(), "version": self.version, "residual": residual}
         return state if self.local is None else {**state, "local": self.local.state_dict()}
 
@@ -392,10 +393,10 @@ class RemoteOptimizer(torch.optim.Optimizer):
         Raises:
             UsageError: it is no state of a RemoteOptimizer of this model, or not finite; nothing has changed then.
         """
-        residual, local = checked_state(state_dict, self._uplink.memory.values.size, self.local)
+        residual, local = checked_state(state_dict, self._uplink.memory.size, self.local)
         if self.local is not None:
             self.local.load_state_dict({**self.local.state_dict(), "state": local})
-        self._uplink.memory.values[:] = residual
+        self._uplink.memory[:] = residual
 
     def _check_taking_part(self, what: str) -> None:
         """Raise UsageError in a process forked from the one that joined, and after leaving."""

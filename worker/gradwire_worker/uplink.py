@@ -1,19 +1,16 @@
-"""What a push is made of on its way to frames: transform, residual memory, quantiser, and the budget that they keep."""
+"""What a push is made of on its way to frames: the vector that is pushed, its encoder, and the budget that it keeps."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.model.tensor_fit import TensorFit
 from gradwire_common.errors import UsageError
-from gradwire_common.layout.manifest import Layout, Unit
-from gradwire_common.methods.budget import BudgetEncoder
-from gradwire_common.methods.coefficients import to_coefficients
-from gradwire_common.methods.method import BITS_MAX, Method
-from gradwire_common.methods.residual import ResidualMemory
-from gradwire_common.methods.update import EncodeReport, UpdateEncoder, add_update
+from gradwire_common.layout.manifest import Layout
+from gradwire_common.methods.method import EncodeReport, Method
+from gradwire_common.methods.update import decode_update, encode_others, encode_update
 from gradwire_common.transport.transfer import frames_budget, most_useful, transfer_bytes
 from gradwire_common.units import AUTO
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -24,50 +21,35 @@ F32 = npt.NDArray[np.float32]
 
 
 class Uplink:
-    """Codes what stands in `entries`, which the caller fills for every push: prepare, then encode.
+    """Encodes what stands in `entries`, which the caller fills for every push: prepare, then encode.
 
     Attributes:
         method: how pushes are coded.
         entries: (n_parameters + n_buffers,) float32: a gradient and buffers; after `prepare` u and the same buffers.
-        memory: what quantising lost, in the transform's domain.
+        encoder: makes the frames; its memory is what earlier pushes lost.
     """
 
     def __init__(self, flat: FlatModel, method: Method):
         self.method = method
         self.layout: Layout = flat.layout
         self.entries: F32 = flat.new_vector(self.layout.n_parameters + self.layout.n_buffers)
-        self.memory = ResidualMemory(flat.new_vector(self.layout.n_parameters), method.gamma)
-        self._encoder = UpdateEncoder(self.layout, method)
-        self._spender = BudgetEncoder(self._encoder)
+        self.encoder = method.encoder(self.layout, flat.new_vector(self.layout.n_parameters))
         self._computed = math.inf  # seconds, of the step before
 
     @property
+    def memory(self) -> F32:
+        """What earlier pushes lost, (n_parameters,), in the method's basis."""
+        return cast(F32, self.encoder.memory)  # since it was given one
+
+    @property
     def u(self) -> F32:
-        """The part of `entries` that the residual belongs to, (n_parameters,)."""
+        """The part of `entries` that the memory belongs to, (n_parameters,)."""
         return self.entries[: self.layout.n_parameters]
 
     @property
     def buffers(self) -> F32:
         """The part of `entries` that holds the buffers, (n_buffers,)."""
         return self.entries[self.layout.n_parameters :]
-
-    @property
-    def step_size(self) -> float:
-        """The common step size that the next push begins its search from."""
-        return self._encoder.step
-
-    @step_size.setter
-    def step_size(self, step: float) -> None:
-        self._encoder.step = step
-
-    @property
-    def overhead(self) -> float:
-        """What the next budget expects of the prediction: see BudgetEncoder."""
-        return self._spender.overhead
-
-    @overhead.setter
-    def overhead(self, overhead: float) -> None:
-        self._spender.overhead = overhead
 
     def check_limits(self, limits: pb.Limits, server: str) -> None:
         """Raise UsageError where bits are to follow from a limit that there is not."""
@@ -88,39 +70,33 @@ class Uplink:
         most = most_useful(self.layout.n_parameters, self.layout.n_buffers if with_buffers else 0)
         return min(push_budget(limits, idle), transfer_bytes(most, chunk_bytes))
 
-    def recall(self, frames: bytes, *, with_buffers: bool) -> None:
-        """Write u of the newest push to `entries` again: what its `frames` hold, and what they lost."""
-        self.entries[:] = 0
-        add_update(frames, self.layout.pushed(with_buffers), 1.0, self.entries)
-        np.add(self.u, self.memory.values, out=self.u)
-
     def prepare(self) -> None:
-        """Turn the gradient in `entries` into u: coefficients, to which the residual is added."""
-        to_coefficients(self.entries, self.layout, self.method.transform)
-        self.memory.add_to(self.u)
+        """Turn the gradient in `entries` into u: in the method's basis, with what the memory holds."""
+        self.encoder.prepare(self.entries)
 
-    def encode_unit(self, unit: Unit, residual: F32, report: EncodeReport) -> bytes:
-        """Return the frame of one unit of u. As `UpdateEncoder.encode_unit`."""
-        return self._encoder.encode_unit(self.entries, unit, residual, report)
+    def encode(self, budget: int, chunk_bytes: int, report: EncodeReport, *, with_buffers: bool) -> Iterator[bytes]:
+        """Yield the frames of u, then those of the buffers; whole ones that fit the budget, where there is any.
+
+        Raises:
+            NonFiniteError: an entry is not finite; names its tensor. Before the first frame, the memory as it was.
+            ConfigError: the budget is too small for any push.
+        """
+        buffers = self.layout.buffers if with_buffers else ()
+        left = max(frames_budget(budget, chunk_bytes), 1) if budget else 0
+        frames = encode_update(self.encoder, self.entries, report, buffers, stored=self.method.stored, budget=left)
+        if budget:  # as one piece, which makes the fewest chunks: the budget counts them so
+            frames = iter([b"".join(frames)])
+        return frames
 
     def encode_buffers(self, report: EncodeReport) -> Iterator[bytes]:
         """Yield the frames of the buffers in `entries`."""
-        return self._encoder.encode_buffers(self.entries, report)
+        return encode_others(self.entries, report, self.layout.buffers, stored=self.method.stored)
 
-    def plan(self, fits: Sequence[TensorFit]) -> None:
-        """Choose the common step size of the next push by the `fits` of u."""
-        self._encoder.plan(fits)
+    def recall(self, frames: bytes, *, with_buffers: bool) -> None:
+        """Write u of the newest push to `entries` again: what its `frames` hold, and what they lost."""
+        decode_update(frames, self.layout.pushed(with_buffers), self.entries, self.method)
+        np.add(self.u, self.memory, out=self.u)
 
-    def encode(self, budget: int, chunk_bytes: int, report: EncodeReport, *, with_buffers: bool) -> Iterator[bytes]:
-        """Yield the frames of u; whole ones that fit the budget, where there is any. The residual is what they lose.
-
-        Raises:
-            NonFiniteError: an entry is not finite; names its tensor. Before the first frame, the residual as it was.
-        """
-        residual = self.memory.values
-        if not budget:
-            bits = BITS_MAX if self.method.auto else None
-            return self._encoder.encode(self.entries, residual, with_buffers=with_buffers, report=report, bits=bits)
-        room = frames_budget(budget, chunk_bytes)
-        frames = self._spender.encode(self.entries, residual, room, with_buffers=with_buffers, report=report)
-        return iter([b"".join(frames)])  # as one piece, which makes the fewest chunks: the budget counts them so
+    def remember(self, weight: float = 1.0) -> None:
+        """Make `weight` times u what the memory holds: nothing of the push that carried it was applied."""
+        np.multiply(self.u, np.float32(weight), out=self.memory)

@@ -71,10 +71,8 @@ def read_tensors(file: Path) -> tuple[dict[str, F32], list[str]]:
 
 def inspection_table(title: str, inspected: list[Inspected], method: Method) -> Table:
     """Return one row a tensor and one for all."""
-    how = f"uniform, {method.bits:g} bits an entry" if method.quantizer == "uniform" else method.quantizer
-    how += f", {method.transform}" if method.transform != "none" else ""
     table = Table(
-        title=f"{printable(title)}, {how}",
+        title=f"{printable(title)}, {method}",
         title_justify="left",
         header_style="bold",
         show_footer=len(inspected) > 1,

@@ -42,8 +42,8 @@ def run_train(config: Config, *, compare: bool = False, json_file: Path | None =
     if way is not None:
         config = linked(config, way)
         console.print(f"every worker behind a link of {way}")
-    if compare and config.quantizer == "float32":
-        raise UsageError("compare: got quantizer float32, the baseline itself; want another quantizer, or no --compare")
+    if compare and config.uplink.stored:
+        raise UsageError("compare: got float32, the baseline itself; want another quantizer, or no --compare")
     if json_file:
         _check_writable(json_file)
     with checked(config):
@@ -66,20 +66,11 @@ def run_train(config: Config, *, compare: bool = False, json_file: Path | None =
 
 def label(config: Config) -> str:
     """Return how people call the coding of a run: "2 bits", "auto bits", "float8-1-5-2"."""
-    if config.quantizer != "uniform":
-        return config.quantizer
-    return (
-        f"{config.bits} bits"
-        if config.uplink.auto
-        else f"{config.bits:g} bits"
-        if isinstance(config.bits, float)
-        else f"{config.bits} bits"
-    )
+    return str(config.uplink)
 
 
 def _baseline(config: Config, folder: Path) -> Config:
-    changes = {"quantizer": "float32", "transform": "none", "runs": folder, "name": "baseline"}
-    return config.replaced(**changes)
+    return config.replaced(method="raw", method_options={}, runs=folder, name="baseline")
 
 
 def _warm_up(console: Console) -> None:

@@ -15,11 +15,12 @@ from gradwire_common.codec.formats import (
 from gradwire_common.codec.formats.minifloat import grid_distortion
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.model.rates import distortion, entropy_bits
-from gradwire_common.codec.model.tensor_fit import fit_tensor
-from gradwire_common.errors import NonFiniteError
-from gradwire_common.methods.coding import plan_codings, unfitted_coding
+from gradwire_common.codec.model.tensor_fit import TensorFit, fit_tensor
+from gradwire_common.errors import NonFiniteError, UsageError
+from gradwire_common.methods.coding import EXACT, Coding, plan_codings, unfitted_coding
+from gradwire_common.methods.entropy import Entropy
 from gradwire_common.methods.method import Method
-from gradwire_common.methods.transforms import build_transform
+from gradwire_common.methods.transforms.registry import build_transform
 
 F32 = npt.NDArray[np.float32]
 
@@ -38,12 +39,13 @@ class Inspected:
 
 
 def inspect_tensors(tensors: dict[str, F32], method: Method) -> Iterator[Inspected]:
-    """Transform, fit, quantise and encode each tensor by `method`; what is told is told of its coefficients.
+    """Transform, fit, quantise and encode each tensor by `method`; what is reported is of its coefficients.
 
     Raises:
         NonFiniteError: names the tensor that has entries which are not finite.
+        UsageError: no distribution says anything of the method.
     """
-    transform = build_transform(method.transform)
+    transform = build_transform(method.transform if isinstance(method, Entropy) else "none")
     tensors = {name: transform.forward(values).reshape(-1) for name, values in tensors.items()}
     fits = {}
     for name, values in tensors.items():
@@ -51,13 +53,20 @@ def inspect_tensors(tensors: dict[str, F32], method: Method) -> Iterator[Inspect
             fits[name] = fit_tensor(values)
         except NonFiniteError as error:
             raise NonFiniteError(f"{name}: {error}") from None
-    unfitted = unfitted_coding(method.quantizer)
-    codings = [unfitted] * len(fits) if unfitted else plan_codings(list(fits.values()), method, method.bits)[0]
-    for (name, values), coding in zip(tensors.items(), codings, strict=True):
+    for (name, values), coding in zip(tensors.items(), _codings(list(fits.values()), method), strict=True):
         model, residual = fits[name].model, np.empty_like(values)
         frame = coding.encode(values, residual)
         bits, lost = predict(coding.quantizer, model, raw=coding.raw)
         yield Inspected(name, values, model, bits, lost, 8 * len(frame) / values.size, nmse(residual, values))
+
+
+def _codings(fits: list[TensorFit], method: Method) -> list[Coding]:
+    if method.stored:
+        return [Coding(EXACT, raw=True)] * len(fits)
+    if not isinstance(method, Entropy):
+        raise UsageError(f"method: got {method.name}, of which fits predict nothing; want entropy or raw")
+    unfitted = unfitted_coding(method.quantizer)
+    return [unfitted] * len(fits) if unfitted else plan_codings(fits, method, method.target_bits)[0]
 
 
 def predict(quantizer: Quantizer, model: GenNorm, *, raw: bool = False) -> tuple[float | None, float | None]:

@@ -127,6 +127,11 @@ class Unit:
         """Its slice of the flat vector."""
         return slice(self.start, self.stop)
 
+    @property
+    def role(self) -> Role:
+        """The role of all its tensors."""
+        return self.tensors[0].role
+
     def __len__(self) -> int:
         return self.stop - self.start
 

@@ -1,4 +1,4 @@
-"""How the entries of each tensor or bundle of an update are coded, by a method and their fits."""
+"""How the entropy method codes the entries of each tensor or bundle of an update, by their fits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from gradwire_common.codec.frames import encode_frame
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.model.rates import Selector, Spending, plan_each, plan_spending
 from gradwire_common.codec.model.tensor_fit import TensorFit
-from gradwire_common.methods.method import Method
+from gradwire_common.methods.entropy_options import EntropyOptions
 
 F32 = npt.NDArray[np.float32]
 
@@ -65,19 +65,19 @@ def unfitted_coding(name: str) -> Coding | None:
 
 
 def plan_codings(
-    fits: Sequence[TensorFit], method: Method, bits: float, guess: float | None = None
+    fits: Sequence[TensorFit], options: EntropyOptions, bits: float, guess: float | None = None
 ) -> tuple[list[Coding], float]:
     """Return how each tensor or bundle is coded, and the step size where all have one; else 0.
 
     Args:
         fits: one each.
-        method: whose quantiser needs fits.
+        options: whose quantiser needs fits.
         bits: per entry, for the uniform quantiser.
         guess: as for `plan_spending`.
     """
-    if method.quantizer in FORMATS:
-        return [coding_by(fit, method, bits, 0.0) for fit in fits], 0.0
-    if method.allocation == "per-tensor":
+    if options.quantizer in FORMATS:
+        return [coding_by(fit, options, bits, 0.0) for fit in fits], 0.0
+    if options.allocation == "per-tensor":
         plans = plan_each(fits, bits)
         return [_spent(fit, plan, _selector(plan)) for fit, plan in zip(fits, plans, strict=True)], 0.0
     plan = plan_spending(fits, bits, guess)
@@ -85,12 +85,12 @@ def plan_codings(
     return [_spent(fit, plan, selector) for fit in fits], plan.step
 
 
-def coding_by(fit: TensorFit, method: Method, bits: float, step: float) -> Coding:
+def coding_by(fit: TensorFit, options: EntropyOptions, bits: float, step: float) -> Coding:
     """Return how one tensor or bundle is coded by itself, where the common step size is `step` already."""
-    if method.quantizer in FORMATS:
-        return Coding(choose_minifloat(FORMATS[method.quantizer], fit), fit.model)
-    if method.allocation == "per-tensor":
-        return plan_codings([fit], method, bits)[0][0]
+    if options.quantizer in FORMATS:
+        return Coding(choose_minifloat(FORMATS[options.quantizer], fit), fit.model)
+    if options.allocation == "per-tensor":
+        return plan_codings([fit], options, bits)[0][0]
     return _spent(fit, Spending(max(step, fit.finest_step)), None)
 
 

@@ -1,22 +1,36 @@
 """Section `coding`: how updates are coded, up and down."""
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
-from gradwire_common.methods.method import BITS_MAX, BITS_MIN, FLOAT32, Allocation, Method, QuantizerName, TransformName
+from gradwire_common.methods.entropy_options import (
+    MAX_BITS,
+    MIN_BITS,
+    Allocation,
+    Bits,
+    QuantizerSetting,
+    TransformName,
+)
+from gradwire_common.methods.registry import DEFAULT, build_method
 from gradwire_common.settings.section import Section
-from gradwire_common.settings.types import Bits
-from gradwire_common.units import AUTO
+from gradwire_common.settings.types import Options
 
-AUTO_BITS_DOWN = 2.0  # bits per entry of the broadcast where the uplink's are auto and nothing else is said
+if TYPE_CHECKING:  # settings load neither numpy nor kernels
+    from gradwire_common.methods.method import Method
 
 
 class CodingSettings(Section):
     """How updates are coded."""
 
-    quantizer: QuantizerName = Field("uniform", description="quantiser of the gradients")
+    method: str = Field(DEFAULT, description="what updates go through: entropy, raw, or one that is registered")
+    method_options: Options = Field({}, description="options of the method beside the following, as JSON")
+    quantizer: QuantizerSetting = Field(
+        "uniform", description="quantiser of the gradients; float32 means the method raw"
+    )
     bits: Bits = Field(
         2.0,
-        description=f"bits per gradient entry, {BITS_MIN:g} to {BITS_MAX:g}, or auto: what the link allows (uniform)",
+        description=f"bits per gradient entry, {MIN_BITS:g} to {MAX_BITS:g}, or auto: what the link allows (uniform)",
     )
     bits_down: Bits | None = Field(
         None,
@@ -28,28 +42,12 @@ class CodingSettings(Section):
     transform: TransformName = Field("none", description="orthonormal transform of the gradients before quantising")
 
     @property
-    def uplink(self) -> Method:
-        """How pushes are coded."""
-        return Method(
-            quantizer=self.quantizer,
-            bits=AUTO_BITS_DOWN if self.bits == AUTO else self.bits,
-            auto=self.bits == AUTO and self.quantizer == "uniform",
-            allocation=self.allocation,
-            gamma=self.gamma,
-            transform=self.transform,
-        )
+    def uplink(self) -> "Method":
+        """How pushes are coded. Raises ConfigError where the method does not take its options."""
+        shared = {name: getattr(self, name) for name in ("quantizer", "bits", "allocation", "gamma", "transform")}
+        return build_method(self.method, self.method_options, shared)
 
     @property
-    def downlink(self) -> Method:
-        """How the changes of the replica are coded. Its residual memory is what the replica lacks, so gamma is 1."""
-        if self.quantizer == "float32":
-            return FLOAT32
-        bits = self.uplink.bits if self.bits_down is None else self.bits_down
-        return Method(
-            quantizer=self.quantizer,
-            bits=AUTO_BITS_DOWN if bits == AUTO else bits,
-            auto=bits == AUTO and self.quantizer == "uniform",
-            allocation=self.allocation,
-            gamma=1.0,
-            transform="none",
-        )
+    def downlink(self) -> "Method":
+        """How the changes of the replica are coded. Raises ConfigError as `uplink` does."""
+        return self.uplink.broadcast(self.bits_down)

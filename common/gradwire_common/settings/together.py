@@ -1,7 +1,11 @@
 """What goes together with overlap and delay; asked before a run, and again once its server has answered."""
 
+from typing import TYPE_CHECKING
+
 from gradwire_common.errors import ConfigError
-from gradwire_common.methods.method import Method
+
+if TYPE_CHECKING:  # settings load neither numpy nor kernels
+    from gradwire_common.methods.method import Method
 
 
 def check_together(
@@ -9,7 +13,7 @@ def check_together(
     overlap: bool = False,
     delay: int = 0,
     local_steps: int = 0,
-    method: Method | None = None,
+    method: "Method | None" = None,
     asynchronous: bool = False,
 ) -> None:
     """Refuse what does not go together.
@@ -31,6 +35,7 @@ def check_together(
             raise ConfigError(f"{name}: got it together with local_steps {local_steps}, want one of the two")
     if delay and asynchronous:
         raise ConfigError(f"delay: got {delay} in a run of the asynchronous mode, want 0: nothing waits there")
-    if overlap and method is not None and (method.auto or method.transform != "none"):
-        got = "bits auto" if method.auto else f"transform {method.transform}"
-        raise ConfigError(f"overlap: got {got}, which wants all gradients at once; want fixed bits and no transform")
+    if overlap and method is not None and method.wants_all:
+        raise ConfigError(
+            f"overlap: got {method.wants_all}, which wants all gradients at once; want fixed bits and no transform"
+        )

@@ -6,13 +6,11 @@ The value of a field is what the text means, a number of bytes or an address; `s
 import json
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, PlainValidator
 
 from gradwire_common.errors import ConfigError
-from gradwire_common.methods.method import BITS_MAX, BITS_MIN
 from gradwire_common.settings.names import check_name
 from gradwire_common.settings.waits import Deadline, Quorum
 from gradwire_common.transport.address import Address, parse_address
@@ -78,14 +76,6 @@ def _finite(value: Any) -> bool:
     return not isinstance(value, int | float) or (abs(value) < MAX_FLOAT and not math.isnan(value))
 
 
-def _bits(value: Any) -> float | str:
-    with suppress(TypeError, ValueError, OverflowError):
-        if value == AUTO or BITS_MIN <= (value := float(value)) <= BITS_MAX:
-            return value  # type: ignore[no-any-return]
-    raise ValueError(f"a number from {BITS_MIN:g} to {BITS_MAX:g}, or {AUTO}")
-
-
-Bits = Annotated[float | Literal["auto"], read_by(_bits)]
 Name = Annotated[str, AfterValidator(_name)]
 RateLimit = Annotated[Rate, read_by(parse_rate_limit, Rate)]
 SizeLimit = Annotated[Size, read_by(parse_size_limit, Size)]

@@ -1,9 +1,14 @@
 """Values that travel: between their own types and the messages of proto/."""
 
-from gradwire_common.errors import ModelMismatchError
+import json
+
+from gradwire_common.errors import ConfigError, ModelMismatchError
 from gradwire_common.layout.manifest import Manifest, Role, TensorSpec
 from gradwire_common.methods.method import Method
+from gradwire_common.methods.registry import build_method
 from gradwire_common.v1 import parameter_server_pb2 as pb
+
+MAX_SHOWN = 80  # characters of options that cannot be read
 
 _ROLES = {
     Role.PARAMETER: pb.ROLE_PARAMETER,
@@ -44,9 +49,19 @@ def manifest_from_message(message: pb.Manifest) -> Manifest:
 
 def method_to_message(method: Method) -> pb.Method:
     """Return the message for a method."""
-    return pb.Method(**method.model_dump())
+    return pb.Method(name=method.name, options=json.dumps(dict(method.options)))
 
 
 def method_from_message(message: pb.Method) -> Method:
-    """Return the method of a message."""
-    return Method.model_validate({field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields})
+    """Return the method of a message.
+
+    Raises:
+        ConfigError: its name is not registered here, or it does not know the options.
+    """
+    try:
+        options = json.loads(message.options)
+    except (ValueError, RecursionError):
+        options = None
+    if not isinstance(options, dict):
+        raise ConfigError(f"method {message.name!r}: got options {message.options[:MAX_SHOWN]!r}, want a JSON object")
+    return build_method(message.name, options)

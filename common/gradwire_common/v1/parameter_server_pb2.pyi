@@ -120,7 +120,7 @@ class Introduction(_message.Message):
     def __init__(self, join: _Optional[_Union[JoinRequest, _Mapping]] = ..., manifest: _Optional[bytes] = ...) -> None: ...
 
 class JoinReply(_message.Message):
-    __slots__ = ("session", "slot", "slots", "version", "rounds", "weights_wanted", "heartbeat_ms", "method", "limits", "buffers_every", "evaluate_every", "run", "run_id", "late_weight", "asynchronous", "manifest_wanted")
+    __slots__ = ("session", "slot", "slots", "version", "rounds", "weights_wanted", "heartbeat_ms", "method", "limits", "buffers_every", "evaluate_every", "run", "run_id", "late_weight", "asynchronous", "manifest_wanted", "broadcast")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
@@ -137,6 +137,7 @@ class JoinReply(_message.Message):
     LATE_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     ASYNCHRONOUS_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_WANTED_FIELD_NUMBER: _ClassVar[int]
+    BROADCAST_FIELD_NUMBER: _ClassVar[int]
     session: str
     slot: int
     slots: int
@@ -153,23 +154,16 @@ class JoinReply(_message.Message):
     late_weight: float
     asynchronous: bool
     manifest_wanted: bool
-    def __init__(self, session: _Optional[str] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., weights_wanted: bool = ..., heartbeat_ms: _Optional[int] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., buffers_every: _Optional[int] = ..., evaluate_every: _Optional[int] = ..., run: _Optional[str] = ..., run_id: _Optional[str] = ..., late_weight: _Optional[float] = ..., asynchronous: bool = ..., manifest_wanted: bool = ...) -> None: ...
+    broadcast: Method
+    def __init__(self, session: _Optional[str] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., weights_wanted: bool = ..., heartbeat_ms: _Optional[int] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., buffers_every: _Optional[int] = ..., evaluate_every: _Optional[int] = ..., run: _Optional[str] = ..., run_id: _Optional[str] = ..., late_weight: _Optional[float] = ..., asynchronous: bool = ..., manifest_wanted: bool = ..., broadcast: _Optional[_Union[Method, _Mapping]] = ...) -> None: ...
 
 class Method(_message.Message):
-    __slots__ = ("quantizer", "bits", "allocation", "gamma", "transform", "auto")
-    QUANTIZER_FIELD_NUMBER: _ClassVar[int]
-    BITS_FIELD_NUMBER: _ClassVar[int]
-    ALLOCATION_FIELD_NUMBER: _ClassVar[int]
-    GAMMA_FIELD_NUMBER: _ClassVar[int]
-    TRANSFORM_FIELD_NUMBER: _ClassVar[int]
-    AUTO_FIELD_NUMBER: _ClassVar[int]
-    quantizer: str
-    bits: float
-    allocation: str
-    gamma: float
-    transform: str
-    auto: bool
-    def __init__(self, quantizer: _Optional[str] = ..., bits: _Optional[float] = ..., allocation: _Optional[str] = ..., gamma: _Optional[float] = ..., transform: _Optional[str] = ..., auto: bool = ...) -> None: ...
+    __slots__ = ("name", "options")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    options: str
+    def __init__(self, name: _Optional[str] = ..., options: _Optional[str] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("rate_up", "rate_down", "burst", "chunk_bytes", "share_up", "transfer_seconds", "whole_bytes")
@@ -284,14 +278,14 @@ class WholePush(_message.Message):
     def __init__(self, header: _Optional[_Union[PushHeader, _Mapping]] = ..., data: _Optional[bytes] = ..., end: _Optional[_Union[PushEnd, _Mapping]] = ...) -> None: ...
 
 class PushHeader(_message.Message):
-    __slots__ = ("session", "kind", "round", "base_version", "samples", "with_buffers", "transform", "offset")
+    __slots__ = ("session", "kind", "round", "base_version", "samples", "with_buffers", "family", "offset")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     WITH_BUFFERS_FIELD_NUMBER: _ClassVar[int]
-    TRANSFORM_FIELD_NUMBER: _ClassVar[int]
+    FAMILY_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     session: str
     kind: PushKind
@@ -299,9 +293,9 @@ class PushHeader(_message.Message):
     base_version: int
     samples: int
     with_buffers: bool
-    transform: str
+    family: str
     offset: int
-    def __init__(self, session: _Optional[str] = ..., kind: _Optional[_Union[PushKind, str]] = ..., round: _Optional[int] = ..., base_version: _Optional[int] = ..., samples: _Optional[int] = ..., with_buffers: bool = ..., transform: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
+    def __init__(self, session: _Optional[str] = ..., kind: _Optional[_Union[PushKind, str]] = ..., round: _Optional[int] = ..., base_version: _Optional[int] = ..., samples: _Optional[int] = ..., with_buffers: bool = ..., family: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class StagedRequest(_message.Message):
     __slots__ = ("session", "kind", "round", "with_buffers")

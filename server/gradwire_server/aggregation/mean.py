@@ -5,6 +5,7 @@ from typing import ClassVar
 import numpy as np
 
 from gradwire_common.layout.manifest import Layout
+from gradwire_common.methods.method import Method
 from gradwire_common.methods.update import add_update, check_finite
 from gradwire_server.aggregation.push import Push
 from gradwire_server.aggregation.rule import Mean
@@ -18,8 +19,9 @@ class WeightedMean:
 
     streams: ClassVar[bool] = True
 
-    def __init__(self, layout: Layout):
+    def __init__(self, layout: Layout, method: Method):
         self._layout = layout
+        self._method = method
         self._sum = np.zeros(layout.n_parameters + layout.n_buffers, np.float32)
         self._samples = self._buffer_samples = 0
 
@@ -27,7 +29,7 @@ class WeightedMean:
         """Add a push, which has been checked."""
         if not self._samples:
             self._sum[:] = 0
-        add_update(push.data, self._layout.pushed(push.with_buffers), push.samples, self._sum)
+        add_update(push.data, self._layout.pushed(push.with_buffers), push.samples, self._sum, self._method)
         self._samples += push.samples
         self._buffer_samples += push.samples if push.with_buffers else 0
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradwire_common.layout.manifest import Layout
+from gradwire_common.methods.method import Method
 from gradwire_server.aggregation.push import Push
 
 F32 = npt.NDArray[np.float32]
@@ -18,11 +19,10 @@ class Mean:
     """What a round's pushes come to: their mean, or whatever a rule has in its place.
 
     Attributes:
-        entries: (n_parameters + n_buffers,) float32 in layout order. Pushes may have been transformed, and so are the
-            entries that a rule returns; an outcome gets them transformed back. They are lent: the rule leaves them
-            alone until the next round's first push, and until then the outcome may overwrite them. So the sum, the
-            optimizer's gradient and the replica's change follow each other in one array; an array for each would cost
-            two models of memory.
+        entries: (n_parameters + n_buffers,) float32 in layout order. A rule returns the parameters' entries in the
+            basis of the method; an outcome gets them inverted. They are lent: the rule leaves them alone until the next
+            round's first push, and until then the outcome may overwrite them. So the sum, the optimizer's gradient and
+            the replica's change follow each other in one array; an array for each would cost two models of memory.
         with_buffers: whether the buffers' entries hold anything.
     """
 
@@ -51,4 +51,4 @@ class Rule(Protocol):
         """
 
 
-RuleFactory = Callable[[Layout], Rule]
+RuleFactory = Callable[[Layout, Method], Rule]  # the method adds or decodes what pushes hold

@@ -11,6 +11,7 @@ from gradwire_common.codec.frames import FRAME_VERSION
 from gradwire_common.errors import ConfigError, JoinError, ModelMismatchError, UsageError, WorkerIdError
 from gradwire_common.layout.buffers import BufferSchedule
 from gradwire_common.layout.manifest import Layout, Manifest
+from gradwire_common.methods.frames import ENTRIES
 from gradwire_common.settings.names import check_name
 from gradwire_common.transport.channel import PROTOCOL_VERSION
 from gradwire_common.transport.packing import digest_of, pack, parse, unpack
@@ -126,9 +127,9 @@ def check_gradient(header: pb.PushHeader, settings: Settings, layout: Layout, de
     if layout.n_buffers and header.with_buffers != schedule.due(header.round):
         got = "with" if header.with_buffers else "without"
         raise UsageError(f"{what}: got it {got} buffers, want them {schedule}")
-    transform = header.transform or "none"
-    if transform != settings.uplink.transform:
-        raise UsageError(f"{what}: got transform {transform!r}, want {settings.uplink.transform!r}")
+    family = header.family or ENTRIES
+    if family != settings.uplink.family:
+        raise UsageError(f"{what}: got frames of {family!r}, want {settings.uplink.family!r}")
 
 
 def _differences(want: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:

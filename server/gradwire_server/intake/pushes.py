@@ -5,6 +5,7 @@ import logging
 
 from gradwire_common.errors import UsageError
 from gradwire_common.layout.manifest import Unit
+from gradwire_common.methods.frames import CODEC_FRAMES
 from gradwire_common.methods.update import largest_update
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.push import Push
@@ -40,7 +41,7 @@ def staging_for(run: Run, member: Member, units: tuple[Unit, ...]) -> Staging:
     weights = run.rounds.version is None  # then nothing else is held
     layout = run.collector.layout
     run.partials.capacity = largest_update(layout.units) if weights else run.settings.memory_for_partials(layout)
-    return Staging(units, run.limiter.longest_chunk(member.worker_id))
+    return Staging(units, run.limiter.longest_chunk(member.worker_id), CODEC_FRAMES if weights else run.settings.uplink)
 
 
 async def room_for(run: Run, member: Member, header: pb.PushHeader) -> Lease | None:

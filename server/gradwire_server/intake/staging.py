@@ -5,10 +5,11 @@ offset and bound of the chunk -> header of each frame as soon as it is there -> 
 
 from collections.abc import Sequence
 
-from gradwire_common.codec.frames import HEADER_MAX
 from gradwire_common.errors import BitstreamError, UsageError
 from gradwire_common.layout.manifest import Unit
-from gradwire_common.methods.update import largest_update, read_unit_header
+from gradwire_common.methods.frames import CODEC_FRAMES
+from gradwire_common.methods.method import Frames
+from gradwire_common.methods.update import frames_of, largest_update
 from gradwire_common.transport.chunks import check_chunk
 from gradwire_common.transport.digests import digest_of
 from gradwire_server.limits.memory import Lease
@@ -20,13 +21,15 @@ class Staging:
     Args:
         units: what the frames must be of, in order.
         chunk_bytes: most bytes in one chunk.
+        method: how the frames of parameters are read; weights are frames of the codec.
     """
 
-    def __init__(self, units: Sequence[Unit], chunk_bytes: int):
+    def __init__(self, units: Sequence[Unit], chunk_bytes: int, method: Frames = CODEC_FRAMES):
         self._units = units
+        self._method = method
         self.chunk_bytes = chunk_bytes
         self._lease: Lease | None = None
-        self._limit = largest_update(units)
+        self._limit = largest_update(units, method)
         self._data = bytearray()
         self._n_headers = 0  # frames whose headers have been looked at
         self._next_frame = 0  # where the frame after those begins
@@ -61,7 +64,7 @@ class Staging:
         if self._lease is not None:
             self._lease.fit(self.length + len(data))
         self._data += data
-        while self._n_headers < len(self._units) and self.length >= self._next_frame + HEADER_MAX:
+        while self._n_headers < len(self._units) and self.length >= self._next_frame + self._frames.header_bytes:
             self._look_at_header()
 
     def finish(self, length: int) -> memoryview:
@@ -80,8 +83,12 @@ class Staging:
             self._lease.finish(length)
         return memoryview(self._data).toreadonly()
 
+    @property
+    def _frames(self) -> Frames:
+        """How the next frame is read."""
+        return frames_of(self._units[self._n_headers], self._method)
+
     def _look_at_header(self) -> None:
-        unit = self._units[self._n_headers]
-        header = read_unit_header(bytes(self._data[self._next_frame : self._next_frame + HEADER_MAX]), unit)
+        head = bytes(self._data[self._next_frame : self._next_frame + self._frames.header_bytes])
+        self._next_frame += self._frames.frame_length(head, self._units[self._n_headers])
         self._n_headers += 1
-        self._next_frame += header.frame_length

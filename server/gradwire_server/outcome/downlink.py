@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 from isal.isal_zlib import crc32
 
-from gradwire_common.codec.frames import add_frame
 from gradwire_common.layout.manifest import Layout
-from gradwire_common.methods.budget import BudgetEncoder
-from gradwire_common.methods.method import BITS_MAX, Method
+from gradwire_common.methods.frames import encode_exact
+from gradwire_common.methods.method import F32, EncodeReport, Method
 from gradwire_common.methods.silence import Silence
-from gradwire_common.methods.update import F32, EncodeReport, UpdateEncoder, encode_exact
+from gradwire_common.methods.update import encode_update
 from gradwire_server.outcome.weights import Weights
 
 
@@ -32,8 +31,8 @@ class Downlink:
         self.digest = 0
         self._layout = layout
         self._weights = weights
-        self._encoder = UpdateEncoder(layout, method)
-        self._spender = BudgetEncoder(self._encoder)
+        self._method = method
+        self._encoder = method.encoder(layout)
         self._silence = Silence(
             "the weights have not changed in %d rounds in a row: every pushed update is zero, or the learning rate is"
         )
@@ -53,7 +52,7 @@ class Downlink:
         layout, replica = self._layout, self._weights.replica
         units = layout.pushed(with_buffers)
         if self.exact:
-            frames = encode_exact(self._weights.values, units, raw=self._encoder.raw)
+            frames = encode_exact(self._weights.values, units, stored=self._method.stored)
         else:
             n = layout.n_parameters
             np.subtract(self._weights.values[:n], replica, out=change[:n])
@@ -62,23 +61,22 @@ class Downlink:
         for unit, frame in zip(units, frames, strict=True):
             if unit.stop <= layout.n_parameters:
                 if not self.exact:
-                    add_frame(frame, 1.0, replica[unit.place])
+                    self._method.add(frame, 1.0, unit, replica[unit.place])
                 self.digest = crc32(replica[unit.place].astype("<f4", copy=False).data, self.digest)
             yield frame
 
-    def state(self) -> dict[str, float]:
+    def state(self) -> dict[str, Any]:
         """Return what the next frames depend on beside the weights."""
-        return {"step": self._encoder.step, "overhead": self._spender.overhead}
+        return self._encoder.state()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Resume from what `state` returned."""
-        self._encoder.step, self._spender.overhead = float(state["step"]), float(state["overhead"])
+        self._encoder.load_state(state)
 
     def _coded(self, change: F32, budget: int, *, with_buffers: bool) -> Iterator[bytes]:
-        report, auto = EncodeReport(), self._encoder.method.auto
-        if budget and auto:
-            yield from self._spender.encode(change, None, budget, with_buffers=with_buffers, report=report)
-        else:
-            bits = BITS_MAX if auto else None
-            yield from self._encoder.encode(change, with_buffers=with_buffers, report=report, bits=bits)
+        report, method = EncodeReport(), self._method
+        buffers = self._layout.buffers if with_buffers else ()
+        self._encoder.prepare(change)
+        left = budget if method.auto else 0
+        yield from encode_update(self._encoder, change, report, buffers, stored=method.stored, budget=left)
         self._silence.count(report.silent)

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from gradwire_common.errors import NonFiniteError
-from gradwire_common.methods.update import F32, check_finite
+from gradwire_common.methods.method import F32
+from gradwire_common.methods.update import check_finite
 from gradwire_server.aggregation.rule import Mean
 from gradwire_server.outcome.optimizers.optimizer import OptimizerSettings
 from gradwire_server.outcome.optimizers.registry import make_optimizer

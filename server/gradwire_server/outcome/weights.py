@@ -8,7 +8,8 @@ import torch
 from isal.isal_zlib import crc32
 
 from gradwire_common.layout.manifest import Layout, Manifest, Role
-from gradwire_common.methods.update import check_finite, decode_update, encode_exact
+from gradwire_common.methods.frames import encode_exact
+from gradwire_common.methods.update import check_finite, decode_update
 from gradwire_server.store.files import write_durably
 from gradwire_server.store.tensor_file import write_tensors
 

@@ -29,6 +29,7 @@ def join_reply(run: Run, member: Member) -> pb.JoinReply:
         run_id=run.run_id,
         late_weight=settings.late_weight,
         asynchronous=run.rounds.queues,
+        broadcast=method_to_message(settings.downlink),
     )
 
 

@@ -11,9 +11,9 @@ import torch
 
 from gradwire_common.errors import CheckpointError
 from gradwire_common.layout.manifest import Manifest
-from gradwire_common.methods.coefficients import from_coefficients
+from gradwire_common.methods.update import check_update
 from gradwire_common.transport.digests import digest_of
-from gradwire_server.aggregation.push import Push, check_frames
+from gradwire_server.aggregation.push import Push
 from gradwire_server.aggregation.registry import AGGREGATIONS
 from gradwire_server.aggregation.rule import Mean
 from gradwire_server.outcome.downlink import Downlink
@@ -41,10 +41,10 @@ class Training:
         self.manifest = manifest
         self.layout = manifest.layout
         self.weights = Weights(self.layout, exact=settings.downlink.exact)
-        self.rule = AGGREGATIONS.find(settings.aggregation)(self.layout)
+        self.rule = AGGREGATIONS.find(settings.aggregation)(self.layout, settings.uplink)
         model = Model(manifest, self.weights, Downlink(self.layout, self.weights, settings.downlink))
         self.outcome = OUTCOMES.find(settings.outcome)(model, settings.optimizer)
-        self._transform = settings.uplink.transform
+        self._method = settings.uplink
         self.decode_seconds = 0.0
 
     def load(self, data: memoryview) -> None:
@@ -84,7 +84,7 @@ class Training:
         Raises:
             BitstreamError: one of them does not decode.
         """
-        check_frames(data, self.layout.pushed(with_buffers))
+        check_update(data, self.layout.pushed(with_buffers), self._method)
         return digest_of(data)
 
     def add(self, push: Push, slot: int) -> None:
@@ -110,5 +110,5 @@ class Training:
 
     def _mean(self) -> Mean:
         mean = self.rule.finish()
-        from_coefficients(mean.entries, self.layout, self._transform)
+        self._method.invert(mean.entries, self.layout)
         return mean

@@ -43,21 +43,19 @@ class OwnCheckpoint:
                 the push is a part of.
         """
         run_id, uplink, layout = self._session.client.reply.run_id, self._uplink, self._flat.layout
-        coding = (uplink.step_size, uplink.overhead)
         weights = np.empty(layout.n_parameters if in_hand else 0, np.float32)
         if in_hand:
             self._flat.read_parameters(weights)
             self._flat.read_buffers(uplink.entries)
         state = WorkerState(
-            Pushed(
-                run_id, push.round, push.samples, push.with_buffers, push.transform, loss, *coding, self._loader.version
-            ),
+            Pushed(run_id, push.round, push.samples, push.with_buffers, push.family, loss, self._loader.version),
             push.frames(),
-            uplink.memory.values,
+            uplink.memory,
             uplink.buffers,
             torch.random.get_rng_state().numpy(),
             weights,
-            *(self._local.state() if self._local is not None else ()),
+            *(self._local.state() if self._local is not None else ({}, "{}")),
+            uplink.encoder.state(),
         )
         try:
             state.save(self._file)
@@ -88,8 +86,8 @@ class OwnCheckpoint:
         if not fits or told.round > version + 1:
             log.warning("%s: does not fit version %d of this run and is left out", self._file, version)
             return 0, None
-        self._uplink.memory.values[:] = state.residual
-        self._uplink.step_size, self._uplink.overhead = told.step, told.overhead
+        self._uplink.memory[:] = state.residual
+        self._uplink.encoder.load_state(state.encoder)
         push = _push_of(state)
         under_way = delay and state.weights.size and version <= told.round != self._session.client.reply.rounds
         if under_way:
@@ -112,7 +110,7 @@ class OwnCheckpoint:
             receipt = self._session.send(push).receipt()
             if not push.counted(receipt):
                 self._uplink.recall(push.frames(), with_buffers=push.with_buffers)
-                self._uplink.memory.keep(self._uplink.u, client.reply.late_weight)
+                self._uplink.remember(client.reply.late_weight)
             self._session.wait_for(receipt.version)
         except RunEndedError as error:
             log.info("%s", error)
@@ -130,9 +128,7 @@ class OwnCheckpoint:
 def _push_of(state: WorkerState) -> PendingPush:
     """Return the push of a state, complete."""
     told = state.pushed
-    push = PendingPush(
-        pb.PUSH_KIND_GRADIENT, told.round, told.round - 1, told.samples, told.with_buffers, told.transform
-    )
+    push = PendingPush(pb.PUSH_KIND_GRADIENT, told.round, told.round - 1, told.samples, told.with_buffers, told.family)
     push.append(state.frames)
     push.close(told.loss)
     return push

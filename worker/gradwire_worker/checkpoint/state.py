@@ -36,7 +36,6 @@ class Pushed:
 
     Attributes:
         run_id: of the run that it is for.
-        step, overhead: of the encoder and of the budgets afterwards.
         held: version of the weights in hand.
     """
 
@@ -44,10 +43,8 @@ class Pushed:
     round: int
     samples: int
     with_buffers: bool
-    transform: str
+    family: str
     loss: float
-    step: float
-    overhead: float = 1.0
     held: int = -1
 
 
@@ -63,6 +60,7 @@ class WorkerState:
         weights: (n_parameters,) float32, with a delay the weights in hand: the next gradients are of them, whatever
             came of the push meanwhile. Empty without.
         local, local_told: state of the optimizer of local steps, as LocalSteps.state has it.
+        encoder: state of the encoder after the push, as Encoder.state has it.
     """
 
     pushed: Pushed
@@ -73,6 +71,7 @@ class WorkerState:
     weights: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     local: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
     local_told: str = "{}"
+    encoder: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write it in place of the one before. Raises OSError where that fails."""
@@ -84,7 +83,11 @@ class WorkerState:
             "weights": self.weights,
             **{LOCAL + name: array for name, array in self.local.items()},
         }
-        told = {"pushed": json.dumps(asdict(self.pushed)), "local": self.local_told}
+        told = {
+            "pushed": json.dumps(asdict(self.pushed)),
+            "local": self.local_told,
+            "encoder": json.dumps(self.encoder),
+        }
         metadata = {**told, "crc32": str(_crc(arrays, told))}
         partial = path.with_name(path.name + ".partial")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,8 +118,9 @@ class WorkerState:
                 if arrays[name].dtype != dtype or arrays[name].ndim != 1:
                     got_array = f"{arrays[name].dtype} {list(arrays[name].shape)}"
                     raise CheckpointError(f"{path}: {name} is {got_array}, want a vector of {dtype.__name__}")
-            if not isinstance(json.loads(metadata["local"]), dict):
-                raise CheckpointError(f"{path}: local is {metadata['local'][:40]}, want a JSON object")
+            for name in ("local", "encoder"):
+                if not isinstance(json.loads(metadata[name]), dict):
+                    raise CheckpointError(f"{path}: {name} is {metadata[name][:40]}, want a JSON object")
             return cls(
                 _pushed_of(json.loads(metadata["pushed"])),
                 arrays["frames"].tobytes(),
@@ -126,6 +130,7 @@ class WorkerState:
                 arrays["weights"],
                 local,
                 metadata["local"],
+                json.loads(metadata["encoder"]),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
             raise CheckpointError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
@@ -179,6 +184,6 @@ def _crc(arrays: Arrays, told: Mapping[str, str]) -> int:
     crc = 0
     for name in sorted(arrays):
         crc = crc32(np.ascontiguousarray(arrays[name]).data, crc)
-    for name in ("pushed", "local"):
+    for name in ("pushed", "local", "encoder"):
         crc = crc32(told[name].encode(), crc)
     return crc

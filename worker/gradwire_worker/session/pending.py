@@ -25,7 +25,7 @@ class PendingPush:
     base_version: int
     samples: int
     with_buffers: bool = False
-    transform: str = "none"
+    family: str = ""
     wire_bytes: int = 0
     n_bytes: int = 0
     _frames: list[bytes] = field(default_factory=list)
@@ -85,7 +85,7 @@ class PendingPush:
             base_version=self.base_version,
             samples=self.samples,
             with_buffers=self.with_buffers,
-            transform=self.transform,
+            family=self.family,
             offset=offset,
         )
         self.wire_bytes += CALL_BYTES

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from isal.isal_zlib import crc32
 
-from gradwire_common.codec.frames import HEADER_MAX, add_frame, decode_frame, read_header
 from gradwire_common.errors import BitstreamError, DataError, DigestError
 from gradwire_common.layout.manifest import Layout, Unit
-from gradwire_common.methods.update import largest_update
+from gradwire_common.methods.frames import CODEC_FRAMES
+from gradwire_common.methods.method import Frames
+from gradwire_common.methods.update import frames_of, largest_update
 from gradwire_common.transport.chunks import check_chunk
 from gradwire_common.transport.digests import EMPTY, digest_of
 
@@ -49,6 +50,7 @@ class Replica:
 
     Attributes:
         values: (size,) float32 in layout order.
+        method: how the frames of changes are read, which the server says when the worker joins.
         version: NO_VERSION until the first snapshot, while an update is being applied, and after one that failed.
         base: the version that the next update must follow: `version`, or that before an update that broke off.
         buffers_version: the version that the buffers came with.
@@ -58,6 +60,7 @@ class Replica:
     def __init__(self, layout: Layout, values: F32 | None = None):
         self.layout = layout
         self.values: F32 = np.zeros(layout.size, np.float32) if values is None else values
+        self.method: Frames = CODEC_FRAMES
         self.version = self.base = NO_VERSION
         self.buffers_version = NO_VERSION
         self.snapshot_version = NO_VERSION
@@ -84,7 +87,8 @@ class Replica:
         if before is not None and before.heading != heading:
             self._lose()
             raise DataError(f"got {heading} after a part of {before.heading} was applied")
-        self._arriving = _Arriving(heading, units, before)
+        method = self.method if heading.kind is UpdateKind.CHANGE else CODEC_FRAMES
+        self._arriving = _Arriving(heading, units, method, before)
         self.version = NO_VERSION
         if snapshot:
             self.base = NO_VERSION
@@ -136,9 +140,9 @@ class Replica:
         place = self.values[unit.place]
         is_parameter = unit.stop <= self.layout.n_parameters
         if kind is UpdateKind.CHANGE and is_parameter:
-            add_frame(frame, 1.0, place)
+            self.method.add(frame, 1.0, unit, place)
         else:
-            decode_frame(frame, out=place)
+            CODEC_FRAMES.decode(frame, unit, place)
         if is_parameter:
             self._coming.digest = crc32(place.astype("<f4", copy=False).data, self._coming.digest)
 
@@ -159,10 +163,11 @@ class _Arriving:
         digest: CRC-32 of the parameters whose frames were applied, as little-endian float32 in layout order.
     """
 
-    def __init__(self, heading: Heading, units: Sequence[Unit], before: "_Arriving | None"):
+    def __init__(self, heading: Heading, units: Sequence[Unit], method: Frames, before: "_Arriving | None"):
         self.heading = heading
         self._units = units
-        self._limit = largest_update(units)
+        self._method = method
+        self._limit = largest_update(units, method)
         self._length = 0
         self._held: list[bytes | memoryview] = []  # pieces of the frame that is not complete
         self._n_held, self._wanted = 0, 0  # their bytes, and those of that frame; 0 where its header is not complete
@@ -217,13 +222,11 @@ class _Arriving:
         if self._n_applied == len(self._units) or not rest:
             return None
         unit = self._units[self._n_applied]
+        frames = frames_of(unit, self._method)
         try:
-            header = read_header(rest[:HEADER_MAX])
-        except BitstreamError as error:
-            if len(rest) < HEADER_MAX:
+            self._wanted = frames.frame_length(rest[: frames.header_bytes], unit)
+        except BitstreamError:
+            if len(rest) < frames.header_bytes:  # the rest of the header may come yet
                 return None
-            raise BitstreamError(f"frame of {unit}: {error}") from error
-        if header.n_entries != len(unit):
-            raise BitstreamError(f"frame of {unit} holds {header.n_entries} entries, want {len(unit)}")
-        self._wanted = header.frame_length
-        return rest[: header.frame_length] if len(rest) >= header.frame_length else None
+            raise
+        return rest[: self._wanted] if len(rest) >= self._wanted else None

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -10,8 +11,10 @@ import numpy.typing as npt
 
 from gradwire_common.errors import RunEndedError
 from gradwire_common.layout.manifest import Manifest
-from gradwire_common.methods.update import encode_exact
+from gradwire_common.methods.frames import encode_exact
+from gradwire_common.methods.method import Method
 from gradwire_common.transport.address import Address
+from gradwire_common.transport.wire import method_from_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker import interrupts
 from gradwire_worker.session.following import Following
@@ -76,6 +79,11 @@ class Session:
         """The newest version that the replica holds, or held before the update that is being applied."""
         return self.replica.base
 
+    @cached_property
+    def method(self) -> Method:
+        """How the server wants pushes to be coded. Raises ConfigError where it is not registered here."""
+        return method_from_message(self.client.reply.method)
+
     def send(self, push: PendingPush) -> Sending:
         """Begin to send a push, whose frames may still be appended."""
         return Sending(self.client, push)
@@ -97,7 +105,7 @@ class Session:
         """
         with interrupts.HELD:
             version = self.version
-            push = PendingPush(pb.PUSH_KIND_GRADIENT, version + 1, version, samples)
+            push = PendingPush(pb.PUSH_KIND_GRADIENT, version + 1, version, samples, family=self.method.family)
             for frame in frames:
                 push.append(frame)
             push.close(loss)
@@ -155,6 +163,7 @@ class Session:
         following, replica = self._following, self.replica
         try:
             following.weights_wanted = self.client.join().weights_wanted
+            replica.method = method_from_message(self.client.reply.broadcast)
             following.beat()
             if following.weights_wanted:
                 self._upload(initial_weights())

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from gradwire_common.errors import UsageError
 from gradwire_common.layout.manifest import Role, Unit
-from gradwire_common.methods.update import EncodeReport
+from gradwire_common.methods.method import EncodeReport, UnitEncoder
 from gradwire_worker.compute.flat_model import FlatModel
 from gradwire_worker.uplink import Uplink
 
@@ -82,8 +82,8 @@ class BackwardEncoder:
 
     Args:
         flat: the model.
-        uplink: what is coded and how, by fixed bits and no transform. Its residual memory is exchanged for the new one
-            once all frames are made.
+        uplink: what is encoded, by a method that does not want all units at once. The memory of its encoder is
+            exchanged for the new one once all frames are made.
     """
 
     def __init__(self, flat: FlatModel, uplink: Uplink):
@@ -91,7 +91,8 @@ class BackwardEncoder:
         self._uplink = uplink
         self._lost = flat.new_vector(uplink.layout.n_parameters)
         self._pass = _Pass()
-        self._first = not uplink.step_size  # one that is resumed has it
+        self._encoder = cast(UnitEncoder, uplink.encoder)
+        self._first = not self._encoder.ready  # one that is resumed may be
         self._planned: Future[None] | None = None
         self._thread = _Thread("gradwire-encode")
         units = {spec.name: unit for unit in uplink.layout.parameters for spec in unit.tensors}
@@ -137,12 +138,10 @@ class BackwardEncoder:
                 done.begun[unit] = self._submit(unit, gradients, None)
         made = [done.begun[unit].result() for unit in parameters]
         frames = [frame for frame, _ in made]
-        memory = self._uplink.memory
-        memory.values, self._lost = self._lost, memory.values
-        fits = [fit for unit, (_, told) in zip(parameters, made, strict=True) for fit in told.fits_of([unit])]
-        self._planned = self._thread.submit(lambda: self._uplink.plan(fits))
+        self._encoder.memory, self._lost = self._lost, self._uplink.memory
+        self._planned = self._thread.submit(self._encoder.plan)
         for _, told in made:
-            report.take(told)
+            report.include(told)
         yield from frames
         if with_buffers:
             yield from self._uplink.encode_buffers(report)
@@ -204,10 +203,10 @@ class BackwardEncoder:
         """Make the frame of a unit; in the encoding thread."""
         if event is not None:
             event.wait()
-        uplink, report = self._uplink, EncodeReport()
-        self._flat.read_unit(unit, gradients, uplink.entries)
-        uplink.memory.add_to(uplink.entries[unit.place], unit.start)
-        return uplink.encode_unit(unit, self._lost, report), report
+        entries, report = self._uplink.entries, EncodeReport()
+        self._flat.read_unit(unit, gradients, entries)
+        self._encoder.prepare(entries, unit)
+        return self._encoder.encode_unit(entries, unit, self._lost, report), report
 
     def _drop_taken_away(self, done: _Pass) -> None:
         """Drop the frames of units whose gradients are not those that were encoded: they are made again.

@@ -3,13 +3,10 @@
 It is linear and orthonormal, so workers' coefficients are added up and the sum is taken back once.
 """
 
-import numpy as np
-import numpy.typing as npt
-
 from gradwire_common.layout.manifest import Layout, TensorSpec
-from gradwire_common.methods.transforms import Transform, build_transform
-
-F32 = npt.NDArray[np.float32]
+from gradwire_common.methods.method import F32
+from gradwire_common.methods.transforms.registry import build_transform
+from gradwire_common.methods.transforms.transform import Transform
 
 
 def to_coefficients(values: F32, layout: Layout, transform: str) -> None:

@@ -1,0 +1,54 @@
+"""The options of the entropy method, checked: residual memory, transform, quantiser and the bits that it aims at."""
+
+from contextlib import suppress
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+
+from gradwire_common.units import AUTO
+
+QuantizerName = Literal[
+    "uniform", "float8-1-5-2", "float8-1-4-3", "float4-1-2-1", "bfloat16", "lossless"
+]  # lossless is float32 with its exponents coded
+QuantizerSetting = Literal[
+    "uniform", "float8-1-5-2", "float8-1-4-3", "float4-1-2-1", "bfloat16", "lossless", "float32"
+]  # float32 means the method raw
+Allocation = Literal["common", "per-tensor"]
+TransformName = Literal["none", "dct"]
+
+MIN_BITS, MAX_BITS = 0.01, 8.0  # per entry; what the uniform quantiser is made for
+BROADCAST_BITS = 2.0  # per entry of the broadcast where the uplink's are auto and nothing else is said
+
+QUANTIZER_NAMES: tuple[str, ...] = get_args(QuantizerName)
+
+
+def _bits(value: Any) -> float | str:
+    with suppress(TypeError, ValueError, OverflowError):
+        if value == AUTO or MIN_BITS <= (value := float(value)) <= MAX_BITS:
+            return value  # type: ignore[no-any-return]
+    raise ValueError(f"a number from {MIN_BITS:g} to {MAX_BITS:g}, or {AUTO}")
+
+
+Bits = Annotated[float | Literal["auto"], PlainValidator(_bits)]
+
+
+class EntropyOptions(BaseModel):
+    """What is set of the entropy method."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    quantizer: QuantizerName = Field("uniform", description="quantiser of the entries")
+    bits: Bits = Field(2.0, description="bits per entry that the uniform quantiser aims at")
+    allocation: Allocation = Field("common", description="one step size for all tensors, or the same bits for each")
+    gamma: float = Field(1.0, ge=0.0, le=1.0, description="decay of the residual memory; 0 switches it off")
+    transform: TransformName = Field("none", description="orthonormal transform before quantising")
+
+    @property
+    def auto(self) -> bool:
+        """Whether each update takes as many bits as its budget allows."""
+        return self.bits == AUTO and self.quantizer == "uniform"
+
+    @property
+    def target_bits(self) -> float:
+        """Bits per entry that are aimed at where there is no budget."""
+        return MAX_BITS if self.bits == AUTO else float(self.bits)

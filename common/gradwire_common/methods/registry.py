@@ -1,0 +1,90 @@
+"""Methods by name: what settings and the wire say is made a method here, and a new one registered."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gradwire_common.errors import ConfigError
+from gradwire_common.methods.entropy_options import EntropyOptions
+
+if TYPE_CHECKING:  # settings load neither numpy nor kernels
+    from gradwire_common.methods.method import Method
+
+STORED = "float32"  # as the quantiser of the entropy method: the raw method
+DEFAULT = "entropy"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sibling:
+    build: "Callable[[Mapping[str, Any]], Method]"
+    settings: frozenset[str]
+
+
+_SIBLINGS: dict[str, _Sibling] = {}
+
+
+def register_method(
+    name: str, build: "Callable[[Mapping[str, Any]], Method]", settings: frozenset[str] = frozenset()
+) -> None:
+    """Make a method known by `name`, in this process; both ends of a run must know it.
+
+    Args:
+        name: in settings and on the wire.
+        build: returns the method of some options, which it checks: ConfigError names what is wrong.
+        settings: the coding settings, such as "bits" or "gamma", that are options of this method.
+    """
+    _SIBLINGS[name] = _Sibling(build, settings)
+
+
+def build_method(name: str, options: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> "Method":
+    """Return the method called `name`.
+
+    Args:
+        name: that it was registered by.
+        options: its own.
+        settings: coding settings that all methods share; those that are options of this one count.
+
+    Raises:
+        ConfigError: an unknown name or option, or a value that cannot be.
+    """
+    if name not in _SIBLINGS:
+        raise ConfigError(f"method: got {name!r}, want one of {', '.join(sorted(_SIBLINGS))}")
+    sibling = _SIBLINGS[name]
+    shared = {key: value for key, value in (settings or {}).items() if key in sibling.settings}
+    return sibling.build({**shared, **options})
+
+
+def override_method(base: "Method", overrides: Mapping[str, Any]) -> "Method":
+    """Return `base` with some options replaced; `method` among them names another one, with options of its own.
+
+    Raises:
+        ConfigError: as `build_method`.
+    """
+    name = str(overrides.get("method", base.name))
+    changes = {key: value for key, value in overrides.items() if key != "method"}
+    if not changes and name == base.name:
+        return base
+    return build_method(name, {**(base.options if name == base.name else {}), **changes})
+
+
+def _build_entropy(options: Mapping[str, Any]) -> "Method":
+    from gradwire_common.methods.entropy import Entropy
+
+    if options.get("quantizer") != STORED:
+        return Entropy.from_options(options)
+    if options.get("transform", "none") != "none":
+        raise ConfigError(
+            f"transform: got {options['transform']!r} with quantizer {STORED}, which sends entries as they are; want "
+            "none, or quantizer lossless"
+        )
+    return _build_raw({})
+
+
+def _build_raw(options: Mapping[str, Any]) -> "Method":
+    from gradwire_common.methods.raw import Raw
+
+    return Raw.from_options(options)
+
+
+register_method(DEFAULT, _build_entropy, frozenset(EntropyOptions.model_fields))
+register_method("raw", _build_raw)

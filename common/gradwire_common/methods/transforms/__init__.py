@@ -1,0 +1,1 @@
+"""Orthonormal changes of basis of a tensor before it is quantised."""
