@@ -27,10 +27,10 @@ from gradwire_server.rpc.servicer import ParameterServer
 from gradwire_server.run import Run
 from gradwire_server.settings import Settings
 from gradwire_server.store.files import write_durably
-from gradwire_server.store.keeper import Keeper
 from gradwire_server.store.records import Records
-from gradwire_server.store.resuming import resume
 from gradwire_server.store.run_folder import CONFIG, METRICS, STATE, WEIGHTS, run_folder
+from gradwire_server.store.state import Store
+from gradwire_server.versions.resuming import resume
 
 log = logging.getLogger("gradwire.server")
 
@@ -112,11 +112,11 @@ async def _serve_in(
     drain: float,
 ) -> None:
     """Serve a run whose results go to `folder`, which is no other process's."""
-    keeper = Keeper(folder / STATE, config.checkpoint_every, config.checkpoints) if config.checkpoint_every else None
+    store = Store(folder / STATE, config.checkpoint_every, config.checkpoints) if config.checkpoint_every else None
     with _writing_to(folder):
         records = Records(folder / METRICS, resume=config.resume)
     try:
-        run = Run(settings, records, keeper)
+        run = Run(settings, records, store)
         with _writing_to(folder):
             if config.resume:
                 await resume(run)
@@ -124,15 +124,15 @@ async def _serve_in(
         async with _exporting(config, run), _listening(config, run) as port:
             if ready is not None:
                 ready(port)
-            async with _tasks(run.collector.keep_going(run.fail), _bury_the_dead(run)):
+            async with _tasks(run.follow(), _expire_members(run)):
                 await _until_over(run, stopped, grace, drain)
         await run.finish()
     finally:
         records.close()
     if run.failure is not None:
         raise run.failure
-    if run.rounds.version is not None:
-        training = run.collector.training
+    if run.schedule.version is not None:
+        training = run.numbers.training
         with _writing_to(folder):
             await asyncio.to_thread(training.weights.save, folder / WEIGHTS, training.manifest)
 
@@ -150,11 +150,11 @@ async def _until_over(run: Run, stopped: asyncio.Event, grace: float, drain: flo
     """Wait for the end of the run and for its workers to leave; less long after the signal."""
     await _first_of(None, stopped, run.over)
     if not run.over.is_set():
-        log.info("stopping at version %s", run.rounds.version)
+        log.info("stopping at version %s", run.schedule.version)
         await run.stop("the server was stopped")
     elif not stopped.is_set():
-        await _first_of(grace, stopped, run.everyone_gone)
-    await _first_of(drain, run.everyone_gone)
+        await _first_of(grace, stopped, run.membership.everyone_gone)
+    await _first_of(drain, run.membership.everyone_gone)
 
 
 async def _first_of(seconds: float | None, *events: asyncio.Event) -> None:
@@ -212,10 +212,10 @@ async def _tasks(*coroutines: Any) -> AsyncIterator[None]:
                 await task
 
 
-async def _bury_the_dead(run: Run) -> None:
+async def _expire_members(run: Run) -> None:
     while True:
         await asyncio.sleep(run.settings.heartbeat / 4)
-        run.bury_the_dead()
+        run.expire()
 
 
 def _reflect(server: Any) -> None:

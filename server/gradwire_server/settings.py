@@ -143,11 +143,15 @@ class Settings:
             return self.memory // PARTIALS_SHARE
         return max(LEAST_MEMORY // PARTIALS_SHARE, usual_push(layout, self.uplink))
 
-    def memory_for_pushes(self, layout: Layout) -> int:
-        """Bytes of pushes that may be in memory at once: what is set, or what this model needs."""
+    def memory_for_pushes(self, layout: Layout, *, streams: bool = True) -> int:
+        """Bytes of pushes that may be in memory at once: what is set, or what this model needs.
+
+        Where pushes do not go once added, those of all workers are in memory together.
+        """
         if self.memory is not None:
             return self.memory - self.memory_for_updates(layout) - self.memory // PARTIALS_SHARE
-        return max(LEAST_MEMORY - 2 * LEAST_MEMORY // UPDATES_SHARE, PUSHES_IN_MEMORY * usual_push(layout, self.uplink))
+        pushes = PUSHES_IN_MEMORY if streams else self.workers + PUSHES_IN_MEMORY
+        return max(LEAST_MEMORY - 2 * LEAST_MEMORY // UPDATES_SHARE, pushes * usual_push(layout, self.uplink))
 
     def defining(self) -> dict[str, Any]:
         """Return what the numbers of a run depend on, as JSON has it: a run that is resumed must have the same."""

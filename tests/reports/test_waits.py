@@ -121,6 +121,6 @@ def test_what_a_run_waits_for() -> None:
     seen.look(10.0)
     seen.look(17.0)
     assert (seen.what, seen.seconds(18.0)) == ("the pushes for round 1 of 1 of 3 workers: w0 (slot 0)", 8.0)
-    members.bury(100.0)
+    members.expire(100.0)
     rounds.dismiss(first.slot, dead=True)
     assert awaited(members, rounds) == ("1 more pushes for round 1, of which 3 make a quorum; gone: w0 (slot 0)")

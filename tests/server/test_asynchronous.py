@@ -19,7 +19,7 @@ from gradwire_server.aggregation.rule import Mean
 from gradwire_server.outcome.outcome import ClosedRound
 from gradwire_server.outcome.step import Step
 from gradwire_server.settings import Settings
-from gradwire_server.store.keeper import Keeper
+from gradwire_server.store.state import Store
 from running import HALT_SECONDS, Halt, RunningServer, eventually, running_server
 from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, refused, run_config
 
@@ -169,13 +169,13 @@ def test_a_push_whose_worker_dies_before_the_receipt_counts_once(
 ) -> None:
     """Its call is cancelled while the server brings it to the disk."""
     writing = Halt()
-    append = Keeper._append
+    append = Store._append
 
-    def slow_append(self: Keeper, records: Any) -> None:
+    def slow_append(self: Store, records: Any) -> None:
         writing.halt()
         append(self, records)
 
-    monkeypatch.setattr(Keeper, "_append", slow_append)
+    monkeypatch.setattr(Store, "_append", slow_append)
     changes = {"checkpoint_every": 100, "rounds": 2, "workers": 1}
     with running_server(config(tmp_path, **changes)) as server, plain_workers(server.address, 1) as (a,):
         a.begin(initial_weights())

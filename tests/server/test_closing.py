@@ -7,7 +7,6 @@ import threading
 import numpy as np
 import pytest
 
-from gradwire_common.errors import GradwireError
 from gradwire_common.layout.manifest import Manifest, TensorSpec
 from gradwire_common.methods.frames import encode_exact
 from gradwire_common.methods.raw import Raw
@@ -18,8 +17,10 @@ from gradwire_server.outcome.outcome import Version
 from gradwire_server.rounds.schedule import ScheduleSettings, Verdict
 from gradwire_server.rounds.synchronous import Rounds
 from gradwire_server.settings import Settings
-from gradwire_server.versions.broadcast import Update
 from gradwire_server.versions.collector import Collector
+from gradwire_server.versions.events import Committed, Ended, Event, Opened, Published
+from gradwire_server.versions.numbers import Numbers
+from gradwire_server.versions.versions import Versions
 from running import HALT_SECONDS, Halt
 
 MANIFEST = Manifest((TensorSpec("weight", (5,)),))
@@ -38,21 +39,19 @@ def test_a_push_that_comes_between_the_last_sum_and_the_close_is_added_first(mon
     async def main() -> None:
         settings = Settings(workers=1, uplink=Raw(), downlink=Raw())
         rounds, closed = Rounds(ScheduleSettings(settings.workers)), asyncio.Event()
-        records: list[pb.RoundRecord] = []
-        failures: list[GradwireError] = []
+        numbers = Numbers(settings)
+        versions, collector = Versions(rounds, numbers), Collector(settings, rounds, numbers)
+        happened: list[Event] = []
 
-        def committed(_: Update, record: pb.RoundRecord, __: int) -> None:
-            records.append(record)
-            closed.set()
+        async def follow() -> None:
+            async for event in collector.events():
+                happened.append(event)
+                if isinstance(event, Committed | Ended):
+                    closed.set()
 
-        def failed(error: GradwireError) -> None:
-            failures.append(error)
-            closed.set()
-
-        collector = Collector(settings, rounds, lambda _, __: None, committed)
         await collector.define(MANIFEST)
-        training = collector.training
-        await collector.take_weights(memoryview(b"".join(encode_exact(np.zeros(5, np.float32), MANIFEST.layout.units))))
+        training = numbers.training
+        await collector.load_weights(memoryview(b"".join(encode_exact(np.zeros(5, np.float32), MANIFEST.layout.units))))
         rounds.admit(0)
         adding, copying, add, snapshot = Halt(), Halt(), training.add, training.snapshot
 
@@ -66,25 +65,25 @@ def test_a_push_that_comes_between_the_last_sum_and_the_close_is_added_first(mon
 
         monkeypatch.setattr(training, "add", add_later)
         monkeypatch.setattr(training, "snapshot", copy_later)
-        going = asyncio.create_task(collector.keep_going(failed))
-        assert collector.count(0, contribution("first", 1.0)) is Verdict.COUNTED
+        following = asyncio.create_task(follow())
+        assert collector.pool.count(0, contribution("first", 1.0)) is Verdict.COUNTED
         await until(adding.reached)
-        joining = asyncio.create_task(collector.snapshot())
+        joining = asyncio.create_task(versions.snapshot())
         await asyncio.sleep(0)  # it waits for the numbers, before the round does to close
         adding.go_on.set()
         await until(copying.reached)
         assert rounds.may_close
-        assert collector.count(1, contribution("second", 3.0)) is Verdict.COUNTED  # of a worker that just joined
+        assert collector.pool.count(1, contribution("second", 3.0)) is Verdict.COUNTED  # of a worker that just joined
         copying.go_on.set()
         async with asyncio.timeout(HALT_SECONDS):
             await joining
             await closed.wait()
-        assert not failures
-        assert [record.contributors for record in records] == [2]
+        assert [type(event) for event in happened[:3]] == [Opened, Published, Committed]
+        assert [event.record.contributors for event in happened if isinstance(event, Committed)] == [2]
         assert training.weights.values == pytest.approx(-0.1 * 2.0)
-        going.cancel()
+        following.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await going
+            await following
         await collector.finish()
 
     asyncio.run(main())

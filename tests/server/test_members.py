@@ -37,9 +37,9 @@ def test_a_worker_is_dead_after_three_heartbeats_of_silence() -> None:
     them = members()
     a, b = them.join("a", None, 0.0), them.join("b", None, 0.0)
     them.hear(b.session, 3.0)
-    assert them.bury(6.0) == []
-    assert them.bury(6.1) == [a]
-    assert them.bury(6.2) == []
+    assert them.expire(6.0) == []
+    assert them.expire(6.1) == [a]
+    assert them.expire(6.2) == []
     assert them.alive == [b]
 
 
@@ -47,11 +47,11 @@ def test_a_broken_connection_shortens_the_wait_and_any_word_lengthens_it_again()
     them = members()
     a = them.join("a", None, 0.0)
     them.suspect(a, 0.0)
-    assert them.bury(2.9) == []
+    assert them.expire(2.9) == []
     them.hear(a.session, 2.9)
-    assert them.bury(8.0) == []
+    assert them.expire(8.0) == []
     them.suspect(a, 8.0)
-    assert them.bury(9.0) == [a]
+    assert them.expire(9.0) == [a]
 
 
 def test_heartbeats_are_further_apart_the_more_workers_there_are() -> None:
@@ -63,8 +63,8 @@ def test_heartbeats_are_further_apart_the_more_workers_there_are() -> None:
     assert first.interval == 2.0  # it has not been told yet, and is expected as often as it knows
     assert them.tell_interval(first) == 10.0
     them.hear(first.session, 1.0)
-    assert first not in them.bury(30.9)
-    assert first in them.bury(31.1)
+    assert first not in them.expire(30.9)
+    assert first in them.expire(31.1)
 
 
 def test_a_broken_connection_is_noticed_as_soon_with_many_workers() -> None:
@@ -72,20 +72,20 @@ def test_a_broken_connection_is_noticed_as_soon_with_many_workers() -> None:
     a = them.join("a", None, 0.0)
     assert a.interval == 10.0
     them.suspect(a, 0.0)
-    assert them.bury(3.1) == [a]
+    assert them.expire(3.1) == [a]
 
 
 def test_a_dead_worker_that_speaks_is_alive() -> None:
     them = members()
     a = them.join("a", None, 0.0)
-    assert them.bury(10.0) == [a]
+    assert them.expire(10.0) == [a]
     assert them.hear(a.session, 11.0).alive
 
 
 def test_the_slot_of_the_dead_goes_to_a_new_worker_once_no_other_is_free() -> None:
     them = members()
     a, _ = them.join("a", None, 0.0), them.join("b", None, 5.0)
-    them.bury(7.0)
+    them.expire(7.0)
     assert them.join("c", None, 7.0).slot == a.slot
     with pytest.raises(SessionError, match="slot 0 was taken by worker c"):
         them.hear(a.session, 8.0)

@@ -27,19 +27,19 @@ def expected_units(run: Run, member: Member, header: pb.PushHeader) -> tuple[tup
         UsageError: it is not what this run wants.
         RunEndedError: the run is over.
     """
-    layout = run.collector.layout
+    layout = run.layout
     if header.kind == pb.PUSH_KIND_WEIGHTS:
         if header.round != 0:
             raise UsageError(f"push of initial weights: got round {header.round}, want 0")
-        return layout.units, Verdict.COUNTED if run.rounds.version is None else Verdict.DUPLICATE
-    check_gradient(header, run.settings, layout, run.rounds.max_delay)
-    return layout.pushed(header.with_buffers), run.rounds.verdict(member.slot, member.worker_id, header.round)
+        return layout.units, Verdict.COUNTED if run.schedule.version is None else Verdict.DUPLICATE
+    check_gradient(header, run.settings, layout, run.schedule.max_delay)
+    return layout.pushed(header.with_buffers), run.schedule.verdict(member.slot, member.worker_id, header.round)
 
 
 def staging_for(run: Run, member: Member, units: tuple[Unit, ...]) -> Staging:
     """Return where the frames of a push of `units` go."""
-    weights = run.rounds.version is None  # then nothing else is held
-    layout = run.collector.layout
+    weights = run.schedule.version is None  # then nothing else is held
+    layout = run.layout
     run.partials.capacity = largest_update(layout.units) if weights else run.settings.memory_for_partials(layout)
     return Staging(units, run.limiter.longest_chunk(member.worker_id), CODEC_FRAMES if weights else run.settings.uplink)
 
@@ -48,8 +48,7 @@ async def room_for(run: Run, member: Member, header: pb.PushHeader) -> Lease | N
     """Wait until there is room for a push, and return it; initial weights need none: nothing else is there."""
     if header.kind == pb.PUSH_KIND_WEIGHTS:
         return None
-    turn = 0 if run.rounds.queues else member.slot  # in a queue the first that comes is the first to be let in
-    return await run.collector.memory.admit(turn)
+    return await run.collector.pool.admit(member.slot)
 
 
 async def take(
@@ -69,16 +68,15 @@ async def take(
     """
     collector = run.collector
     if header.kind == pb.PUSH_KIND_WEIGHTS:
-        verdict = await collector.take_weights(data)
+        verdict = await collector.load_weights(data)
         if verdict is Verdict.COUNTED:
-            run.begin()
             log.info("worker %s sent the initial weights", member.worker_id)
         return verdict
     push = Push(data, header.samples, header.with_buffers, await collector.check(data, header.with_buffers))
-    run.hear(header.session)
+    run.membership.hear(header.session)
     told = Contribution(member.worker_id, header.round, push, len(data), end.loss, end.times, end.budget, spent)
-    if run.rounds.queues:
-        arrival = collector.arrive(member.slot, told, lease.hand_over() if lease is not None else None)
+    if run.schedule.queues:
+        arrival = collector.pool.arrive(member.slot, told, lease.hand_over() if lease is not None else None)
         verdict = await asyncio.shield(asyncio.ensure_future(arrival))
     else:
         verdict = await _keep_and_count(run, member, header, told, lease)
@@ -90,7 +88,7 @@ async def take(
 async def _keep_and_count(
     run: Run, member: Member, header: pb.PushHeader, told: Contribution, lease: Lease | None
 ) -> Verdict:
-    if run.rounds.verdict(member.slot, member.worker_id, header.round) is Verdict.COUNTED:
-        await run.collector.keep(member.slot, told)
-        run.hear(header.session)
-    return run.collector.count(member.slot, told, lease)
+    if run.schedule.verdict(member.slot, member.worker_id, header.round) is Verdict.COUNTED:
+        await run.collector.pool.keep(member.slot, told)
+        run.membership.hear(header.session)
+    return run.collector.pool.count(member.slot, told, lease)

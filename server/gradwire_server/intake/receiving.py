@@ -106,8 +106,8 @@ async def read_frames(context: Any, run: Run, member: Member, header: pb.PushHea
         except asyncio.CancelledError:
             run.partials.keep(member.worker_id, partial)
             raise
-        run.records.sent_up(header.round, n_bytes)
-        run.hear(header.session)
+        run.books.records.sent_up(header.round, n_bytes)
+        run.membership.hear(header.session)
         partial.spent += n_bytes
         match message.WhichOneof("part") if message is not grpc.aio.EOF else None:
             case "chunk":

@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from gradwire_common.errors import ConfigError, UsageError
 from gradwire_common.layout.manifest import Layout
@@ -72,8 +72,14 @@ class Memory:
             raise
         return lease
 
+    def is_stuck(self, kept: Collection["Lease"]) -> bool:
+        """Whether the push that is needed next waits, and nothing but `kept` leases takes the memory that it needs."""
+        needed = self._needed()
+        waits = any(slot == needed and not waiter.done() for slot, _, waiter, _ in self._waiting)
+        return waits and self._inside <= set(kept)
+
     def look(self) -> None:
-        """Let in whoever may come in now."""
+        """Let in every push that may come in now."""
         while self._waiting:
             slot, _, waiter, lease = self._waiting[0]
             if not waiter.done() and not self._may_enter(slot):

@@ -43,7 +43,7 @@ class Members:
     A member is alive until it leaves or has not been heard of for three heartbeats. A connection that breaks shortens
     that to one and a half. Anything it says brings it back to life, as long as its slot is its own. With many members
     heartbeats are further apart, so that all together are no more than MOST_HEARTBEATS a second; a connection that
-    breaks is noticed as soon all the same.
+    breaks is noticed as soon.
 
     Args:
         slots: shards of the data; slots below are given out first.
@@ -98,7 +98,7 @@ class Members:
         if holder is not None and holder is not old:
             self._end(holder, SessionError(f"session ended: slot {slot} was taken by worker {worker_id}"))
             del self._by_id[holder.worker_id]
-            self._bury(holder)
+            self._expire(holder)
         interval = self.interval
         member = Member(worker_id, slot, self._new_session(), now + MISSED_HEARTBEATS * interval, interval)
         if old is not None:
@@ -107,7 +107,7 @@ class Members:
         return member
 
     def restore(self, slots: Mapping[str, int], alive: Collection[int], deadline: float) -> None:
-        """Keep the slots of workers of a run that goes on; those at `alive` have until `deadline` to come back."""
+        """Keep the slots of workers of a run that is resumed; those at `alive` have until `deadline` to come back."""
         for worker_id, slot in slots.items():
             member = Member(worker_id, slot, self._new_session(), deadline, self.interval, slot in alive)
             self._by_id[worker_id] = member
@@ -142,22 +142,22 @@ class Members:
         return member.session in self._by_session
 
     def leave(self, member: Member) -> None:
-        """End a membership politely."""
-        self._bury(member)
+        """End a membership."""
+        self._expire(member)
         self._end(member, JoinError(f"session ended: worker {member.worker_id} left"))
 
     def suspect(self, member: Member, now: float) -> None:
-        """Take note that a connection of `member` broke: it is dead unless heard of soon."""
+        """Note that a connection of `member` broke: it is dead unless heard of soon."""
         member.deadline = min(member.deadline, now + AFTER_A_BREAK * self.heartbeat)
 
-    def bury(self, now: float) -> list[Member]:
+    def expire(self, now: float) -> list[Member]:
         """Return the members that are dead as of now, each of them once."""
         dead = [member for member in self._alive.values() if member.deadline < now]
         for member in dead:
-            self._bury(member)
+            self._expire(member)
         return sorted(dead, key=lambda member: member.slot)
 
-    def _bury(self, member: Member) -> None:
+    def _expire(self, member: Member) -> None:
         member.alive = False
         self._alive.pop(member.worker_id, None)
 
@@ -169,7 +169,7 @@ class Members:
         return next((member for member in self._by_id.values() if member.slot == slot), None)
 
     def _free_slot(self) -> int:
-        """Return the lowest slot that nobody held, else the lowest whose worker is gone, else the next one above."""
+        """Return the lowest slot that no worker held, else the lowest whose worker is gone, else the next one above."""
         held = {member.slot: member.alive for member in self._by_id.values()}
         for candidates in (
             (slot for slot in range(self.slots) if slot not in held),

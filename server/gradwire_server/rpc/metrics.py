@@ -60,7 +60,7 @@ class _RunCollector(Collector):
         return asyncio.run_coroutine_threadsafe(self._read(), self._loop).result(SCRAPE_SECONDS)
 
     async def _read(self) -> list[Metric]:
-        rounds = self._run.records.rounds
+        rounds = self._run.books.records.rounds
         status = status_reply(self._run, rounds[-1].round - 1 if rounds else 0)
         seconds = sum(record.seconds for record in rounds)
         return [*_of_workers(status), *_of_rounds(status, len(rounds), seconds), *_of_pushes(self._run.tallies)]

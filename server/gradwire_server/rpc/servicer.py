@@ -52,7 +52,7 @@ class ParameterServer(rpc.ParameterServerServicer):
     async def Introduce(self, requests: Any, context: Any) -> pb.JoinReply:  # noqa: ARG002, N802
         """Make the caller a worker of the run, with a manifest that comes in pieces."""
         request = await read_join(context)
-        self._run.check_may_join(request)
+        self._run.membership.check_may_join(request)
         async with self._introducing:
             packed = await read_manifest(context)
             member = await self._run.join(request, packed)
@@ -64,7 +64,7 @@ class ParameterServer(rpc.ParameterServerServicer):
         run = self._run
         first = await read_first(context)
         header = first.header if first.HasField("header") else first.whole.header
-        member = run.hear(header.session)
+        member = run.membership.hear(header.session)
         _, verdict = expected_units(run, member, header)
         spent = self._charge_up(member, first, header.round)
         length = 0
@@ -72,34 +72,34 @@ class ParameterServer(rpc.ParameterServerServicer):
             try:
                 verdict, length = await self._receive(context, member, first, header, spent)
             except asyncio.CancelledError:
-                run.connection_broke(member)
+                run.membership.connection_broke(member)
                 raise
         run.tallies.verdicts[verdict] += 1
         receipt = pb.Receipt(verdict=_VERDICTS[verdict], round=header.round, length=length)
         if verdict is Verdict.DUPLICATE:
             log.info("worker %s repeats its push for round %d, which counts already", member.worker_id, header.round)
         if header.round:
-            receipt.version = run.rounds.version_to_await(member.worker_id, header.round, verdict)
+            receipt.version = run.schedule.version_to_await(member.worker_id, header.round, verdict)
         if verdict is not Verdict.LATE and header.round:
-            receipt.digest = run.rounds.newest[member.worker_id].digest
+            receipt.digest = run.schedule.newest[member.worker_id].digest
         self._charge_down(member, receipt, header.round)
         return receipt
 
     @answers_errors
     async def Staged(self, request: pb.StagedRequest, context: Any) -> pb.StagedReply:  # noqa: ARG002, N802
         """Say how much of a push that was cut is here."""
-        member = self._run.hear(request.session)
+        member = self._run.membership.hear(request.session)
         staging = self._run.partials.staged(member.worker_id, key_of(request))
         reply = pb.StagedReply(length=staging.length, digest=staging.digest) if staging else pb.StagedReply()
-        self._charge(member, request, reply, self._run.rounds.open_round)
+        self._charge(member, request, reply, self._run.schedule.open_round)
         return reply
 
     @answers_errors
     async def Watch(self, request: pb.WatchRequest, context: Any) -> None:  # noqa: N802
         """Send every version from now on, and at last why there are no more."""
         run = self._run
-        member = run.hear(request.session)
-        self._charge_up(member, request, run.rounds.open_round)
+        member = run.membership.hear(request.session)
+        self._charge_up(member, request, run.schedule.open_round)
         have = request.have_version if request.HasField("have_version") else None
         try:
             async with aclosing(run.updates(member, have)) as updates:
@@ -108,33 +108,33 @@ class ParameterServer(rpc.ParameterServerServicer):
                     if update.complete:
                         run.has(member, update.version)
                     del update  # a snapshot is as large as the model: none is kept until the next version
-            await self._write(member, pb.WatchMessage(run_end=run.broadcast.run_end), run.rounds.version or 0, context)
+            await self._write(member, pb.WatchMessage(run_end=run.versions.run_end), run.schedule.version or 0, context)
         except asyncio.CancelledError:
-            run.connection_broke(member)
+            run.membership.connection_broke(member)
             raise
 
     @answers_errors
     async def Heartbeat(self, request: pb.HeartbeatRequest, context: Any) -> pb.HeartbeatReply:  # noqa: ARG002, N802
         """Note that a worker is alive."""
         run = self._run
-        member = run.hear(request.session)
+        member = run.membership.hear(request.session)
         reply = pb.HeartbeatReply(
-            weights_wanted=run.weights_wanted(member),
-            version=run.rounds.version or 0,
+            weights_wanted=run.membership.weights_wanted(member),
+            version=run.schedule.version or 0,
             limits=limits(run, member),
             heartbeat_ms=heartbeat_ms(run, member),
             wait=wait(run),
         )
-        self._charge(member, request, reply, run.rounds.open_round)
+        self._charge(member, request, reply, run.schedule.open_round)
         return reply
 
     @answers_errors
     async def Report(self, request: pb.EvaluationReport, context: Any) -> pb.ReportReply:  # noqa: ARG002, N802
         """Take a worker's evaluation."""
-        member = self._run.hear(request.session)
+        member = self._run.membership.hear(request.session)
         self._run.report(member, request)
         reply = pb.ReportReply()
-        self._charge(member, request, reply, self._run.rounds.open_round)
+        self._charge(member, request, reply, self._run.schedule.open_round)
         return reply
 
     @answers_errors
@@ -145,9 +145,9 @@ class ParameterServer(rpc.ParameterServerServicer):
     @answers_errors
     async def Leave(self, request: pb.LeaveRequest, context: Any) -> pb.LeaveReply:  # noqa: ARG002, N802
         """Let a worker go."""
-        member = self._run.hear(request.session)
+        member = self._run.membership.hear(request.session)
         reply = pb.LeaveReply()
-        self._charge(member, request, reply, self._run.rounds.open_round)
+        self._charge(member, request, reply, self._run.schedule.open_round)
         self._run.leave(member, request.reason)
         return reply
 
@@ -164,7 +164,7 @@ class ParameterServer(rpc.ParameterServerServicer):
         reply = join_reply(self._run, member)
         self._charge(member, request, reply, round_=0)
         self._run.gates_of(member).up.charge(n_packed)
-        self._run.records.sent_up(0, n_packed)
+        self._run.books.records.sent_up(0, n_packed)
         return reply
 
     def failed(self, call: str, error: GradwireError) -> None:
@@ -206,7 +206,7 @@ class ParameterServer(rpc.ParameterServerServicer):
         n_bytes = wire_bytes(message.ByteSize())
         await self._run.gates_of(member).down.take(n_bytes)
         await context.write(message)
-        self._run.records.sent_down(version, member.slot, n_bytes)
+        self._run.books.records.sent_down(version, member.slot, n_bytes)
 
     def _charge(self, member: Member, request: Any, reply: Any, round_: int) -> None:
         """Charge a small call that has passed already."""
@@ -216,10 +216,10 @@ class ParameterServer(rpc.ParameterServerServicer):
     def _charge_up(self, member: Member, request: Any, round_: int) -> int:
         n_bytes = wire_bytes(request.ByteSize()) + CALL_BYTES
         self._run.gates_of(member).up.charge(n_bytes)
-        self._run.records.sent_up(round_, n_bytes)
+        self._run.books.records.sent_up(round_, n_bytes)
         return n_bytes
 
     def _charge_down(self, member: Member, reply: Any, round_: int) -> None:
         n_bytes = wire_bytes(reply.ByteSize())
         self._run.gates_of(member).down.charge(n_bytes)
-        self._run.records.sent_reply(round_, n_bytes)
+        self._run.books.records.sent_reply(round_, n_bytes)

@@ -17,25 +17,25 @@ def join_reply(run: Run, member: Member) -> pb.JoinReply:
         session=member.session,
         slot=member.slot,
         slots=settings.workers,
-        version=run.rounds.version or 0,
+        version=run.schedule.version or 0,
         rounds=settings.rounds,
-        weights_wanted=run.weights_wanted(member),
+        weights_wanted=run.membership.weights_wanted(member),
         heartbeat_ms=heartbeat_ms(run, member),
         method=method_to_message(settings.uplink),
         limits=limits(run, member),
         buffers_every=settings.buffers_every,
         evaluate_every=settings.evaluate_every,
         run=settings.name,
-        run_id=run.run_id,
+        run_id=run.membership.run_id,
         late_weight=settings.late_weight,
-        asynchronous=run.rounds.queues,
+        asynchronous=run.schedule.queues,
         broadcast=method_to_message(settings.downlink),
     )
 
 
 def heartbeat_ms(run: Run, member: Member) -> int:
     """Return the milliseconds between a worker's heartbeats from now on, which the run goes by."""
-    return max(1, round(run.members.tell_interval(member) * 1000))
+    return max(1, round(run.membership.members.tell_interval(member) * 1000))
 
 
 def limits(run: Run, member: Member) -> pb.Limits:
@@ -46,7 +46,7 @@ def limits(run: Run, member: Member) -> pb.Limits:
         rate_down=allowed.rate_down,
         burst=allowed.burst if allowed.limited else 0,
         chunk_bytes=run.limiter.tell_chunk(member.worker_id),
-        share_up=allowed.share_up(max(len(run.members.alive), run.settings.workers)),
+        share_up=allowed.share_up(max(len(run.membership.members.alive), run.settings.workers)),
         transfer_seconds=run.settings.transfer_seconds,
         whole_bytes=run.gates_of(member).whole_bytes,
     )
@@ -62,15 +62,15 @@ def status_reply(run: Run, after_round: int) -> pb.StatusReply:
     return pb.StatusReply(
         run=run.settings.name,
         package_version=__version__,
-        phase=run.rounds.phase.value,
-        version=run.rounds.version or 0,
+        phase=run.schedule.phase.value,
+        version=run.schedule.version or 0,
         rounds=run.settings.rounds,
         slots=run.settings.workers,
-        parameters=run.records.n_parameters,
-        workers=[_worker(run, member) for member in run.members],
-        records=run.records.after(after_round),
-        evaluations=run.records.evaluations,
-        bytes_setup=run.records.bytes_setup,
+        parameters=run.books.records.n_parameters,
+        workers=[_worker(run, member) for member in run.membership.members],
+        records=run.books.records.after(after_round),
+        evaluations=run.books.records.evaluations,
+        bytes_setup=run.books.records.bytes_setup,
         seconds=run.seconds,
         wait=wait(run),
     )
@@ -78,9 +78,9 @@ def status_reply(run: Run, after_round: int) -> pb.StatusReply:
 
 def wait(run: Run) -> pb.Wait | None:
     """Return what the run waits for; None where no worker waits for another."""
-    now = run.clock()
-    run.waits.look(now)
-    return pb.Wait(what=run.waits.what, seconds=run.waits.seconds(now)) if run.waits.what else None
+    now, waits = run.clock(), run.membership.waits
+    waits.look(now)
+    return pb.Wait(what=waits.what, seconds=waits.seconds(now)) if waits.what else None
 
 
 def _worker(run: Run, member: Member) -> pb.WorkerStatus:

@@ -3,15 +3,16 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gradwire_common.errors import UsageError
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.contribution import Contribution, commit_record
-from gradwire_server.outcome.outcome import ClosedRound, Kind, Version
-from gradwire_server.store.keeper import Keeper
+from gradwire_server.outcome.outcome import ClosedRound, Kind
+from gradwire_server.store.state import Store
 from gradwire_server.versions.broadcast import Update
+from gradwire_server.versions.events import Committed, Published, TakenBack
 from gradwire_server.versions.training import Training
 
 T = TypeVar("T")
@@ -29,22 +30,13 @@ class VersionBuilder:
 
     Args:
         in_thread: runs arithmetic.
-        published: called with every new version's update, of which nothing has been made yet, and with whether it is
-            taken back: something of it could not be made.
-        keeper: keeps the ends of rounds on the disk; None where nothing is kept.
+        store: keeps the ends of rounds on the disk; None where nothing is kept.
         clock: seconds.
     """
 
-    def __init__(
-        self,
-        in_thread: InThread,
-        published: Callable[[Update, bool], None],
-        keeper: Keeper | None,
-        clock: Callable[[], float],
-    ):
+    def __init__(self, in_thread: InThread, store: Store | None, clock: Callable[[], float]):
         self._in_thread = in_thread
-        self._published = published
-        self._keeper = keeper
+        self._store = store
         self._clock = clock
         self._last_made = clock()
 
@@ -54,43 +46,52 @@ class VersionBuilder:
 
     async def build(
         self, training: Training, round_: int, pushes: Sequence[tuple[int, Contribution]], budget: int
-    ) -> tuple[Update, Version, pb.RoundRecord]:
-        """Make the version of a round whose pushes have all been added; return its update, itself, and its record.
+    ) -> AsyncGenerator[Published | TakenBack | Committed, None]:
+        """Make the version of a round whose pushes have all been added; yield what watchers and books are to know.
 
-        The end of the round is on the disk before anybody hears of the version.
+        The end of the round is on the disk before the version is published. `Committed` comes last, and becomes true
+        when the caller lets the round be over.
 
         Args:
             training: the numbers.
-            round_: that closed.
-            pushes: of which slots, in the order of their sum.
+            round_: the round that closed.
+            pushes: slots and their pushes, in the order of their sum.
             budget: bytes of frames that the update may take; 0 for no limit.
+
+        Raises:
+            GradwireError: there can be no such version.
         """
         record = _record(round_, [contribution for _, contribution in pushes])
-        if self._keeper is not None:
-            await self._keeper.unused()
+        if self._store is not None:
+            await self._store.unused()
         record.learning_rate = training.outcome.learning_rate
         record.budget_down = budget
         record.server_times.decode = training.decode_seconds
-        closed = ClosedRound(round_, record.loss, budget)
+        published: asyncio.Queue[Published | None] = asyncio.Queue()
 
         async def opened(update: Update) -> None:
-            if self._keeper is not None:
+            if self._store is not None:
                 self._tell_times(draft, record)
-                await self._keeper.commit(commit_record(record, pushes))
-            self._published(update, False)
+                await self._store.commit(commit_record(record, pushes))
+            published.put_nowait(Published(update))
 
         draft = UpdateDraft(round_, self._in_thread, opened)
+        making = asyncio.create_task(draft.fill(training, ClosedRound(round_, record.loss, budget)))
+        making.add_done_callback(lambda _: published.put_nowait(None))
         try:
-            version = await training.version_of(closed, draft)
-            update = await draft.filled(version)
-        except BaseException:
+            while event := await published.get():
+                yield event
+            update, digest = making.result()
+        except Exception:
             if draft.update is not None:
-                self._published(draft.update, True)
+                yield TakenBack(draft.update)
             raise
+        finally:
+            making.cancel()
         self._tell_times(draft, record)
         record.payload_down = update.length
         self._last_made = self._clock()
-        return update, version, record
+        yield Committed(update, digest, record)
 
     def _tell_times(self, draft: "UpdateDraft", record: pb.RoundRecord) -> None:
         record.server_times.step, record.server_times.encode = draft.step_seconds, draft.encode_seconds
@@ -139,12 +140,13 @@ class UpdateDraft:
             raise UsageError(f"version {self._version}: got a frame of it before it was opened")
         self._loop.call_soon_threadsafe(self.update.append, frame)
 
-    async def filled(self, version: Version) -> Update:
-        """Return the update with all frames of `version`, opened now where the outcome has not."""
+    async def fill(self, training: Training, closed: ClosedRound) -> tuple[Update, int]:
+        """Make the version of a closed round; return its update, with all frames, and its digest."""
+        version = await training.version_of(closed, self)
         update = self.update or await self._open(version.kind, with_buffers=version.with_buffers)
         for frame in version.frames[len(update.frames) :]:
             update.append(frame)
-        return update
+        return update, version.digest
 
     async def _open(self, kind: Kind, *, with_buffers: bool) -> Update:
         update = Update(self._version, kind, with_buffers)

@@ -1,298 +1,216 @@
-"""From pushes to versions: whole pushes are added in order, rounds are closed, updates published.
+"""From pushes to versions: whole pushes are added in order, rounds are closed, versions made of them.
 
 The state is changed on the event loop; the arithmetic goes to threads, one piece at a time where it changes numbers.
 """
 
 import asyncio
 import logging
-import os
 import time
-import weakref
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
 
-from gradwire_common.errors import GradwireError, ModelMismatchError, UsageError
+from gradwire_common.errors import GradwireError, UsageError
 from gradwire_common.layout.manifest import Layout, Manifest
 from gradwire_common.transport.transfer import most_useful
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.push import Push
-from gradwire_server.intake.contribution import Contribution, push_record, text_of
-from gradwire_server.limits.memory import Lease, Memory, usual_push
-from gradwire_server.rounds.deadlines import Deadlines
+from gradwire_server.intake.contribution import text_of
 from gradwire_server.rounds.schedule import Phase, Schedule, Verdict
 from gradwire_server.settings import Settings
 from gradwire_server.store.checkpoint import Checkpoint
-from gradwire_server.store.journal import Record
-from gradwire_server.store.keeper import Keeper
-from gradwire_server.versions.broadcast import Update
+from gradwire_server.store.state import Store
 from gradwire_server.versions.builder import VersionBuilder
+from gradwire_server.versions.events import Committed, Ended, Event, Opened
+from gradwire_server.versions.numbers import Numbers
+from gradwire_server.versions.push_pool import PushPool
 from gradwire_server.versions.replay import Replayed, replay
-from gradwire_server.versions.training import Training
 
 log = logging.getLogger("gradwire.server")
-
-T = TypeVar("T")
 
 
 class Collector:
     """Collects the pushes of the open round and turns them into the next version.
 
     Args:
-        settings: of the run.
-        rounds: which pushes count, when they are added, when the round closes.
-        published: called on the event loop with every new version's update, of which nothing has been made yet, and
-            with whether it is taken back: something of it could not be made.
-        committed: called there once all of it has been made, with its record and digest, the round being committed.
-        keeper: keeps pushes and versions on the disk; None where nothing is kept.
+        settings: settings of the run.
+        schedule: which pushes count, when they are added, when the round closes.
+        numbers: what pushes are added to.
+        store: keeps pushes and versions on the disk; None where nothing is kept.
+        budget: tells the bytes of frames that the next update may take (bits_down auto); 0 for no limit.
         describe: tells what of the run belongs in a checkpoint beside the numbers.
         clock: seconds.
 
     Attributes:
-        memory: what pushes may take of it.
-        deadlines: of rounds.
-        update_budget: tells the bytes of frames that the next update may take (bits_down auto); 0 for no limit.
+        pool: the pushes of rounds that have not closed.
     """
 
     def __init__(
         self,
         settings: Settings,
-        rounds: Schedule,
-        published: Callable[[Update, bool], None],
-        committed: Callable[[Update, pb.RoundRecord, int], None],
-        keeper: Keeper | None = None,
+        schedule: Schedule,
+        numbers: Numbers,
+        store: Store | None = None,
+        budget: Callable[[], int] = lambda: 0,
         describe: Callable[[], dict[str, Any]] = dict,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._settings = settings
-        self._rounds = rounds
-        self._committed = committed
-        self._keeper = keeper
+        self._auto_down = settings.downlink.auto
+        self._schedule = schedule
+        self._numbers = numbers
+        self._store = store
+        self._budget = budget
         self._describe = describe
-        self._clock = clock
-        self._training: Training | None = None
-        self.memory = Memory(0, 0)
-        self._contributions: dict[int, Contribution] = {}
-        self._leases: dict[int, Lease] = {}  # of those that have not been added
-        self._snapshot: Callable[[], Update | None] = lambda: None
-        self._numbers = asyncio.Lock()  # held while weights or sums change
-        self._arriving = asyncio.Lock()  # held while a push is kept and counted, where the order of both matters
-        self._stirred = asyncio.Event()  # something happened that may let the round go on
-        self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="gradwire-numbers")
-        self._builder = VersionBuilder(self._in_thread, published, keeper, clock)
-        self._opened = clock()
-        self._opened_round = 0  # the round that began at `_opened`
-        limits, n = settings.limits, settings.workers
-        self.deadlines = Deadlines(settings.deadline, limits.share_up(n), limits.share_down(n))
-        self.update_budget: Callable[[], int] = lambda: 0
-
-    @property
-    def training(self) -> Training:
-        """The weights and their optimizer.
-
-        Raises:
-            UsageError: no worker has joined, so there is no model yet.
-        """
-        if self._training is None:
-            raise UsageError("no worker has joined yet")
-        return self._training
-
-    @property
-    def layout(self) -> Layout:
-        """The layout of the run's model. Raises as `training` does."""
-        return self.training.layout
+        self.pool = PushPool(settings, schedule, store, clock)
+        self._builder = VersionBuilder(numbers.in_thread, store, clock)
+        self._opened_round = 0  # the round that `Opened` was yielded for
+        self._timed_round = 0  # the round whose deadline runs
 
     async def define(self, manifest: Manifest) -> None:
-        """Make room for a model and its optimizer, in place of an earlier one.
+        """Allocate a model and its optimizer, in place of an earlier one.
 
         Raises:
-            ConfigError: the optimizer does not take its parameter groups, or a push takes more memory than is allowed.
-            ModelMismatchError: there is no room for it.
+            ConfigError: the optimizer does not take its parameter groups, or pushes take more memory than is allowed.
+            ModelMismatchError: there is not enough memory for it.
         """
-        settings, layout = self._settings, manifest.layout
-        usual = usual_push(layout, settings.uplink)
-        memory = Memory(settings.memory_for_pushes(layout), usual, lambda: self._rounds.first_awaited)
-        try:
-            self._training = await self._in_thread(Training, manifest, settings)
-        except (MemoryError, ValueError) as error:
-            raise ModelMismatchError(f"model of {layout.size} entries: {error}") from error
-        self.memory = memory
-        n_bytes = settings.uplink.nominal_bits * layout.n_parameters / 8
-        if settings.uplink.auto:
-            n_bytes = min(n_bytes, self.deadlines.rate * settings.transfer_seconds + settings.limits.burst)
-        self.deadlines.expect(int(n_bytes))
+        training = await self._numbers.prepare(manifest)
+        self.pool.define(manifest.layout, streams=training.rule.streams)
+        self._numbers.define(training)
 
-    async def take_weights(self, data: memoryview) -> Verdict:
-        """Take over initial weights, if there are none yet. Raises DataError if they are damaged."""
-        training = self.training
-        async with self._numbers:
-            if self._rounds.version is not None:
+    async def load_weights(self, data: memoryview) -> Verdict:
+        """Load initial weights, if there are none yet. Raises DataError if they are damaged."""
+        training = self._numbers.training
+        async with self._numbers.changing:
+            if self._schedule.version is not None:
                 return Verdict.DUPLICATE
-            await self._in_thread(training.load, data)
-            if self._keeper is not None:
-                await self._keeper.begin(await self._state(0))
-            self._rounds.begin()
+            await self._numbers.in_thread(training.load, data)
+            if self._store is not None:
+                await self._store.begin(await self._state(0))
+            self._schedule.begin()
         self._builder.begin()
+        self.wake()
         return Verdict.COUNTED
 
     async def check(self, data: memoryview, with_buffers: bool) -> int:
         """Return the digest of a push's frames. Raises BitstreamError unless every one of them decodes."""
-        return await self._in_thread(self.training.check, data, with_buffers)
+        return await self._numbers.in_thread(self._numbers.training.check, data, with_buffers)
 
-    async def keep(self, slot: int, contribution: Contribution) -> None:
-        """Bring a push that has been checked to the disk. Raises UnavailableError where that cannot be done now."""
-        if self._keeper is not None:
-            await self._keeper.push(push_record(slot, contribution))
-
-    async def arrive(self, slot: int, contribution: Contribution, lease: Lease | None = None) -> Verdict:
-        """Keep a push that has been checked, and let it count, where it may; one after the other (asynchronous mode).
-
-        So the journal has pushes in the order in which they count, and no other. It must not be cancelled. Takes over
-        the `lease`. Raises as `keep` and `count` do.
-        """
-        try:
-            async with self._arriving:
-                verdict = self._rounds.verdict(slot, contribution.worker, contribution.round)
-                if verdict is not Verdict.COUNTED:
-                    return verdict
-                await self.keep(slot, contribution)
-                return self.count(slot, contribution, lease)
-        finally:
-            if lease is not None:
-                lease.release()
-
-    def count(self, slot: int, contribution: Contribution, lease: Lease | None = None) -> Verdict:
-        """Let a push that has been checked and kept count, where it may; one that does takes over its `lease`.
-
-        Raises as `Rounds.verdict` does.
-        """
-        verdict = self._rounds.count(slot, contribution.worker, contribution.round, contribution.push.digest)
-        if verdict is Verdict.COUNTED:
-            self._contributions[slot] = contribution
-            if lease is not None:
-                self._leases[slot] = lease.hand_over()
-            self.deadlines.arrived(self._clock() - self._opened, len(contribution.push.data))
-            self.stir()
-        return verdict
-
-    def stir(self) -> None:
+    def wake(self) -> None:
         """Look again at what the open round waits for."""
-        self._stirred.set()
+        self.pool.changed.set()
 
-    async def keep_going(self, failed: Callable[[GradwireError], None]) -> None:
-        """Add pushes and close rounds, for ever; `failed` is told of arithmetic that cannot go on."""
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """Add pushes and close rounds, indefinitely; yield what happens.
+
+        A round is over, for everything that asks the schedule, when its `Committed` is yielded, and nothing else has
+        happened by then. Arithmetic that cannot proceed makes an `Ended`.
+        """
         while True:
-            await self._until_stirred()
+            await self._until_woken()
             try:
-                await self._go_on()
+                async with aclosing(self._advance()) as events:
+                    async for event in events:
+                        yield event
             except GradwireError as error:
-                failed(error)
+                yield Ended(str(error), error)
             except Exception as error:
-                log.exception("round %d failed", self._rounds.open_round)
-                failed(GradwireError(f"round {self._rounds.open_round} failed: {error!r}"))
-
-    async def snapshot(self) -> Update:
-        """Return the newest version as a snapshot, made once for all who ask while any of them still sends it."""
-        async with self._numbers:
-            snapshot = self._snapshot()
-            if snapshot is None or snapshot.version != self._rounds.version:
-                snapshot = Update.of(await self._in_thread(self.training.snapshot, self._rounds.version))
-                self._snapshot = weakref.ref(snapshot)
-        return snapshot
-
-    async def at_rest(self) -> None:
-        """Wait until no numbers are being changed."""
-        async with self._numbers:
-            pass
+                log.exception("round %d failed", self._schedule.open_round)
+                failure = GradwireError(f"round {self._schedule.open_round} failed: {error!r}")
+                yield Ended(str(failure), failure)
 
     async def resume(self, checkpoint: Checkpoint) -> Replayed:
-        """Go on from a checkpoint: make the versions that the journal tells of after it, with the same bits."""
-        training, keeper = self.training, self._keeper
-        if keeper is None:
+        """Resume from a checkpoint: make the versions that the journal tells of after it, with the same bits."""
+        training, store, in_thread = self._numbers.training, self._store, self._numbers.in_thread
+        if store is None:
             raise UsageError("got a checkpoint to resume from, but nothing is kept of this run")
         training.load_state(checkpoint.tensors, checkpoint.meta["training"])
-        replayed = await replay(training, checkpoint, keeper.records_after, self._in_thread, queues=self._rounds.queues)
+        replayed = await replay(training, checkpoint, store.records_after, in_thread, queues=self._schedule.queues)
         self._builder.begin()
         return replayed
 
     async def finish(self, *, failed: bool = False) -> None:
         """Let the threads go, once nothing more is asked of them; leave a checkpoint of the last version."""
-        await self.at_rest()
-        if self._keeper is not None:
-            known = self._rounds.version is not None and not failed
-            await self._keeper.close(await self._state(self._rounds.version or 0) if known else None, self._waiting())
-        self._pool.shutdown()
+        await self._numbers.at_rest()
+        if self._store is not None:
+            known = self._schedule.version is not None and not failed
+            last = await self._state(self._schedule.version or 0) if known else None
+            await self._store.close(last, self.pool.waiting())
+        self._numbers.close()
 
     async def _state(self, version: int, closing: pb.RoundRecord | None = None) -> Checkpoint:
         """Return all that the run depends on; between rounds, or once all of the `closing` one is done.
 
         It is no copy, and good until the next round's commit.
         """
-        tensors, meta = await self._in_thread(self.training.state)
+        tensors, meta = await self._numbers.in_thread(self._numbers.training.state)
         described = self._describe()
         if closing is not None:
             described["records"].append(text_of(closing))
         return Checkpoint(version, tensors, {**described, "training": meta})
 
-    def _waiting(self) -> list[Record]:
-        """Return the journal's records of pushes that count and wait to be applied (asynchronous mode)."""
-        if not self._rounds.queues:
-            return []
-        return [push_record(slot, contribution) for slot, contribution in self._contributions.items()]
-
-    async def _until_stirred(self) -> None:
-        """Wait until something happened that may let the round go on, the passing of its deadline included."""
-        seconds = self.deadlines.seconds
-        waits = self._rounds.awaits_deadline and seconds is not None
-        left = self._opened + seconds - self._clock() if waits and seconds is not None else None
+    async def _until_woken(self) -> None:
+        """Wait until something happened that may let the round proceed, the passing of its deadline included."""
         try:
-            await asyncio.wait_for(self._stirred.wait(), left)
+            await asyncio.wait_for(self.pool.changed.wait(), self.pool.left())
         except TimeoutError:
-            log.info("round %d: the deadline of %.1f s has passed", self._rounds.open_round, seconds)
-            self._rounds.pass_deadline()
-        self._stirred.clear()
+            seconds = self.pool.deadlines.seconds
+            log.info("round %d: the deadline of %.1f s has passed", self._schedule.open_round, seconds)
+            self._schedule.pass_deadline()
+        self.pool.changed.clear()
 
-    async def _go_on(self) -> None:
+    async def _advance(self) -> AsyncGenerator[Event, None]:
         """Do what can be done now: add the pushes whose turn it is, close the round if it has all."""
-        if self._rounds.phase is Phase.COLLECTING and self._opened_round != self._rounds.open_round:
-            self._opened_round, self._opened = self._rounds.open_round, self._clock()
-        self.memory.look()
-        while slots := self._rounds.pop_ready():
-            async with self._numbers:
-                await self._in_thread(self._add, [(slot, self._contributions[slot].push) for slot in slots])
-            for slot in slots:
-                if not self._rounds.queues:  # else a checkpoint may take them along
-                    self._contributions[slot] = self._contributions[slot].without_frames()
-                if slot in self._leases:
-                    self._leases.pop(slot).release()
-        if self._rounds.may_close:
-            async with self._numbers:
+        schedule, numbers, pool = self._schedule, self._numbers, self.pool
+        if self._opened_round != schedule.open_round and schedule.phase is not Phase.ENDED:
+            self._opened_round = schedule.open_round
+            yield Opened(schedule.open_round)
+        if schedule.phase is Phase.COLLECTING and self._timed_round != schedule.open_round:
+            self._timed_round = schedule.open_round
+            pool.open_round()
+        pool.memory.look()
+        while slots := schedule.pop_ready():
+            async with numbers.changing:
+                await numbers.in_thread(self._add, pool.pushes(slots))
+            pool.added(slots)
+        pool.check_not_stuck()
+        if schedule.may_close:
+            async with numbers.changing:
                 # while the numbers were in use, the run may have ended, or a push have come, which is added first
-                if self._rounds.may_close and not self._rounds.has_ready:
-                    await self._close(self.training)
+                if schedule.may_close and not schedule.has_ready:
+                    async with aclosing(self._close()) as events:
+                        async for event in events:
+                            yield event
 
     def _add(self, pushes: list[tuple[int, Push]]) -> None:
         for slot, push in pushes:
-            self.training.add(push, slot)
+            self._numbers.training.add(push, slot)
 
-    async def _close(self, training: Training) -> None:
-        closing = self._rounds.close()
-        pushes = [(slot, self._contributions.pop(slot)) for slot in closing.slots]
+    async def _close(self) -> AsyncGenerator[Event, None]:
+        """Make the next version of the open round, and let the round be over."""
+        training, closing = self._numbers.training, self._schedule.close()
+        pushes = self.pool.pop(closing.slots)
         budget = self._allowed_down(training.layout)
-        update, version, record = await self._builder.build(training, closing.round, pushes, budget)
-        self.deadlines.sent(update.length)
-        if self._keeper is not None and self._keeper.wants_checkpoint(update.version):
-            async with self._arriving:
-                await self._keeper.checkpoint(await self._state(update.version, record), self._waiting())
-        self._rounds.commit()
-        self._committed(update, record, version.digest)
-        self.stir()
+        async with aclosing(self._builder.build(training, closing.round, pushes, budget)) as events:
+            async for event in events:
+                if isinstance(event, Committed):
+                    await self._commit(event, closing.slots)
+                yield event
+        if self._schedule.phase is Phase.ENDED:
+            yield Ended(f"all {closing.round} rounds are done")
+        self.wake()
+
+    async def _commit(self, committed: Committed, slots: tuple[int, ...]) -> None:
+        """Write a checkpoint where one is due, and let the round be over."""
+        self.pool.release(slots)
+        self.pool.deadlines.sent(committed.update.length)
+        version = committed.update.version
+        if self._store is not None and self._store.wants_checkpoint(version):
+            async with self.pool.arriving:
+                await self._store.checkpoint(await self._state(version, committed.record), self.pool.waiting())
+        self._schedule.commit()
 
     def _allowed_down(self, layout: Layout) -> int:
         """Return the bytes of frames that the next update may take; 0 where it has no budget."""
-        if not self._settings.downlink.auto:
+        if not self._auto_down:
             return 0
-        return min(self.update_budget(), most_useful(layout.n_parameters, layout.n_buffers))
-
-    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+        return min(self._budget(), most_useful(layout.n_parameters, layout.n_buffers))

@@ -96,9 +96,8 @@ async def _close(
         now.last_slots.add(slot)
     record = round_record_of(commit.meta["record"])
     draft = UpdateDraft(round_, in_thread, _kept_already)
-    version = await training.version_of(ClosedRound(round_, record.loss, record.budget_down), draft)
-    update = await draft.filled(version)
-    update.finish(version.digest)
+    update, digest = await draft.fill(training, ClosedRound(round_, record.loss, record.budget_down))
+    update.finish(digest)
     record.payload_down, record.server_times.encode = update.length, draft.encode_seconds
     now.updates.append(update)
     now.records.append(record)

@@ -26,8 +26,8 @@ SEGMENT_BYTES = 64 << 20  # a longer segment asks for a checkpoint, if it is als
 SEGMENT_RATIO = 4
 
 
-class Keeper:
-    """Keeps one run's state in a folder, so that nothing that anybody was told of is ever lost.
+class Store:
+    """One run's state in a folder: nothing that a worker was told of is ever lost.
 
     Records that come while others are being written are brought to the disk together.
 

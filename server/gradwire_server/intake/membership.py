@@ -1,0 +1,179 @@
+"""Who takes part in a run: joining, agreeing on a model, being heard of, leaving, falling silent."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+
+from gradwire_common.errors import RunEndedError
+from gradwire_common.foreign_text import MAX_REASON, printable
+from gradwire_common.layout.manifest import Manifest
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.intake.admission import ReadManifest, check_same_settings, check_versions, check_worker_id
+from gradwire_server.rounds.members import Member, Members
+from gradwire_server.rounds.schedule import Phase, Schedule
+from gradwire_server.rounds.waits import Waits
+from gradwire_server.settings import Settings
+
+log = logging.getLogger("gradwire.server")
+
+
+class Membership:
+    """The members of a run, and what all of them agree on.
+
+    Attributes:
+        run_id: names this run and no other, however often its server is restarted.
+        model: the model that all workers have; None before the first has joined.
+        shared: settings that all workers have in common.
+        everyone_gone: set while no member is alive, from the first that went or the run's end on.
+
+    Args:
+        settings: settings of the run.
+        schedule: is told who takes part.
+        clock: seconds.
+    """
+
+    def __init__(self, settings: Settings, schedule: Schedule, clock: Callable[[], float]):
+        self._schedule = schedule
+        self._clock = clock
+        self.members = Members(settings.workers, settings.heartbeat, lambda: secrets.token_hex(8))
+        self.waits = Waits(self.members, schedule)
+        self.run_id = secrets.token_hex(8)
+        self.model: ReadManifest | None = None
+        self.shared: dict[str, str] = {}
+        self.everyone_gone = asyncio.Event()
+        self._weights_from = ""  # the worker that was asked for initial weights
+        self._joining = asyncio.Lock()
+
+    def check_may_join(self, request: pb.JoinRequest) -> None:
+        """Check what costs nothing to check. Raises WorkerIdError, JoinError, RunEndedError."""
+        check_worker_id(request.worker_id)
+        check_versions(request)
+        if self._schedule.phase is Phase.ENDED and request.worker_id not in self.members.slot_of:
+            raise RunEndedError(f"the run ended at version {self._schedule.version or 0}; got a join")
+        if self._defined:
+            check_same_settings(self.shared, request.settings)  # first: another setting often makes another model
+
+    async def join(
+        self, request: pb.JoinRequest, packed: bytes | None, define: Callable[[Manifest], Awaitable[None]]
+    ) -> Member | None:
+        """Make a worker a member; the first one's model and settings define the run.
+
+        Args:
+            request: what it asks for.
+            packed: the manifest, where it came by itself.
+            define: lets the run be of a model.
+
+        Returns:
+            The member; None where the manifest is neither known nor given, and is wanted.
+
+        Raises:
+            WorkerIdError: its id is no name.
+            JoinError: versions or settings differ, or its slot is another's.
+            ModelMismatchError: the model differs, or the server cannot hold or train it.
+            ConfigError: the optimizer does not take the model, or its pushes take too much memory.
+            RunEndedError: the run is over and the worker was no part of it.
+        """
+        self.check_may_join(request)
+        async with self._joining:
+            if not await self._agree(request, packed, define):
+                return None
+            wanted = request.slot if request.HasField("slot") else None
+            member = self.members.join(request.worker_id, wanted, self._clock())
+        self.everyone_gone.clear()
+        log.info("worker %s joined at slot %d", member.worker_id, member.slot)
+        return member
+
+    def settle(self, model: ReadManifest, shared: dict[str, str]) -> None:
+        """Let all workers have this model and these settings in common."""
+        self.model, self.shared = model, shared
+
+    def hear(self, session: str) -> Member:
+        """Return the member that speaks, which is alive by that.
+
+        Raises:
+            SessionError: no such session, or its slot is another's by now: joining again helps.
+            JoinError: it ended because its worker left or joined again.
+        """
+        member = self.members.hear(session, self._clock())
+        self.everyone_gone.clear()
+        if member.sent == self._schedule.version:
+            self._schedule.admit(member.slot)
+        return member
+
+    def check_current(self, member: Member) -> None:
+        """Raise SessionError or JoinError where the session of `member` has ended."""
+        if not self.members.is_current(member):
+            self.members.hear(member.session, self._clock())
+
+    def holds(self, member: Member, version: int) -> bool:
+        """Note that `member` has been sent all of `version`; return whether it is waited for from now on."""
+        member.sent = version
+        current = member.alive and self.members.is_current(member)
+        if current and version == self._schedule.version:
+            self._schedule.admit(member.slot)
+            return True
+        return False
+
+    def weights_wanted(self, member: Member) -> bool:
+        """Say whether `member` is the one to push initial weights; the first that asks is, as long as it is alive."""
+        if self._schedule.version is not None:
+            return False
+        if self._weights_from not in {each.worker_id for each in self.members.alive}:
+            self._weights_from = member.worker_id
+        return self._weights_from == member.worker_id
+
+    def leave(self, member: Member, reason: str) -> None:
+        """End a membership as its worker asks."""
+        log.info("worker %s left: %s", member.worker_id, printable(reason, MAX_REASON) or "no reason given")
+        self.members.leave(member)
+        self._dismiss(member, dead=False)
+
+    def connection_broke(self, member: Member) -> None:
+        """Note that a stream of `member` broke: it is dead unless heard of soon."""
+        if self.members.is_current(member):
+            self.members.suspect(member, self._clock())
+
+    def expire(self) -> list[Member]:
+        """Wait no longer for members that have not been heard of for too long; return them."""
+        expired = self.members.expire(self._clock())
+        for member in expired:
+            log.warning("worker %s is dead: nothing heard of it for too long", member.worker_id)
+            self._dismiss(member, dead=True)
+        self.waits.look(self._clock())
+        return expired
+
+    def look_for_the_last(self) -> None:
+        """Set `everyone_gone` where no member is alive."""
+        if not self.members.alive:
+            self.everyone_gone.set()
+
+    @property
+    def _defined(self) -> bool:
+        """Whether there is a model that joining workers must have: not where all went before there were weights."""
+        return self.model is not None and (self._schedule.version is not None or bool(self.members.alive))
+
+    async def _agree(
+        self, request: pb.JoinRequest, packed: bytes | None, define: Callable[[Manifest], Awaitable[None]]
+    ) -> bool:
+        """Let the first worker define the run, and the others agree with it; return whether the manifest was there.
+
+        A manifest may be long: it is read in another thread, and not at all where its digest is the run's.
+        """
+        if self._defined:
+            check_same_settings(self.shared, request.settings)  # again: they may have been set meanwhile
+            if self.model is not None and request.manifest_digest == self.model.digest:
+                return True
+        if packed is None and not request.HasField("manifest"):
+            return False
+        got = request.manifest.SerializeToString(deterministic=True) if packed is None else packed
+        run = self.model.manifest if self.model is not None and self._defined else None
+        read = await asyncio.to_thread(ReadManifest.of, got, run, is_packed=packed is not None)
+        if run is None:
+            await define(read.manifest)
+            self.settle(read, dict(request.settings))
+        return True
+
+    def _dismiss(self, member: Member, *, dead: bool) -> None:
+        self._schedule.dismiss(member.slot, dead=dead)
+        self.look_for_the_last()

@@ -1,0 +1,63 @@
+"""What a checkpoint tells of a run beside the numbers, and the check that one does."""
+
+import base64
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple
+from typing import Any
+
+from gradwire_common.errors import CheckpointError, GradwireError, UsageError
+from gradwire_server.intake.admission import ReadManifest
+from gradwire_server.intake.contribution import round_record_of, text_of
+from gradwire_server.intake.membership import Membership
+from gradwire_server.rounds.schedule import Counted, Schedule
+from gradwire_server.settings import Settings
+from gradwire_server.store.checkpoint import Checkpoint
+from gradwire_server.store.records import Records
+
+
+def describe(settings: Settings, membership: Membership, schedule: Schedule, records: Records) -> dict[str, Any]:
+    """Return what a checkpoint holds beside the numbers. Raises UsageError before the first worker has joined."""
+    if membership.model is None:
+        raise UsageError("no worker has joined yet")
+    return {
+        "run": settings.name,
+        "run_id": membership.run_id,
+        "settings": settings.defining(),
+        "shared": membership.shared,
+        "manifest": base64.b64encode(membership.model.packed).decode(),
+        "slots": membership.members.slot_of,
+        "waited_for": sorted(schedule.waited_for),
+        "records": [text_of(record) for record in records.open],
+        "newest": {worker: list(astuple(push)) for worker, push in schedule.newest.items()},
+    }
+
+
+def check_described(checkpoint: Checkpoint) -> None:
+    """Raise CheckpointError or ModelMismatchError unless a checkpoint holds all that `describe` returns."""
+    meta = checkpoint.meta
+    with readable("is not of a run"):
+        manifest_of(meta)
+        for name in ("settings", "shared", "slots", "newest", "training"):
+            if not isinstance(meta[name], dict):
+                raise CheckpointError(f"{name}: got {type(meta[name]).__name__}, want a dict")
+        {worker: Counted(*push) for worker, push in meta["newest"].items()}
+        [round_record_of(text) for text in meta["records"]]
+        {int(slot) for slot in (*meta["waited_for"], *meta["slots"].values())}
+        str(meta["run_id"])
+
+
+def manifest_of(meta: Mapping[str, Any]) -> ReadManifest:
+    """Return the model of a checkpoint. Raises ModelMismatchError, or what contents of any other kind may raise."""
+    return ReadManifest.of(base64.b64decode(meta["manifest"], validate=True), None, is_packed=True)
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Turn what contents of any kind, whose checksums are right, may raise where they are read into CheckpointError."""
+    try:
+        yield
+    except (OSError, GradwireError):
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{what}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,57 @@
+"""What the collector tells of, in this order for every round: opened, published, committed; at last, ended."""
+
+from dataclasses import dataclass
+
+from gradwire_common.errors import GradwireError
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.versions.broadcast import Update
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Pushes for a round count from now on: the version before it is there."""
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The end of a round is on the disk, and its version is being made: frames come in as they are made."""
+
+    update: Update
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """Something of a version that was published could not be made. `Ended` follows."""
+
+    update: Update
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """All of a version is made, and its round is over.
+
+    Attributes:
+        digest: CRC-32 of the replica at that version.
+        record: record of the round, the bytes on the wire excepted.
+    """
+
+    update: Update
+    digest: int
+    record: pb.RoundRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """There are no further versions.
+
+    Attributes:
+        failure: what made them impossible; None where the run has all its versions.
+    """
+
+    reason: str
+    failure: GradwireError | None = None
+
+
+Event = Opened | Published | TakenBack | Committed | Ended

@@ -1,0 +1,98 @@
+"""The versions that watchers are sent: updates in their order, or a snapshot of all weights."""
+
+import weakref
+from collections.abc import AsyncGenerator, Callable
+
+from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.rounds.schedule import Schedule
+from gradwire_server.versions.broadcast import Broadcast, Update
+from gradwire_server.versions.numbers import Numbers
+
+
+class Versions:
+    """What there is of versions for watchers.
+
+    Args:
+        schedule: tells the newest version.
+        numbers: make snapshots of it.
+    """
+
+    def __init__(self, schedule: Schedule, numbers: Numbers):
+        self._schedule = schedule
+        self._numbers = numbers
+        self._broadcast = Broadcast()
+        self._snapshot: Callable[[], Update | None] = lambda: None
+        self._holders = 0  # how often a worker came to hold the newest version
+
+    @property
+    def run_end(self) -> pb.RunEnd | None:
+        """Why no version comes any more; None while some may."""
+        return self._broadcast.run_end
+
+    def begin(self, version: int, most_bytes: int) -> bool:
+        """Let watchers have `version` as a snapshot, and what comes after; keep `most_bytes` of updates.
+
+        Returns:
+            Whether it is the first; nothing happens where there is one already.
+        """
+        first = self._broadcast.version < 0
+        if first:
+            self._broadcast.begin(version, most_bytes)
+        return first
+
+    def restore(self, updates: list[Update]) -> None:
+        """Let watchers have the updates of versions that were made before the server was restarted."""
+        for update in updates:
+            self._broadcast.publish(update)
+            self._broadcast.complete(update, update.digest)
+
+    def publish(self, update: Update) -> None:
+        """Let watchers have what there is of a new version."""
+        self._broadcast.publish(update)
+
+    def take_back(self, update: Update) -> None:
+        """Take back the newest version, of which something could not be made."""
+        self._broadcast.retract(update)
+
+    def complete(self, update: Update, digest: int) -> None:
+        """Let watchers have all of the newest version."""
+        self._holders = 0
+        self._broadcast.complete(update, digest)
+
+    def end(self, reason: str) -> None:
+        """Let watchers know that no version comes any more. The first reason stands."""
+        self._broadcast.end(reason)
+
+    def has(self, version: int) -> bool:
+        """Whether there has been such a version, so that a watcher may hold it."""
+        return version <= self._broadcast.version
+
+    def held_by_all(self, n_alive: int) -> bool:
+        """Count a worker that has come to hold the newest version; return whether all `n_alive` may hold it by now."""
+        self._holders += 1
+        return self._holders >= n_alive
+
+    async def after(self, version: int, check: Callable[[], None]) -> AsyncGenerator[Update, None]:
+        """Yield every version after `version`, oldest first, until the run ends; a snapshot where updates are gone.
+
+        Args:
+            version: -1 for none: a snapshot comes first.
+            check: raises where its watcher is to be sent no more.
+        """
+        while await self._broadcast.news(version):
+            check()
+            update = (self._broadcast.after(version) if version >= 0 else None) or await self.snapshot()
+            version = update.version
+            yield update
+            del update  # a snapshot is as large as the model
+
+    async def snapshot(self) -> Update:
+        """Return the newest version as a snapshot, made once for all who ask while any of them still sends it."""
+        numbers = self._numbers
+        async with numbers.changing:
+            snapshot = self._snapshot()
+            if snapshot is None or snapshot.version != self._schedule.version:
+                made = await numbers.in_thread(numbers.training.snapshot, self._schedule.version)
+                snapshot = Update.of(made)
+                self._snapshot = weakref.ref(snapshot)
+        return snapshot
