@@ -101,7 +101,7 @@ def row(arm: str, arms: dict[str, dict[int, Run]], other: str, compute: float) -
         "arm": arm,
         "seeds": len(runs),
         "accuracy_percent": fmean(accuracies.values()),
-        "last_accuracy_percent": 100 * mean("accuracy"),
+        "last_accuracy_percent": 100 * fmean(run.figures["metrics"]["accuracy"]["last"] for run in runs.values()),
         "against": other,
         "difference_points": fmean(paired) if paired else None,
         "differences_points": paired,

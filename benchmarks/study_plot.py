@@ -53,7 +53,7 @@ def curve(run: Run, compute: float) -> list[Point]:
             moved = sum(record["bytes_up"] + record["bytes_down"] for record in before)
             samples = sum(record["samples"] for record in before) / 1000
             seconds = len(before) * steps * compute + moved / workers / LINK
-            points.append((samples, moved / 1e6, seconds, 100 * each["accuracy"]))
+            points.append((samples, moved / 1e6, seconds, 100 * each["metrics"]["accuracy"]["mean"]))
     return sorted(points)
 
 

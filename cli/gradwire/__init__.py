@@ -11,6 +11,7 @@ from gradwire_common import __version__
 if TYPE_CHECKING:
     from gradwire import errors
     from gradwire_common.codec.frames import decode_frame, encode_frame
+    from gradwire_common.metrics import Metric
     from gradwire_common.settings.config import Config
     from gradwire_worker.checkpoint.weights_file import load_weights
     from gradwire_worker.remote_optimizer import RemoteOptimizer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "Config": "gradwire_common.settings.config",
     "LocalOptimizer": "gradwire_worker.sources.local_steps",
+    "Metric": "gradwire_common.metrics",
     "RemoteOptimizer": "gradwire_worker.remote_optimizer",
     "StepReport": "gradwire_worker.step_report",
     "Task": "gradwire_worker.tasks.task",
@@ -32,6 +34,7 @@ _MODULES = {
 __all__ = [
     "Config",
     "LocalOptimizer",
+    "Metric",
     "RemoteOptimizer",
     "StepReport",
     "Task",

@@ -9,6 +9,7 @@ from functools import partial
 
 from gradwire_common.errors import GradwireError
 from gradwire_common.layout.manifest import Layout, Manifest
+from gradwire_common.transport.wire import metrics_from_messages
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.admission import check_has_joined
 from gradwire_server.intake.membership import Membership
@@ -203,9 +204,8 @@ class Run:
             self.books.settle(alive)  # before that, a worker lacks it, and nothing becomes final
 
     def report(self, member: Member, report: pb.EvaluationReport) -> None:
-        """Add a worker's evaluation. Raises UsageError if its numbers contradict each other."""
-        evaluations = self.books.evaluations
-        evaluations.report(report.version, member.slot, report.count, report.correct, report.loss_sum)
+        """Add a worker's evaluation. Raises NonFiniteError or UsageError, which names a metric that cannot be."""
+        self.books.evaluations.report(report.version, member.slot, metrics_from_messages(report.metrics))
         self.books.settle(self.membership.members.alive)
 
     def gates_of(self, member: Member) -> Gates:

@@ -36,4 +36,8 @@ def record(n, *, bits=2.0, loss=None, seconds=0.05):
 
 def evaluation(version, accuracy=None):
     accuracy = 0.98 - 0.8 * math.exp(-version / 25) if accuracy is None else accuracy
-    return pb.Evaluation(version=version, count=360, accuracy=accuracy, loss=0.1)
+    metrics = [
+        pb.Metric(name="accuracy", sum=360 * accuracy, count=360),
+        pb.Metric(name="loss", sum=36, count=360, lower_is_better=True),
+    ]
+    return pb.Evaluation(version=version, metrics=metrics)

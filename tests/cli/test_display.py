@@ -24,6 +24,7 @@ def test_the_picture_shows_all_that_a_user_asks_for():
     for part in (
         "round 120/200",
         "test accuracy  97.34% (round 120)",
+        "test loss  0.1000 (round 120)",
         "2.05 bits/entry",
         "15.6x smaller than float32",
         "50 ms a round: compute 50%  encode 25%  send 5%  wait 20%",
@@ -49,8 +50,9 @@ def test_a_run_without_end_has_no_time_left():
 
 def test_a_line_says_as_much_as_the_picture():
     assert line(history(rounds=120)) == (
-        "2 bits: round 120/200  loss 0.0492  accuracy 97.34% (round 120)  up 2.05 bits/entry (15.6x)  "
-        "down 2.06 bits/entry (15.5x)  50 ms a round: compute 50%  encode 25%  send 5%  wait 20%  0:04 left"
+        "2 bits: round 120/200  train loss 0.0492  test accuracy 97.34%, loss 0.1000 (round 120)  "
+        "up 2.05 bits/entry (15.6x)  down 2.06 bits/entry (15.5x)  "
+        "50 ms a round: compute 50%  encode 25%  send 5%  wait 20%  0:04 left"
     )
 
 

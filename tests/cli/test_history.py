@@ -2,11 +2,11 @@ import json
 import math
 
 import pytest
-from google.protobuf import json_format
 
 from cli.recorded import evaluation, history, record
 from gradwire.views.history import History
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.store.record_lines import written
 
 
 def test_replies_that_overlap_give_each_round_and_evaluation_once():
@@ -18,11 +18,13 @@ def test_replies_that_overlap_give_each_round_and_evaluation_once():
     assert (got.total, got.parameters, got.last_round) == (9, 7, 3)
 
 
-def test_accuracy_is_the_last_evaluation_and_mean_accuracy_that_of_the_last_five():
+def test_a_metric_has_its_last_value_the_mean_of_the_last_five_and_the_best_by_its_direction():
     got = History("2 bits")
     got.include([], [evaluation(10 * n, accuracy) for n, accuracy in enumerate([0.0, 0.5, 0.6, 0.7, 0.8, 0.9])])
-    assert got.accuracy == 0.9
-    assert got.mean_accuracy == pytest.approx(0.7)
+    accuracy, loss = got.metrics["accuracy"], got.metrics["loss"]
+    assert (accuracy.last, accuracy.best, accuracy.best_version) == (0.9, 0.9, 50)
+    assert accuracy.mean_of_last == pytest.approx(0.7)
+    assert (loss.last, loss.best, loss.best_version) == (0.1, 0.1, 0)
 
 
 def test_bytes_are_sums_and_bits_are_means_over_rounds():
@@ -41,16 +43,16 @@ def test_the_time_left_follows_the_pace_of_the_newest_rounds():
 
 def test_nothing_is_known_before_the_first_round():
     got = History("2 bits")
-    assert (got.last_round, got.loss, got.accuracy, got.mean_accuracy, got.bits_up, got.eta) == (0, *[None] * 5)
+    assert (got.last_round, got.loss, got.bits_up, got.eta) == (0, None, None, None)
+    assert got.metrics == {}
 
 
 def test_metrics_are_read_back(tmp_path):
-    def line(kind, message):
-        values = json_format.MessageToDict(message, preserving_proto_field_name=True)
-        return json.dumps({"kind": kind, **values, "of_a_later_version": 1}) + "\n"
+    def line(message):
+        return json.dumps({**json.loads(written(message)), "of_a_later_version": 1}) + "\n"
 
     file = tmp_path / "metrics.jsonl"
-    file.write_text(line("round", record(1)) + line("evaluation", evaluation(1)) + line("round", record(2)))
+    file.write_text(line(record(1)) + line(evaluation(1)) + line(record(2)))
     got = History("2 bits")
     got.include([record(1)], [])
     got.read(file)

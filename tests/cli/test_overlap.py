@@ -27,8 +27,8 @@ def test_every_round_has_both_pushes_and_the_digits_are_learned(folders, name):
     rounds = [line for line in lines if line["kind"] == "round"]
     assert [(line["round"], line["contributors"]) for line in rounds] == [(n, 2) for n in range(1, ROUNDS + 1)]
     evaluations = [line for line in lines if line["kind"] == "evaluation"]
-    assert [(line["version"], line["count"]) for line in evaluations] == [(30, 360), (60, 360)]
-    assert evaluations[-1]["accuracy"] > 0.3
+    assert [(line["version"], line["metrics"]["accuracy"]["count"]) for line in evaluations] == [(30, 360), (60, 360)]
+    assert evaluations[-1]["metrics"]["accuracy"]["mean"] > 0.3
 
 
 def test_each_way_makes_weights_of_its_own(folders):

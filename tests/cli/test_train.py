@@ -52,10 +52,12 @@ def test_a_run_leaves_its_settings_metrics_weights_curves_and_logs(ended, folder
 
 
 def test_json_has_the_final_table(figures):
-    keys = ("accuracy", "bytes_up", "bytes_down", "bits_up", "bits_down", "seconds")
+    keys = ("bytes_up", "bytes_down", "bits_up", "bits_down", "seconds")
     for key in (*keys, *(f"baseline_{key}" for key in keys)):
         assert math.isfinite(figures[key])
-    assert 0 < figures["accuracy"] <= 1
+    for metrics in (figures["metrics"], figures["baseline_metrics"]):
+        assert 0 < metrics["accuracy"]["last"] <= metrics["accuracy"]["best"] <= 1
+        assert metrics["loss"]["best"] <= metrics["loss"]["last"]
     assert 32 < figures["baseline_bits_up"] < 33
 
 
@@ -67,7 +69,10 @@ def test_two_bits_take_a_fourteenth_of_float32s_bytes_everything_counted(figures
 def test_figures_are_those_of_the_metrics(figures, folder):
     lines = [json.loads(line) for line in (folder / "runs" / "t" / "metrics.jsonl").read_text().splitlines()]
     assert figures["bytes_up"] == sum(line["bytes_up"] for line in lines if line["kind"] == "round")
-    assert figures["accuracy"] == [line["accuracy"] for line in lines if line["kind"] == "evaluation"][-1]
+    last = [line for line in lines if line["kind"] == "evaluation"][-1]
+    assert {name: each["last"] for name, each in figures["metrics"].items()} == {
+        name: each["mean"] for name, each in last["metrics"].items()
+    }
 
 
 def test_the_same_seed_makes_the_same_weights_and_keeps_the_older_run(ended, folder, run_anywhere):

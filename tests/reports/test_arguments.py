@@ -77,9 +77,9 @@ def test_a_step_with_impossible_samples_or_loss_pushes_nothing(tmp_path):
         assert_same_state(state_of(model), before)
         take_step(model, optimizer, data[1], samples=torch.tensor(8))
         assert (optimizer.version, optimizer.last_step.samples) == (1, 8)
-        for report in [(-1, 0, 0.0), (2, 3, 0.0), (1.5, 1, 0.0), (1, 1, "low")]:
-            with pytest.raises(UsageError, match=r"(count|correct|loss): got"):
-                optimizer.report(*report)
+        for samples, metrics in [(0, {"mse": 1}), (1.5, {"mse": 1}), (1, {"mse": "low"}), (1, {"mse": None}), (1, {})]:
+            with pytest.raises(UsageError, match=r"(samples|mse|evaluation): got"):
+                optimizer.report(samples, **metrics)
 
 
 def local_steps_of(*names: str, **options: object) -> dict[str, object]:

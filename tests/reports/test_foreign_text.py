@@ -146,6 +146,7 @@ def test_a_status_of_a_server_of_any_kind_is_shown_as_text(monkeypatch, capsys):
     for text in HOSTILE:
         reply = pb.StatusReply(run=text, phase=text, package_version=text)
         reply.workers.add(worker_id=text, alive=True)
+        reply.evaluations.add(version=1).metrics.add(name=text)
         monkeypatch.setattr(Monitor, "__init__", lambda *_: None)
         monkeypatch.setattr(Monitor, "__exit__", lambda *_: None)
         monkeypatch.setattr(Monitor, "_address", None, raising=False)

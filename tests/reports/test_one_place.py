@@ -36,7 +36,7 @@ def step():
 
 def use_it():
     model(torch.ones(4, 8)).sum().backward()
-    for call in (optimizer.step, lambda: optimizer.report(1, 1, 0.0)):
+    for call in (optimizer.step, lambda: optimizer.report(1, accuracy=1)):
         try:
             call()
         except UsageError as error:
@@ -154,7 +154,7 @@ def test_after_leaving_every_call_answers(tmp_path: Path, options: dict[str, obj
         with RemoteOptimizer(model, server.address, **options) as optimizer:
             for batch in batches(2):
                 take_step(model, optimizer, batch)
-        for call in (optimizer.step, lambda: optimizer.report(1, 1, 0.0)):
+        for call in (optimizer.step, lambda: optimizer.report(1, accuracy=1)):
             with pytest.raises(UsageError, match="this worker has left the run: done; want a new RemoteOptimizer"):
                 call()
         model(batches(1)[0][0]).sum().backward()

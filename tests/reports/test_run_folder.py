@@ -247,7 +247,12 @@ BAD_LINES = [
     b'{"kind": "round", "round": 1e400}',
     b'{"kind": "round", "round": -1}',
     b'{"kind": "round", "round": 2, "worker_times": 3}',
-    b'{"kind": "evaluation", "version": 1, "accuracy": "high"}',
+    b'{"kind": "evaluation", "version": 1, "accuracy": 0.5, "loss": 1.0, "count": 8}',
+    b'{"kind": "evaluation", "version": 1, "metrics": {}}',
+    b'{"kind": "evaluation", "version": 1, "metrics": {"accuracy": {"sum": "high", "count": 2}}}',
+    b'{"kind": "evaluation", "version": 1, "metrics": {"loss": {"sum": null, "count": 2}}}',
+    b'{"kind": "evaluation", "version": 1, "metrics": {"loss": {"sum": 1, "count": 0}}}',
+    b'{"kind": "evaluation", "version": 1, "metrics": {"\\n": {"sum": 1, "count": 1}}}',
     b'{"kind": "round", "round": ' + b"9" * 5000 + b"}",
     DEEP.encode(),
     b"<<<<<<< HEAD",
@@ -256,16 +261,19 @@ BAD_LINES = [
 ]
 
 
+EVALUATION = pb.Evaluation(version=2, metrics=[pb.Metric(name="mse", sum=0.5, count=3, lower_is_better=True)])
+
+
 @pytest.mark.parametrize("bad", BAD_LINES, ids=lambda line: repr(line[:24]))
 def test_a_line_of_metrics_that_is_no_record_is_named_and_left_out(tmp_path, caplog, bad):
     file = tmp_path / "metrics.jsonl"
-    rest = [written(pb.RoundRecord(round=2)).encode(), written(pb.Evaluation(version=2)).encode()]
+    rest = [written(pb.RoundRecord(round=2)).encode(), written(EVALUATION).encode()]
     file.write_bytes(b"\n".join([ROUND, bad, *rest, bad]))
     records = Records(file, resume=True)
     records.resume(2, [])
     records.close()
     assert [record.round for record in records.rounds] == [1, 2]
-    assert [each.version for each in records.evaluations] == [2]
+    assert records.evaluations == [EVALUATION]
     assert [record.round for record in records.after(1)] == [2]
     assert [re.search(r"line \d", line)[0] for line in caplog.messages] == ["line 2", "line 5"]
     assert all(str(file) in line and line.isprintable() for line in caplog.messages)

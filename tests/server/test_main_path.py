@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
@@ -35,11 +34,12 @@ def test_two_workers_train_to_the_end(tmp_path: Path) -> None:
                 assert_array_equal(worker.flat, want)
         for worker, correct in ((a, 6), (b, 8)):
             assert worker.receive().reason == "all 3 rounds are done"
-            report = pb.EvaluationReport(session=worker.session, version=3, count=10, correct=correct, loss_sum=5.0)
+            metrics = [pb.Metric(name="accuracy", sum=correct, count=10)]
+            report = pb.EvaluationReport(session=worker.session, version=3, metrics=metrics)
             worker.stub.Report(report)
         status = a.status()
         assert [record.round for record in status.records] == [1, 2, 3]
-        assert status.evaluations[0].accuracy == pytest.approx(0.7)
+        assert list(status.evaluations[0].metrics) == [pb.Metric(name="accuracy", sum=14, count=20)]
         a.leave()
         b.leave()
         server.join()

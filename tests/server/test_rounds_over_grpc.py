@@ -99,13 +99,15 @@ def test_an_evaluation_is_complete_when_all_who_live_have_reported(tmp_path: Pat
         b.push(gradient_of(1), 1)
         for worker in (a, b):
             worker.receive()
-        report = pb.EvaluationReport(session=a.session, version=1, count=4, correct=1, loss_sum=2.0)
+        loss = pb.Metric(name="loss", sum=2, count=8, lower_is_better=True)
+        metrics = [pb.Metric(name="accuracy", sum=1, count=4), loss]
+        report = pb.EvaluationReport(session=a.session, version=1, metrics=metrics)
         a.stub.Report(report)
         a.stub.Report(report)  # again: changes nothing
         assert not a.status().evaluations
         b.leave()
         (evaluation,) = a.status().evaluations
-        assert (evaluation.version, evaluation.count, evaluation.accuracy, evaluation.loss) == (1, 4, 0.25, 0.5)
+        assert (evaluation.version, list(evaluation.metrics)) == (1, metrics)
 
 
 @pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])

@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 from gradwire_common.errors import TaskError
 from gradwire_common.settings.config import Config
 from gradwire_worker.evaluation import evaluate
-from gradwire_worker.tasks import Classification, Score, Task, load_task
+from gradwire_worker.tasks import Classification, Task, load_task
 from gradwire_worker.tasks.cifar10 import DEVIATION, MEAN, PADDING, crop_and_flip, normalize
 
 CPU = torch.device("cpu")
@@ -157,7 +157,7 @@ def test_synthetic_gradients_are_the_weights_times_the_strength_of_the_batch():
     task.loss(model, batch).backward()
     (tensor,) = model.parameters()
     torch.testing.assert_close(tensor.grad, batch[0] * tensor.detach())
-    assert evaluate(task, model, np.arange(0), CPU) == Score()
+    assert evaluate(task, model, np.arange(0), CPU) == {}
 
 
 def test_evaluation_counts_right_answers_and_leaves_the_mode_as_it_was():
@@ -168,9 +168,9 @@ def test_evaluation_counts_right_answers_and_leaves_the_mode_as_it_was():
         model.weight.copy_(10 * torch.eye(4))
         model.bias.zero_()
     model.train()
-    score = evaluate(task, model, np.arange(4), CPU)
-    assert (score.count, score.correct) == (4, 3)
-    assert score.loss_sum == pytest.approx(10, abs=0.01)
+    metrics = evaluate(task, model, np.arange(4), CPU)
+    assert (metrics["accuracy"].sum, metrics["accuracy"].count) == (3, 4)
+    assert (metrics["loss"].sum, metrics["loss"].count) == (pytest.approx(10, abs=0.01), 4)
     assert model.training
 
 

@@ -21,7 +21,7 @@ def whole_number(name: str, value: object, least: int, most: int) -> int:
     return int(number)
 
 
-def loss_number(value: object) -> float:
+def loss_number(value: object, name: str = "loss") -> float:
     """Return a loss, a number or a tensor or array of one, as a float; NaN for None.
 
     Raises:
@@ -33,7 +33,7 @@ def loss_number(value: object) -> float:
             return float(number)
     except OverflowError:
         pass
-    raise UsageError(f"loss: got {_told(value)}, want one number, such as the mean over the batch")
+    raise UsageError(f"{name}: got {_told(value)}, want one number, such as the mean over the batch")
 
 
 def text_settings(settings: object) -> dict[str, str]:

@@ -1,27 +1,69 @@
-"""Evaluation of a model on a part of a task's test samples."""
+"""Evaluation of a model on a part of a task's test samples, and the metrics that come of it."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
-from gradwire_worker.tasks import Batch, Indices, Score, Task
+from gradwire_common.errors import TaskError, UsageError
+from gradwire_common.metrics import MAX_COUNT, Metric, merge
+from gradwire_worker.arguments import loss_number, whole_number
+from gradwire_worker.tasks import Batch, Indices, Task
 
 BATCH = 256  # samples looked at together
 
 
-def evaluate(task: Task, model: nn.Module, indices: Indices, device: torch.device) -> Score:
-    """Return the model's score on the test samples `indices`; the model's mode is left as it was."""
+def evaluate(task: Task, model: nn.Module, indices: Indices, device: torch.device) -> dict[str, Metric]:
+    """Return the model's metrics on the test samples `indices`, in the task's order; its mode is left as it was.
+
+    Raises:
+        TaskError: the task returns something else than numbers by name.
+    """
     was_training = model.training
     model.eval()
-    score = Score()
+    parts: defaultdict[str, list[Metric]] = defaultdict(list)
     try:
         with torch.no_grad():
             for start in range(0, len(indices), BATCH):
-                score += task.score(model, to_device(task.test_batch(indices[start : start + BATCH]), device))
+                batch = indices[start : start + BATCH]
+                values = task.evaluate(model, to_device(task.test_batch(batch), device))
+                for name, metric in _of_task(task, len(batch), values).items():
+                    parts[name].append(metric)
     finally:
         model.train(was_training)
-    return score
+    return {name: merge(parts[name]) for name in parts}
+
+
+def named_metrics(samples: object, values: Mapping[str, Any]) -> dict[str, Metric]:
+    """Return metrics of values that are means over `samples`, or Metrics with a count of their own.
+
+    Raises:
+        UsageError: `samples` is no whole number from 1 to 2**53, or a value is neither.
+    """
+    count = whole_number("samples", samples, 1, MAX_COUNT)
+    return {name: _metric(name, value, count) for name, value in values.items()}
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Return the batch on `device`."""
     return tuple(tensor.to(device) for tensor in batch)
+
+
+def _metric(name: str, value: object, count: int) -> Metric:
+    if isinstance(value, Metric):
+        own = whole_number(f"count of {name}", value.count, 1, MAX_COUNT)
+        return Metric(loss_number(value.sum, f"sum of {name}"), own, value.lower_is_better)
+    if value is None:
+        raise UsageError(f"{name}: got None, want one number, such as the mean over the samples, or a gradwire.Metric")
+    return Metric.of_mean(loss_number(value, name), count)
+
+
+def _of_task(task: Task, samples: int, values: object) -> dict[str, Metric]:
+    if not isinstance(values, Mapping) or not values or not all(isinstance(name, str) for name in values):
+        raise TaskError(f"task {task.name}: evaluate returned {values!r:.200}, want numbers by name, such as a loss")
+    try:
+        return named_metrics(samples, values)
+    except UsageError as error:
+        raise TaskError(f"task {task.name}: evaluate returned a value that cannot be: {error}") from None

@@ -16,6 +16,7 @@ from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_common.layout.buffers import BufferSchedule
 from gradwire_common.methods.entropy_options import Allocation, QuantizerSetting, TransformName
 from gradwire_common.methods.registry import override_method
+from gradwire_common.metrics import Metric, checked_metrics
 from gradwire_common.settings.together import check_together
 from gradwire_common.transport.address import Address, parse_address
 from gradwire_common.transport.reach import check_known
@@ -29,6 +30,7 @@ from gradwire_worker.compute.changes import Changes
 from gradwire_worker.compute.flat_model import FlatModel, manifest_of
 from gradwire_worker.compute.groups import Group, complete_groups
 from gradwire_worker.compute.loader import Loader
+from gradwire_worker.evaluation import named_metrics
 from gradwire_worker.exchange import Exchange
 from gradwire_worker.interrupts import HELD, done_apart
 from gradwire_worker.options import ParameterGroup, checked_overrides, options_of
@@ -305,19 +307,27 @@ class RemoteOptimizer(torch.optim.Optimizer):
         if early is not None:
             early.begin_again()
 
-    def report(self, count: int, correct: int, loss_sum: float) -> None:
-        """Report an evaluation of the weights held on this worker's part of the test data.
+    def report(self, samples: float | torch.Tensor, /, **metrics: "float | torch.Tensor | Metric") -> None:
+        """Report an evaluation of the weights held, on this worker's part of the test data.
+
+            optimizer.report(len(x), accuracy=right / len(x), mse=mse)
+
+        The server merges what all workers report: a metric's mean is over all of their samples. A name with the word
+        accuracy is a fraction from 0 to 1, shown in percent.
 
         Args:
-            count: test samples looked at.
-            correct: how many of them were right.
-            loss_sum: sum of their losses.
+            samples: test samples looked at, a whole number from 1 to 2**53.
+            metrics: 1 to 32, by names of at most 64 printable characters: each the mean over `samples`, or a
+                `gradwire.Metric` with a sum, a count and a direction of its own.
+
+        Raises:
+            NonFiniteError: a metric is NaN or infinite; names it. Nothing was reported.
+            UsageError: samples, a name or a value that cannot be.
         """
-        count = whole_number("count", count, 0, MAX_SAMPLES)
-        correct = whole_number("correct", correct, 0, count)
+        checked = checked_metrics(named_metrics(samples, metrics))
         self._check_taking_part("report")
         with HELD:
-            self._session.client.report(self.version, count, correct, loss_number(loss_sum))
+            self._session.client.report(self.version, checked)
             self._stepped = time.perf_counter()  # an evaluation is no part of the next step
 
     def leave(self, reason: str = "done") -> None:

@@ -1,6 +1,7 @@
 """A worker process: joins, trains a task until the run ends, evaluates its part of the test samples."""
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -128,9 +129,11 @@ def report_if_due(
     every, version = optimizer.evaluate_every, optimizer.version
     if not len(part) or not every or not (version // every > before // every or version == optimizer.rounds):
         return
-    score = evaluate(task, model, part, device)
-    optimizer.report(score.count, score.correct, score.loss_sum)
-    log.debug("version %d: %d of %d right", version, score.correct, score.count)
+    metrics = evaluate(task, model, part, device)
+    for name in [name for name, metric in metrics.items() if not math.isfinite(metric.sum)]:
+        log.warning("version %d: the test %s is %g and is not reported", version, name, metrics.pop(name).sum)
+    if metrics:
+        optimizer.report(len(part), **metrics)
 
 
 def shard_of(task: Task, config: Config, slot: int, slots: int) -> Indices:

@@ -1,11 +1,14 @@
 """`gradwire status`: one table from one Status reply."""
 
+import math
+
 from rich.console import Group
 from rich.table import Table
 
 from gradwire.local.monitor import Monitor
 from gradwire.views.console import open_console
 from gradwire.views.display import NOTHING
+from gradwire.views.metrics import curves, written
 from gradwire_common.errors import UnavailableError
 from gradwire_common.units import format_size
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -41,11 +44,10 @@ def run_table(reply: pb.StatusReply) -> Table:
     table.add_row("up for", f"{reply.seconds:.0f} s")
     if reply.records:
         newest = reply.records[-1]
-        table.add_row("loss", f"{newest.loss:.4f}")
+        table.add_row("train loss", NOTHING if math.isnan(newest.loss) else f"{newest.loss:.4f}")
         table.add_row("bits per entry", f"{newest.bits_up:.2f} up, {newest.bits_down:.2f} down")
-    if reply.evaluations:
-        newest_evaluation = reply.evaluations[-1]
-        table.add_row("test accuracy", f"{newest_evaluation.accuracy:.2%} (round {newest_evaluation.version})")
+    for name, curve in curves(reply.evaluations).items():
+        table.add_row(f"test {name}", f"{written(name, curve.last)} (round {curve.versions[-1]})")
     table.add_row("server", f"gradwire {reply.package_version}")
     return table
 

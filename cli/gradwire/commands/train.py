@@ -11,9 +11,10 @@ from gradwire.local.checking import checked
 from gradwire.local.cluster import Cluster
 from gradwire.local.monitor import Monitor
 from gradwire.views.console import open_console
+from gradwire.views.curves_plot import draw_curves
 from gradwire.views.display import open_display
 from gradwire.views.history import History
-from gradwire.views.report import draw_curves, figures, summary_table, write_json
+from gradwire.views.report import figures, summary_table, write_json
 from gradwire_common.errors import ClusterError, TransientError, UsageError
 from gradwire_common.settings.config import Config
 from gradwire_server.store.run_folder import METRICS, RunFolder, run_folder

@@ -6,6 +6,7 @@ from typing import Self
 import grpc
 
 from gradwire_common.foreign_text import MAX_TEXT, printable
+from gradwire_common.metrics import MAX_METRIC_NAME
 from gradwire_common.transport import channel
 from gradwire_common.transport.address import parse_address
 from gradwire_common.transport.reach import check_known
@@ -57,6 +58,9 @@ def _shown(reply: pb.StatusReply) -> pb.StatusReply:
     """Let the texts of a status show as they are, whatever server it came from."""
     reply.run, reply.phase = printable(reply.run, MAX_TEXT), printable(reply.phase, MAX_TEXT)
     reply.package_version = printable(reply.package_version, MAX_TEXT)
+    for evaluation in reply.evaluations:
+        for metric in evaluation.metrics:
+            metric.name = printable(metric.name, MAX_METRIC_NAME)
     for worker in reply.workers:
         worker.worker_id = printable(worker.worker_id, MAX_TEXT)
     return reply

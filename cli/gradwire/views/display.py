@@ -1,7 +1,7 @@
 """The live display of a run: a picture that changes on a terminal, a line every so often elsewhere."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -12,17 +12,19 @@ from rich.table import Table
 from rich.text import Text
 
 from gradwire.views.history import History
+from gradwire.views.metrics import mean_of, written
 from gradwire_common.units import format_size
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
 FLOAT32_BITS = 32
 SECONDS_BETWEEN_LINES = 1.0
 ROUNDS_BETWEEN_LINES = 10
+MAX_METRICS_SHOWN = 6  # while a run lasts, so that the picture fits a terminal; tables and files have all
 NOTHING = "-"  # stands where there is no figure yet
 
 
 class Display(Protocol):
-    """Shows how a run goes on."""
+    """Shows the progress of a run."""
 
     def __enter__(self) -> Self: ...
 
@@ -55,7 +57,7 @@ class LiveDisplay:
         self._live.__exit__(kind, error, traceback)
 
     def show(self, history: History) -> None:
-        """Draw the picture anew."""
+        """Draw the picture again."""
         self._live.update(picture(history), refresh=True)
 
 
@@ -96,9 +98,10 @@ def picture(history: History) -> RenderableType:
         Text(_eta(history), style="cyan"),
     )
     figures = Table.grid(padding=(0, 2))
-    figures.add_column(style="dim", justify="right", width=14)
+    figures.add_column(style="dim", justify="right", min_width=14, max_width=26, overflow="fold")
     figures.add_row("train loss", _number(history.loss, ".4f"))
-    figures.add_row("test accuracy", _accuracy(history))
+    for name, value in _metrics(history):
+        figures.add_row(name, value)
     figures.add_row("up", _traffic(history, "up"))
     figures.add_row("down", _traffic(history, "down"))
     if budget := _budget(history):
@@ -115,8 +118,8 @@ def line(history: History) -> str:
     return "  ".join(
         [
             f"{history.label}: {_round(history)}",
-            f"loss {_number(history.loss, '.4f')}",
-            f"accuracy {_accuracy(history)}",
+            f"train loss {_number(history.loss, '.4f')}",
+            *_newest_metrics(history),
             f"up {newest.bits_up:.2f} bits/entry ({FLOAT32_BITS / (newest.bits_up or FLOAT32_BITS):.1f}x)",
             f"down {newest.bits_down:.2f} bits/entry ({FLOAT32_BITS / (newest.bits_down or FLOAT32_BITS):.1f}x)",
             *filter(None, [_budget(history) and f"budget {_budget(history)}"]),
@@ -137,11 +140,21 @@ def _number(value: float | None, form: str) -> str:
     return NOTHING if value is None else format(value, form)
 
 
-def _accuracy(history: History) -> str:
-    if not history.evaluations:
-        return NOTHING
-    newest = history.evaluations[-1]
-    return f"{newest.accuracy:.2%} (round {newest.version})"
+def _metrics(history: History) -> Iterator[tuple[str, str]]:
+    """Yield a row for each of the first metrics, with its newest mean."""
+    metrics = list(history.metrics.values())
+    for curve in metrics[:MAX_METRICS_SHOWN]:
+        yield f"test {curve.name}", f"{written(curve.name, curve.last)} (round {curve.versions[-1]})"
+    if len(metrics) > MAX_METRICS_SHOWN:
+        yield "", f"and {len(metrics) - MAX_METRICS_SHOWN} more metrics"
+
+
+def _newest_metrics(history: History) -> Iterator[str]:
+    """Yield the first metrics of the newest evaluation in one text; nothing before the first evaluation."""
+    for newest in history.evaluations[-1:]:
+        texts = [f"{metric.name} {written(metric.name, mean_of(metric))}" for metric in newest.metrics]
+        more = f" and {len(texts) - MAX_METRICS_SHOWN} more" if len(texts) > MAX_METRICS_SHOWN else ""
+        yield f"test {', '.join(texts[:MAX_METRICS_SHOWN])}{more} (round {newest.version})"
 
 
 def _traffic(history: History, direction: str) -> str:

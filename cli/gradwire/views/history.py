@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gradwire.views.metrics import Curve, curves
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.store.record_lines import read_lines
 
-LAST_EVALUATIONS = 5  # that a run's mean accuracy is taken over: one alone moves by a point or so
 RECENT_ROUNDS = 10  # that displayed figures are averaged over, so that they can be read
 
 TIMES = ("compute", "copy", "fit", "encode", "send", "wait")
@@ -71,14 +71,9 @@ class History:
         return mean([record.loss for record in self.recent if not math.isnan(record.loss)])
 
     @property
-    def accuracy(self) -> float | None:
-        """Test accuracy of the last evaluation, a fraction."""
-        return self.evaluations[-1].accuracy if self.evaluations else None
-
-    @property
-    def mean_accuracy(self) -> float | None:
-        """Mean test accuracy of the last evaluations, a fraction."""
-        return mean([evaluation.accuracy for evaluation in self.evaluations[-LAST_EVALUATIONS:]])
+    def metrics(self) -> dict[str, Curve]:
+        """The metrics of the evaluations, by name."""
+        return curves(self.evaluations)
 
     @property
     def bytes_up(self) -> int:

@@ -1,27 +1,31 @@
-"""What is left when a run is over: a table beside the baseline, the same as JSON, and a picture of both."""
+"""What is left when a run is over: a table beside the baseline, and the same as JSON."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from gradwire.views.display import NOTHING
-from gradwire.views.history import LAST_EVALUATIONS, History
+from gradwire.views.history import History
+from gradwire.views.metrics import LAST_EVALUATIONS, Curve, difference, written
 from gradwire_common.errors import UsageError
 from gradwire_common.units import format_size
 
-MANY_TICKS = 50  # where the axis spans more than this factor, ticks at 2 and 5 would touch
+# title, figure of a run, how it is written, how a run is set against its baseline
+Row = tuple[str, Callable[[History], float | None], Callable[[float], str], Callable[[float, float], str]]
 
 
 def figures(run: History, baseline: History | None = None) -> dict[str, Any]:
     """Return the figures of a run and of its baseline, as `--json` writes them.
 
-    Accuracies are fractions: `accuracy` is that of the last evaluation, hence of the weights that the run leaves;
-    `mean_accuracy` the mean of the last five. `bytes_up` and `bytes_down` are what the wire carried for all rounds and
-    workers, framing included; `bits_up` and `bits_down` the same per entry, worker and round. `seconds` are from the
-    first weights to the last round. Keys with `baseline_` are null where no baseline was run.
+    `metrics` has those of the evaluations by name: the `last`, hence that of the weights that the run leaves, the mean
+    of the last five, the best and its version; accuracies are fractions. `bytes_up` and `bytes_down` are what the wire
+    carried for all rounds and workers, framing included; `bits_up` and `bits_down` the same per entry, worker and
+    round. `seconds` are from the first weights to the last round. Keys with `baseline_` are null where no baseline was
+    run.
     """
     return (
         _figures(run, "") | _figures(baseline, "baseline_") | {"rounds": run.last_round, "parameters": run.parameters}
@@ -49,7 +53,7 @@ def summary_table(run: History, baseline: History | None = None) -> Table:
         table.add_column(history.label, justify="right")
     if baseline:
         table.add_column("difference", justify="right")
-    for name, value, write, compare in _ROWS:
+    for name, value, write, compare in [*_metric_rows(run, baseline), *_ROWS]:
         ours = value(run)
         cells = [_cell(ours, write)]
         if baseline:
@@ -59,52 +63,40 @@ def summary_table(run: History, baseline: History | None = None) -> Table:
     return table
 
 
-def draw_curves(path: Path, histories: Sequence[History]) -> None:
-    """Draw test accuracy against rounds and against bytes sent, a line for each history, as a PNG."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
-
-    figure, (by_round, by_bytes) = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
-    styles: list[dict[str, Any]] = [{"color": "#d1495b", "zorder": 3}, {"color": "#5b7083", "linestyle": "--"}]
-    for history, style in zip(histories, styles, strict=False):
-        versions = [each.version for each in history.evaluations]
-        accuracies = [each.accuracy for each in history.evaluations]
-        sent = [sum(each.bytes_up for each in history.rounds if each.round <= version) for version in versions]
-        look = {"linewidth": 1.8, "marker": "o", "markersize": 3.5, "label": history.label} | style
-        by_round.plot(versions, accuracies, **look)
-        moved = [(n_bytes, accuracy) for n_bytes, accuracy in zip(sent, accuracies, strict=True) if n_bytes]
-        by_bytes.plot(*zip(*moved, strict=True) if moved else ((), ()), **look)
-    by_round.set(xlabel="round", ylabel="test accuracy")
-    by_round.xaxis.set_major_locator(MaxNLocator(integer=True))
-    by_round.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    by_bytes.set(xlabel="bytes sent to the server, all workers", xscale="log")
-    left, right = by_bytes.get_xlim()
-    by_bytes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if right < MANY_TICKS * left else (1,)))
-    by_bytes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short_size(value)))
-    by_bytes.xaxis.set_minor_formatter(NullFormatter())
-    for axes in (by_round, by_bytes):
-        axes.grid(alpha=0.3, linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-    if any(history.evaluations for history in histories):
-        by_round.legend(frameon=False, loc="lower right")
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-
-
 def _figures(history: History | None, prefix: str) -> dict[str, Any]:
-    names = ["accuracy", "mean_accuracy", "bytes_up", "bytes_down", "bytes_setup", "bits_up", "bits_down", "seconds"]
-    return {prefix + name: getattr(history, name, None) for name in names}
+    names = ["bytes_up", "bytes_down", "bytes_setup", "bits_up", "bits_down", "seconds"]
+    metrics = None if history is None else {name: _of_curve(curve) for name, curve in history.metrics.items()}
+    return {f"{prefix}metrics": metrics, **{prefix + name: getattr(history, name, None) for name in names}}
+
+
+def _of_curve(curve: Curve) -> dict[str, Any]:
+    return {
+        "last": curve.last,
+        "mean_of_last_5": curve.mean_of_last,
+        "best": curve.best,
+        "best_version": curve.best_version,
+        "lower_is_better": curve.lower_is_better,
+    }
+
+
+def _metric_rows(run: History, baseline: History | None) -> Iterator[Row]:
+    """Yield three rows for each metric of either run: the last mean, the mean of the last five, and the best."""
+    for name, curve in (run.metrics | (baseline.metrics if baseline else {})).items():
+        for title, figure in (
+            ("last", "last"),
+            (f"mean of last {LAST_EVALUATIONS}", "mean_of_last"),
+            ("lowest" if curve.lower_is_better else "highest", "best"),
+        ):
+            value = partial(_metric_figure, name, figure)
+            yield f"test {name}, {title}", value, partial(written, name), partial(difference, name)
+
+
+def _metric_figure(name: str, figure: str, history: History) -> float | None:
+    return getattr(history.metrics.get(name), figure, None)
 
 
 def _cell(value: float | None, write: Callable[[float], str]) -> str:
     return NOTHING if value is None else write(value)
-
-
-def _points(run: float, baseline: float) -> str:
-    return f"{100 * (run - baseline):+.2f} points"
 
 
 def _times_less(run: float, baseline: float) -> str:
@@ -115,16 +107,7 @@ def _times(run: float, baseline: float) -> str:
     return f"{run / baseline:.2f}x" if baseline else NOTHING
 
 
-def _short_size(n_bytes: float) -> str:
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n_bytes >= factor:
-            return f"{n_bytes / factor:g} {unit}"
-    return f"{n_bytes:g} B"
-
-
-_ROWS: list[tuple[str, Callable[[History], float | None], Callable[[float], str], Callable[[float, float], str]]] = [
-    ("test accuracy, last", lambda run: run.accuracy, "{:.2%}".format, _points),
-    (f"test accuracy, mean of last {LAST_EVALUATIONS}", lambda run: run.mean_accuracy, "{:.2%}".format, _points),
+_ROWS: list[Row] = [
     ("bytes up", lambda run: run.bytes_up, format_size, _times_less),
     ("bytes down", lambda run: run.bytes_down, format_size, _times_less),
     ("bits per entry, up", lambda run: run.bits_up, "{:.3f}".format, _times_less),

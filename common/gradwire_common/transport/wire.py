@@ -1,13 +1,18 @@
 """Values that travel: between their own types and the messages of proto/."""
 
 import json
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
-from gradwire_common.errors import ConfigError, ModelMismatchError
+from gradwire_common.errors import ConfigError, ModelMismatchError, UsageError
+from gradwire_common.foreign_text import printable
 from gradwire_common.layout.manifest import Manifest, Role, TensorSpec
 from gradwire_common.methods.method import Method
 from gradwire_common.methods.registry import build_method
+from gradwire_common.metrics import MAX_METRIC_NAME, MAX_METRICS, Metric, checked_metrics
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
+MAX_UINT64 = 2**64 - 1  # of the wire; 2,048 workers could claim more samples than that
 MAX_SHOWN = 80  # characters of options that cannot be read
 
 _ROLES = {
@@ -65,3 +70,31 @@ def method_from_message(message: pb.Method) -> Method:
     if not isinstance(options, dict):
         raise ConfigError(f"method {message.name!r}: got options {message.options[:MAX_SHOWN]!r}, want a JSON object")
     return build_method(message.name, options)
+
+
+def metrics_to_messages(metrics: Mapping[str, Metric]) -> list[pb.Metric]:
+    """Return the messages for the metrics of an evaluation, in their order."""
+    return [
+        pb.Metric(
+            name=name,
+            sum=metric.sum,
+            count=min(metric.count, MAX_UINT64),
+            lower_is_better=bool(metric.lower_is_better),
+        )
+        for name, metric in metrics.items()
+    ]
+
+
+def metrics_from_messages(messages: Iterable[pb.Metric]) -> dict[str, Metric]:
+    """Return the metrics of an evaluation, in their order.
+
+    Raises:
+        NonFiniteError: a sum is NaN or infinite.
+        UsageError: there are none or too many, a name twice, or a name, a count or a sum that cannot be.
+    """
+    metrics: dict[str, Metric] = {}
+    for message in islice(messages, MAX_METRICS + 1):
+        if message.name in metrics:
+            raise UsageError(f"metric {printable(message.name, MAX_METRIC_NAME)}: got it twice, want each name once")
+        metrics[message.name] = Metric(message.sum, message.count, message.lower_is_better)
+    return checked_metrics(metrics)

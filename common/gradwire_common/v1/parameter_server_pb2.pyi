@@ -426,18 +426,26 @@ class RunEnd(_message.Message):
     def __init__(self, version: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class EvaluationReport(_message.Message):
-    __slots__ = ("session", "version", "count", "correct", "loss_sum")
+    __slots__ = ("session", "version", "metrics")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
-    COUNT_FIELD_NUMBER: _ClassVar[int]
-    CORRECT_FIELD_NUMBER: _ClassVar[int]
-    LOSS_SUM_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
     session: str
     version: int
+    metrics: _containers.RepeatedCompositeFieldContainer[Metric]
+    def __init__(self, session: _Optional[str] = ..., version: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ...) -> None: ...
+
+class Metric(_message.Message):
+    __slots__ = ("name", "sum", "count", "lower_is_better")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SUM_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    LOWER_IS_BETTER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    sum: float
     count: int
-    correct: int
-    loss_sum: float
-    def __init__(self, session: _Optional[str] = ..., version: _Optional[int] = ..., count: _Optional[int] = ..., correct: _Optional[int] = ..., loss_sum: _Optional[float] = ...) -> None: ...
+    lower_is_better: bool
+    def __init__(self, name: _Optional[str] = ..., sum: _Optional[float] = ..., count: _Optional[int] = ..., lower_is_better: bool = ...) -> None: ...
 
 class ReportReply(_message.Message):
     __slots__ = ()
@@ -556,13 +564,9 @@ class ServerTimes(_message.Message):
     def __init__(self, decode: _Optional[float] = ..., step: _Optional[float] = ..., encode: _Optional[float] = ...) -> None: ...
 
 class Evaluation(_message.Message):
-    __slots__ = ("version", "count", "accuracy", "loss")
+    __slots__ = ("version", "metrics")
     VERSION_FIELD_NUMBER: _ClassVar[int]
-    COUNT_FIELD_NUMBER: _ClassVar[int]
-    ACCURACY_FIELD_NUMBER: _ClassVar[int]
-    LOSS_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
     version: int
-    count: int
-    accuracy: float
-    loss: float
-    def __init__(self, version: _Optional[int] = ..., count: _Optional[int] = ..., accuracy: _Optional[float] = ..., loss: _Optional[float] = ...) -> None: ...
+    metrics: _containers.RepeatedCompositeFieldContainer[Metric]
+    def __init__(self, version: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ...) -> None: ...

@@ -1,34 +1,42 @@
-"""Evaluations: what workers measured on their parts of the test data, added up by version."""
+"""Evaluations: what workers measured on their parts of the test data, merged by version."""
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from gradwire_common.errors import UsageError
+from gradwire_common.metrics import MAX_METRICS, Metric, merge
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Test samples looked at with the weights of one version, how many were right, and their mean loss."""
+    """The metrics of the weights of one version, over all test samples that workers looked at."""
 
     version: int
-    count: int
-    accuracy: float
-    loss: float
+    metrics: dict[str, Metric]
 
 
 @dataclass
-class _Sum:
-    expected: frozenset[int]
-    reported: set[int]
-    count: int = 0
-    correct: int = 0
-    loss_sum: float = 0.0
+class _Reports:
+    """What each slot reported of one version."""
 
-    def total(self, version: int) -> Evaluation:
-        return Evaluation(version, self.count, self.correct / self.count, self.loss_sum / self.count)
+    expected: frozenset[int]
+    of_slot: dict[int, dict[str, Metric]] = field(default_factory=dict)
+
+    def merged(self, version: int) -> Evaluation:
+        """Merge the reports; the names that most slots have come first, then in the order of the lowest slot.
+
+        Names beyond MAX_METRICS, which only workers with different tasks can have, are left out.
+        """
+        parts: defaultdict[str, list[Metric]] = defaultdict(list)
+        for slot in sorted(self.of_slot):
+            for name, metric in self.of_slot[slot].items():
+                parts[name].append(metric)
+        names = sorted(parts, key=lambda name: -len(parts[name]))[:MAX_METRICS]
+        return Evaluation(version, {name: merge(parts[name]) for name in names})
 
 
 class Evaluations:
-    """Adds up reports. A version's evaluation is complete when every slot that was expected to report has, or is gone.
+    """Collects reports. A version's evaluation is complete when every slot that was expected to report has, or is gone.
 
     Args:
         every: rounds between evaluations; 0 for none.
@@ -38,7 +46,7 @@ class Evaluations:
     def __init__(self, every: int, last: int):
         self.every = every
         self.last = last
-        self._sums: dict[int, _Sum] = {}
+        self._reports: dict[int, _Reports] = {}
 
     def is_due(self, version: int) -> bool:
         """Whether workers evaluate `version`."""
@@ -47,34 +55,30 @@ class Evaluations:
     def expect(self, version: int, slots: frozenset[int]) -> None:
         """Expect reports of `slots` on a version that is due."""
         if self.is_due(version):
-            self._sums[version] = _Sum(slots, set())
+            self._reports[version] = _Reports(slots)
 
-    def report(self, version: int, slot: int, count: int, correct: int, loss_sum: float) -> None:
-        """Add what a slot measured; a second report of the same slot changes nothing.
+    def report(self, version: int, slot: int, metrics: Mapping[str, Metric]) -> None:
+        """Keep what a slot measured; a second report of the same slot changes nothing.
 
         What was measured of a version that is not due stands for the last one that was: in the asynchronous mode a
         worker may pass that by.
 
-        Raises:
-            UsageError: the numbers contradict each other.
+        Args:
+            version: of the weights.
+            slot: of the worker.
+            metrics: as `checked_metrics` returns them.
         """
-        if correct > count:
-            raise UsageError(f"evaluation of version {version}: got {correct} right of {count}, want at most as many")
-        total = self._sums.get(version if self.is_due(version) else version - version % max(1, self.every))
-        if total is None or slot in total.reported:
-            return
-        total.reported.add(slot)
-        total.count += count
-        total.correct += correct
-        total.loss_sum += loss_sum
+        reports = self._reports.get(version if self.is_due(version) else version - version % max(1, self.every))
+        if reports is not None:
+            reports.of_slot.setdefault(slot, dict(metrics))
 
     def take_complete(self, alive: set[int], *, ended: bool = False) -> list[Evaluation]:
         """Return, oldest first, the evaluations that are complete, each once; all that have reports where `ended`."""
-        newest = max((version for version, total in self._sums.items() if total.reported), default=0)
+        newest = max((version for version, reports in self._reports.items() if reports.of_slot), default=0)
         done = [
             version
-            for version, total in sorted(self._sums.items())
-            if ended or version < newest or total.expected & alive <= total.reported
+            for version, reports in sorted(self._reports.items())
+            if ended or version < newest or reports.expected & alive <= reports.of_slot.keys()
         ]
-        totals = [(version, self._sums.pop(version)) for version in done]
-        return [total.total(version) for version, total in totals if total.count]
+        complete = [(version, self._reports.pop(version)) for version in done]
+        return [reports.merged(version) for version, reports in complete if reports.of_slot]

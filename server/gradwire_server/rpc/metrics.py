@@ -63,7 +63,12 @@ class _RunCollector(Collector):
         rounds = self._run.books.records.rounds
         status = status_reply(self._run, rounds[-1].round - 1 if rounds else 0)
         seconds = sum(record.seconds for record in rounds)
-        return [*_of_workers(status), *_of_rounds(status, len(rounds), seconds), *_of_pushes(self._run.tallies)]
+        return [
+            *_of_workers(status),
+            *_of_rounds(status, len(rounds), seconds),
+            *_of_evaluations(status),
+            *_of_pushes(self._run.tallies),
+        ]
 
 
 def _of_workers(status: pb.StatusReply) -> Iterator[Metric]:
@@ -134,6 +139,23 @@ def _of_rounds(status: pb.StatusReply, n_rounds: int, seconds: float) -> Iterato
         for field in times.DESCRIPTOR.fields:
             phases.add_metric([where, field.name], getattr(times, field.name))
     yield phases
+
+
+def _of_evaluations(status: pb.StatusReply) -> Iterator[Metric]:
+    if not status.evaluations:
+        return
+    newest = status.evaluations[-1]
+    yield GaugeMetricFamily("gradwire_evaluation_version", "Version last evaluated.", value=newest.version)
+    mean = GaugeMetricFamily(
+        "gradwire_evaluation",
+        "Mean over the test samples, newest evaluation; accuracies are fractions.",
+        labels=["metric"],
+    )
+    samples = GaugeMetricFamily("gradwire_evaluation_samples", "What that mean is taken over.", labels=["metric"])
+    for metric in newest.metrics:
+        mean.add_metric([metric.name], metric.sum / metric.count)
+        samples.add_metric([metric.name], metric.count)
+    yield from (mean, samples)
 
 
 def _of_pushes(tallies: Tallies) -> Iterator[Metric]:

@@ -69,7 +69,7 @@ def status_reply(run: Run, after_round: int) -> pb.StatusReply:
         parameters=run.books.records.n_parameters,
         workers=[_worker(run, member) for member in run.membership.members],
         records=run.books.records.after(after_round),
-        evaluations=run.books.records.evaluations,
+        evaluations=run.books.records.newest_evaluations,
         bytes_setup=run.books.records.bytes_setup,
         seconds=run.seconds,
         wait=wait(run),

@@ -10,20 +10,27 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from gradwire_common.errors import DataError
+from gradwire_common.errors import DataError, GradwireError
 from gradwire_common.foreign_text import MAX_REASON, printable
+from gradwire_common.metrics import MAX_COUNT
+from gradwire_common.transport.wire import metrics_from_messages
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
 log = logging.getLogger("gradwire.server")
 
 Line = pb.RoundRecord | pb.Evaluation
+_NO_LINE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, json_format.Error)
 _KINDS: dict[str, type[Line]] = {"round": pb.RoundRecord, "evaluation": pb.Evaluation}
 
 
 def written(message: Line) -> str:
     """Return the line of a round or an evaluation, without the newline."""
-    kind = next(kind for kind, of in _KINDS.items() if isinstance(message, of))
-    return json.dumps({"kind": kind, **_as_json(message)}, allow_nan=False)
+    if isinstance(message, pb.Evaluation):
+        metrics = {metric.name: _metric_as_json(metric) for metric in message.metrics}
+        entry = {"kind": "evaluation", "version": message.version, "metrics": metrics}
+    else:
+        entry = {"kind": "round", **_as_json(message)}
+    return json.dumps(entry, allow_nan=False)
 
 
 def read(line: bytes) -> Line:
@@ -31,8 +38,13 @@ def read(line: bytes) -> Line:
     try:
         entry = json.loads(line)
         kind = _KINDS[entry.pop("kind")]
-        return json_format.ParseDict(_of_json(entry), kind(), ignore_unknown_fields=True)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, json_format.Error) as error:
+        if kind is pb.Evaluation:
+            entry["metrics"] = [_metric_of_json(name, metric) for name, metric in entry["metrics"].items()]
+        message = json_format.ParseDict(_of_json(entry), kind(), ignore_unknown_fields=True)
+        if isinstance(message, pb.Evaluation):
+            metrics_from_messages(message.metrics)
+        return message
+    except (GradwireError, *_NO_LINE) as error:
         reason = printable(f"{type(error).__name__}: {error}", MAX_REASON)
         raise DataError(f"is no round and no evaluation ({reason})") from error
 
@@ -46,6 +58,22 @@ def read_lines(path: Path) -> Iterator[tuple[bytes, Line]]:
             yield line, read(line)
         except DataError as error:
             log.warning("%s: line %d %s; it is left out", path, number, error)
+
+
+def _metric_as_json(metric: pb.Metric) -> dict[str, Any]:
+    """Return the fields of a metric but its name, and its mean; a sum that is a whole number as one."""
+    whole = metric.sum.is_integer() and abs(metric.sum) <= MAX_COUNT
+    return {
+        "mean": metric.sum / metric.count,
+        "sum": int(metric.sum) if whole else metric.sum,
+        "count": metric.count,
+        "lower_is_better": metric.lower_is_better,
+    }
+
+
+def _metric_of_json(name: str, metric: dict[str, Any]) -> dict[str, Any]:
+    """Undo `_metric_as_json`, whose mean follows from the rest; no field may be missing."""
+    return _of_json({"name": name, **{field: metric[field] for field in ("sum", "count", "lower_is_better")}})
 
 
 def _as_json(message: Message) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from gradwire_common.transport.wire import metrics_to_messages
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.rounds.evaluations import Evaluation
 from gradwire_server.store.lines import LineFile
 from gradwire_server.store.record_lines import read_lines, written
 
-MOST_RECORDS_SENT = 1000
+MAX_RECORDS_SENT = 1000  # rounds in one reply to Status
+MAX_EVALUATIONS_SENT = 100  # of 32 metrics with names of 64 characters each: at most 1 MiB of gRPC's 4
 
 
 class Records:
@@ -100,16 +102,19 @@ class Records:
 
     def evaluated(self, evaluation: Evaluation) -> None:
         """Take an evaluation that is complete."""
-        message = pb.Evaluation(
-            version=evaluation.version, count=evaluation.count, accuracy=evaluation.accuracy, loss=evaluation.loss
-        )
+        message = pb.Evaluation(version=evaluation.version, metrics=metrics_to_messages(evaluation.metrics))
         self.evaluations.append(message)
         self._write(message)
 
     def after(self, round_: int) -> list[pb.RoundRecord]:
         """Return the records of the rounds after `round_`, as many as one reply may hold."""
         start = bisect_right(self.rounds, round_, key=lambda record: record.round)
-        return self.rounds[start : start + MOST_RECORDS_SENT]
+        return self.rounds[start : start + MAX_RECORDS_SENT]
+
+    @property
+    def newest_evaluations(self) -> list[pb.Evaluation]:
+        """The newest evaluations, as many as one reply may hold, oldest first."""
+        return self.evaluations[-MAX_EVALUATIONS_SENT:]
 
     def close(self) -> None:
         """Close the file."""

@@ -2,16 +2,18 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import grpc
 
 from gradwire_common.errors import GradwireError, SessionError, UnavailableError
 from gradwire_common.layout.manifest import Manifest
+from gradwire_common.metrics import Metric
 from gradwire_common.transport.address import Address, parse_address
 from gradwire_common.transport.channel import CALL_BYTES, connect, error_of, wire_bytes
 from gradwire_common.transport.chunks import chunk_size
+from gradwire_common.transport.wire import metrics_to_messages
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 from gradwire_worker import interrupts
@@ -131,12 +133,13 @@ class Client:
         self.wait = reply.wait.what
         return reply
 
-    def report(self, version: int, count: int, correct: int, loss_sum: float) -> None:
-        """Report an evaluation of the weights of `version` on `count` test samples."""
+    def report(self, version: int, metrics: Mapping[str, Metric]) -> None:
+        """Report the metrics of the weights of `version` on this worker's part of the test samples."""
+        messages = metrics_to_messages(metrics)
         self._patiently(
             lambda session: self._ask(
                 self._stub.Report,
-                pb.EvaluationReport(session=session, version=version, count=count, correct=correct, loss_sum=loss_sum),
+                pb.EvaluationReport(session=session, version=version, metrics=messages),
             )
         )
 

@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from gradwire_common.errors import TaskError
-from gradwire_worker.tasks.task import Batch, Indices, Score
+from gradwire_common.metrics import Metric
+from gradwire_worker.tasks.task import Batch, Indices
 
 Images = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 Augment = Callable[[Images, np.random.Generator], Images]
@@ -76,9 +77,10 @@ class Classification:
         images, classes = batch
         return functional.cross_entropy(model(images), classes)
 
-    def score(self, model: nn.Module, batch: Batch) -> Score:
-        """Count the right answers."""
+    def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Metric]:
+        """Return the accuracy and the cross-entropy."""
         images, classes = batch
         output = model(images)
         loss_sum = functional.cross_entropy(output, classes, reduction="sum")
-        return Score(len(classes), int((output.argmax(1) == classes).sum()), float(loss_sum))
+        right = int((output.argmax(1) == classes).sum())
+        return {"accuracy": Metric(right, len(classes)), "loss": Metric(float(loss_sum), len(classes))}

@@ -23,7 +23,7 @@ _MEMBERS = (
     "train_batch",
     "test_batch",
     "loss",
-    "score",
+    "evaluate",
 )  # of Task
 
 

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from gradwire_common.errors import TaskError
+from gradwire_common.metrics import Metric
 from gradwire_common.settings.config import Config
-from gradwire_worker.tasks.task import Batch, Indices, Score
+from gradwire_worker.tasks.task import Batch, Indices
 
 TENSOR_ENTRIES = 1_000_000  # of each tensor but the last
 SHAPE = 0.7  # beta of the initial weights, and so of the gradients: heavy tails, as gradients have
@@ -48,9 +49,9 @@ class Synthetic:
         total: torch.Tensor = model(batch[0])
         return total
 
-    def score(self, model: nn.Module, batch: Batch) -> Score:  # noqa: ARG002
-        """Return the score of nothing."""
-        return Score()
+    def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Metric]:  # noqa: ARG002
+        """Return nothing: there is no test part."""
+        return {}
 
 
 class Bowl(nn.Module):

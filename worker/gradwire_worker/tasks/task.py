@@ -1,6 +1,6 @@
-"""What a worker trains: a model, its data by index, its loss and its score."""
+"""What a worker trains: a model, its data by index, its loss and its metrics."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -8,26 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from gradwire_common.metrics import Metric
+
 Batch = tuple[torch.Tensor, ...]
 Indices = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """How a model did on some test samples; scores add up.
-
-    Attributes:
-        count: samples looked at.
-        correct: how many of them were right; 0 where the task has no notion of it.
-        loss_sum: sum of their losses.
-    """
-
-    count: int = 0
-    correct: int = 0
-    loss_sum: float = 0.0
-
-    def __add__(self, other: "Score") -> "Score":
-        return Score(self.count + other.count, self.correct + other.correct, self.loss_sum + other.loss_sum)
 
 
 @runtime_checkable
@@ -62,5 +46,9 @@ class Task(Protocol):
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Return the mean loss of a batch that is on the model's device."""
 
-    def score(self, model: nn.Module, batch: Batch) -> Score:
-        """Score a test batch that is on the model's device; the model is in evaluation mode."""
+    def evaluate(self, model: nn.Module, batch: Batch) -> Mapping[str, float | Metric]:
+        """Return named metrics of a test batch that is on the model's device; the model is in evaluation mode.
+
+        Each is the mean over the batch's samples, or a `Metric` with a sum, a count and a direction of its own: whether
+        a lower value is better follows from the name otherwise. The first of them is the one shown first.
+        """

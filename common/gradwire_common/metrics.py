@@ -1,0 +1,115 @@
+"""Metrics of evaluations: by name, the sum of a measure over test samples and their count, merged exactly."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gradwire_common.errors import NonFiniteError, UsageError
+from gradwire_common.foreign_text import printable
+
+MAX_METRICS = 32  # of one evaluation; bounds what a report costs the server, and a status its reader
+MAX_METRIC_NAME = 64  # characters
+MAX_COUNT = 2**53  # samples; whole numbers up to it are exact as doubles
+MAX_SUM = 1e300  # so that the sum over all workers is finite too
+
+ERRORS = frozenset({"loss", "error", "mse", "rmse", "mae", "nmse", "nll", "perplexity"})  # words of what to minimise
+FRACTIONS = frozenset({"accuracy"})  # words of what is a fraction of the samples, shown in percent
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric of an evaluation.
+
+    Attributes:
+        sum: the measure summed over samples, such as the number of right answers or a sum of losses.
+        count: samples (or tokens, or whatever the mean is taken over), 1 to MAX_COUNT.
+        lower_is_better: whether the smallest mean is the best; None for what the name says: yes for loss, error, mse,
+            rmse, mae, nmse, nll and perplexity, also as a word of a longer name, otherwise no.
+    """
+
+    sum: float
+    count: int
+    lower_is_better: bool | None = None
+
+    @classmethod
+    def of_mean(cls, mean: float, count: int, *, lower_is_better: bool | None = None) -> "Metric":
+        """Return the metric whose mean over `count` samples is `mean`.
+
+        Where `mean` is a whole number divided by `count`, the sum is that whole number.
+        """
+        total = mean * count
+        if math.isfinite(total) and round(total) / count == mean:
+            total = float(round(total))
+        return cls(total, count, lower_is_better)
+
+    @property
+    def mean(self) -> float:
+        """The mean over the samples."""
+        return self.sum / self.count
+
+
+def words_of(name: str) -> set[str]:
+    """Return the words of a metric's name, in lower case: "val_loss" has val and loss."""
+    return set(_WORD.findall(name.lower()))
+
+
+def is_fraction(name: str) -> bool:
+    """Whether a metric of that name is a fraction of the samples, shown in percent: an accuracy of any kind."""
+    return not words_of(name).isdisjoint(FRACTIONS)
+
+
+def merge(parts: Iterable[Metric]) -> Metric:
+    """Return the metric of all samples of some parts.
+
+    The sum is the exact sum of the parts' sums, rounded once to a double, so it does not depend on their order; sums
+    that are whole numbers up to 2**53 stay exact. The lower is better where any part says so.
+    """
+    parts = list(parts)
+    directions = [part.lower_is_better for part in parts if part.lower_is_better is not None]
+    return Metric(
+        _total([part.sum for part in parts]),
+        sum(part.count for part in parts),
+        any(directions) if directions else None,
+    )
+
+
+def _total(sums: list[float]) -> float:
+    try:
+        return math.fsum(sums)
+    except (OverflowError, ValueError):  # too large for a double, or infinities of both signs
+        return float(sum(sums))
+
+
+def checked_metrics(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """Return the metrics of an evaluation, each with its direction.
+
+    Raises:
+        NonFiniteError: a sum is NaN or infinite; names the metric.
+        UsageError: there are none or too many of them, or a name, a count or a sum cannot be; names the metric.
+    """
+    if not 1 <= len(metrics) <= MAX_METRICS:
+        raise UsageError(f"evaluation: got {len(metrics)} metrics, want 1 to {MAX_METRICS}")
+    return {name: _checked(name, metric) for name, metric in metrics.items()}
+
+
+def _checked(name: str, metric: Metric) -> Metric:
+    if not (0 < len(name) <= MAX_METRIC_NAME and name.isprintable() and name == name.strip()):
+        shown = printable(name, MAX_METRIC_NAME)
+        raise UsageError(
+            f"metric {shown!r}: want a name of 1 to {MAX_METRIC_NAME} printable characters, no space around"
+        )
+    if not isinstance(metric.count, int) or not 1 <= metric.count <= MAX_COUNT:
+        raise UsageError(f"metric {name}: got a count of {metric.count}, want a whole number from 1 to {MAX_COUNT}")
+    if not math.isfinite(metric.sum):
+        raise NonFiniteError(f"metric {name}: got a sum of {metric.sum} over {metric.count} samples, want a finite one")
+    if abs(metric.sum) > MAX_SUM:
+        raise UsageError(f"metric {name}: got a sum of {metric.sum:.3g}, want at most {MAX_SUM:.0e} either way")
+    if is_fraction(name) and not 0 <= metric.sum <= metric.count:
+        raise UsageError(
+            f"metric {name}: got a mean of {metric.mean:g}, want a fraction from 0 to 1, shown in percent; "
+            "anything else needs another name"
+        )
+    lower = metric.lower_is_better
+    return Metric(metric.sum, metric.count, not words_of(name).isdisjoint(ERRORS) if lower is None else lower)
