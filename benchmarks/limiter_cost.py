@@ -5,7 +5,8 @@ import time
 
 from gradwire_common.transport.channel import wire_bytes
 from gradwire_common.transport.token_bucket import SECOND, TokenBucket
-from gradwire_server.limits.pacing import Gate, Limits, SharedGate
+from gradwire_server.limits.limits import Limits
+from gradwire_server.limits.pacing import Gate, SharedGate
 
 MESSAGES = 200_000
 

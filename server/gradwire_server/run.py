@@ -15,7 +15,7 @@ from gradwire_server.intake.admission import check_has_joined
 from gradwire_server.intake.membership import Membership
 from gradwire_server.intake.partial import Partials
 from gradwire_server.limits.limiter import Gates, Limiter, described
-from gradwire_server.limits.pacing import Limits
+from gradwire_server.limits.limits import Limits
 from gradwire_server.rounds.evaluations import Evaluations
 from gradwire_server.rounds.members import Member, Members
 from gradwire_server.rounds.registry import SCHEDULES

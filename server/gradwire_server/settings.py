@@ -11,17 +11,17 @@ from gradwire_common.methods.entropy import Entropy
 from gradwire_common.methods.method import Method
 from gradwire_common.settings.by_name import NO_SCHEDULE
 from gradwire_common.settings.config import Config
-from gradwire_common.settings.server import ServerSettings
 from gradwire_common.settings.waits import Deadline
 from gradwire_common.transport.channel import LOOKAHEAD_BYTES
 from gradwire_common.transport.chunks import MAX_CHUNK, MIN_CHUNK
 from gradwire_common.units import AUTO
 from gradwire_server.aggregation.registry import AGGREGATIONS
+from gradwire_server.limits.limits import Limits
 from gradwire_server.limits.memory import usual_push
-from gradwire_server.limits.pacing import Limits
 from gradwire_server.outcome.optimizers.optimizer import OptimizerSettings
 from gradwire_server.outcome.optimizers.registry import check_optimizer
 from gradwire_server.outcome.registry import OUTCOMES
+from gradwire_server.rounds.schedule import ScheduleSettings
 
 LEAST_MEMORY = 64 << 20  # bytes that pushes and kept updates may take where nothing is said, and large models more
 PUSHES_IN_MEMORY = 4  # as many at least where nothing is said
@@ -81,18 +81,11 @@ class Settings:
         Raises:
             ConfigError: a name or an option is unknown, or a value cannot work.
         """
-        optimizer = OptimizerSettings(
-            config.optimizer,
-            config.lr,
-            config.optimizer_options,
-            config.schedule,
-            config.schedule_options,
-            config.rounds,
-        )
+        optimizer, schedule = OptimizerSettings.of(config), ScheduleSettings.of(config)
         check_optimizer(optimizer)
         AGGREGATIONS.find(config.aggregation)
         OUTCOMES.find(config.outcome)
-        limits = _limits(config)
+        limits = Limits.of(config)
         if config.downlink.auto and not limits.share_down(1):
             raise ConfigError(
                 f"bits_down: got {AUTO!r} without a rate_down or shared_down, want one, or a number of bits per entry"
@@ -113,11 +106,11 @@ class Settings:
             memory=None if config.memory == AUTO else int(config.memory),
             lookahead=int(config.lookahead),
             transfer_seconds=config.transfer_seconds,
-            quorum=config.quorum.of(config.workers),
+            quorum=schedule.quorum,
             deadline=config.deadline,
             late_weight=config.late_weight,
             mode=config.mode,
-            staleness=_staleness(config),
+            staleness=schedule.staleness,
             checkpoint_every=config.checkpoint_every,
             checkpoints=config.checkpoints,
         )
@@ -175,32 +168,3 @@ class Settings:
 def _told(direction: str, method: Method) -> dict[str, Any]:
     options = {f"{direction} {name}": value for name, value in method.options.items()}
     return {f"{direction} method": method.name, **options}
-
-
-def _staleness(config: Config) -> int:
-    """Return how many versions a push may be behind; 0 in the synchronous mode.
-
-    Raises:
-        ConfigError: settings of the other mode are given.
-    """
-    if not config.asynchronous:
-        if config.staleness is not None:
-            raise ConfigError(f"staleness: got {config.staleness} in the synchronous mode, want mode asynchronous")
-        return 0
-    if config.quorum.of(config.workers) != 1:
-        raise ConfigError(f"quorum: got '{config.quorum}' in the asynchronous mode, where no push waits, want 1")
-    if config.deadline:
-        raise ConfigError(f"deadline: got '{config.deadline}' in the asynchronous mode, where no push waits, want none")
-    return 2 * config.workers if config.staleness is None else config.staleness
-
-
-def _limits(config: ServerSettings) -> Limits:
-    return Limits(
-        int(config.rate_up),
-        int(config.rate_down),
-        int(config.burst),
-        int(config.shared_up),
-        int(config.shared_down),
-        int(config.burst_shared),
-        int(config.window),
-    )

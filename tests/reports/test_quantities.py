@@ -22,7 +22,7 @@ from gradwire_common.units import (
     parse_size_limit,
 )
 from gradwire_server.limits.limiter import described
-from gradwire_server.limits.pacing import Limits
+from gradwire_server.limits.limits import Limits
 from running import running_server
 from server.plain_worker import PlainWorker
 from worker.toys import server_config

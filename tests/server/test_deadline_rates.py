@@ -4,7 +4,7 @@ import pytest
 
 from gradwire_common.settings.waits import Deadline
 from gradwire_server.limits.limiter import Limiter
-from gradwire_server.limits.pacing import Limits
+from gradwire_server.limits.limits import Limits
 from gradwire_server.rounds.deadlines import Deadlines
 
 

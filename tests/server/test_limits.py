@@ -17,7 +17,8 @@ from gradwire_common.layout.manifest import Manifest, TensorSpec
 from gradwire_common.methods.frames import encode_exact
 from gradwire_common.transport.chunks import MAX_CHUNK
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.limits.pacing import LIMITED_CHUNK, MESSAGE_BYTES, Gate, Limits
+from gradwire_server.limits.limits import LIMITED_CHUNK, MESSAGE_BYTES, Limits
+from gradwire_server.limits.pacing import Gate
 from running import running_server
 from server.plain_worker import PlainWorker, gradient_of, plain_workers, refused, run_config
 

@@ -13,7 +13,7 @@ from gradwire_common.units import named, parse_rate_limit, parse_size, parse_siz
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 from gradwire_server.limits.limiter import described
-from gradwire_server.limits.pacing import RATES, Limits
+from gradwire_server.limits.limits import RATES, Limits
 
 
 def change_limits(address: str, worker_id: str | None, given: Mapping[str, str | None], timeout: float) -> None:

@@ -18,6 +18,8 @@ from gradwire_common.methods.residual import add_residual
 from gradwire_common.methods.step_plan import StepPlan
 from gradwire_common.methods.transforms.coefficients import from_coefficients, to_coefficients
 from gradwire_common.methods.update import check_finite
+from gradwire_common.settings.load import did_you_mean
+from gradwire_common.settings.wrong_value import one_line
 from gradwire_common.units import AUTO
 
 
@@ -31,12 +33,13 @@ class Entropy(CodecFrames, EntropyOptions):
         Raises:
             ConfigError: an unknown one, or a value that cannot be; names it.
         """
+        for name in options:
+            if name not in cls.model_fields:
+                raise ConfigError(f"{name}: unknown option of method entropy; {did_you_mean(name, cls.model_fields)}")
         try:
             return cls.model_validate(dict(options))
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            want = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-            raise ConfigError(f"{'.'.join(map(str, first['loc']))}: got {first['input']!r}, want {want}") from None
+            raise ConfigError(one_line(error)) from None
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.methods.entropy_options import EntropyOptions
+from gradwire_common.units import quoted
 
 if TYPE_CHECKING:  # settings load neither numpy nor kernels
     from gradwire_common.methods.method import Method
@@ -48,7 +49,7 @@ def build_method(name: str, options: Mapping[str, Any], settings: Mapping[str, A
         ConfigError: an unknown name or option, or a value that cannot be.
     """
     if name not in _SIBLINGS:
-        raise ConfigError(f"method: got {name!r}, want one of {', '.join(sorted(_SIBLINGS))}")
+        raise ConfigError(f"method: got {quoted(name)}, want one of {', '.join(sorted(_SIBLINGS))}")
     sibling = _SIBLINGS[name]
     shared = {key: value for key, value in (settings or {}).items() if key in sibling.settings}
     return sibling.build({**shared, **options})

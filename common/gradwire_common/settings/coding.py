@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from gradwire_common.errors import ConfigError
 from gradwire_common.methods.entropy_options import (
     MAX_BITS,
     MIN_BITS,
@@ -45,7 +46,11 @@ class CodingSettings(Section):
     def uplink(self) -> "Method":
         """How pushes are coded. Raises ConfigError where the method does not take its options."""
         shared = {name: getattr(self, name) for name in ("quantizer", "bits", "allocation", "gamma", "transform")}
-        return build_method(self.method, self.method_options, shared)
+        try:
+            return build_method(self.method, self.method_options, shared)
+        except ConfigError as error:
+            of_method = str(error).partition(":")[0] in self.method_options
+            raise ConfigError(f"method_options.{error}" if of_method else str(error)) from None
 
     @property
     def downlink(self) -> "Method":

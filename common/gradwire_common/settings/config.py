@@ -8,7 +8,7 @@ from pydantic import ValidationError, model_validator
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.settings.coding import CodingSettings
-from gradwire_common.settings.load import load, one_line
+from gradwire_common.settings.load import load
 from gradwire_common.settings.recipes import with_recipe
 from gradwire_common.settings.run import RunSettings
 from gradwire_common.settings.section import Section, as_written
@@ -17,9 +17,14 @@ from gradwire_common.settings.task import TaskSettings
 from gradwire_common.settings.together import check_together
 from gradwire_common.settings.toml import to_toml
 from gradwire_common.settings.worker import WorkerSettings
+from gradwire_common.settings.wrong_value import one_line
 
 
-class Config(TaskSettings, WorkerSettings, ServerSettings, CodingSettings, RunSettings):
+class ServedRun(ServerSettings, CodingSettings, RunSettings):
+    """What a server knows of a run."""
+
+
+class Config(TaskSettings, WorkerSettings, ServedRun):
     """The settings of a run. It is each of its sections: a function takes the section that it needs, or all of it.
 
     Attributes:

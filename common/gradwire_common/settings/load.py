@@ -13,11 +13,10 @@ from pydantic import ValidationError
 from gradwire_common.errors import ConfigError
 from gradwire_common.foreign_text import printable
 from gradwire_common.settings.section import Section
+from gradwire_common.settings.wrong_value import one_line
 
 S = TypeVar("S", bound=Section)
 
-MAX_SHOWN = 100  # characters of a wrong value
-MAX_WANT = 400  # characters of what is wanted in its place
 ENV_PREFIX = "GRADWIRE_"
 OTHER_VARIABLES = (  # that gradwire reads and are no settings
     "GRADWIRE_PORTABLE",
@@ -44,10 +43,11 @@ def load(kind: type[S], sections: Mapping[str, type[Section]], file: Path | None
     later = {**read_environment(kind.model_fields), **flags}
     try:
         return kind(**{**from_file, **later})
-    except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else ""
+    except (ValidationError, ConfigError) as error:
+        told = one_line(error) if isinstance(error, ValidationError) else str(error)
+        name = re.split("[.:]", told, maxsplit=1)[0]  # of the setting: errors begin with it
         where = f"{file}: " if name in from_file and name not in later else ""
-        raise ConfigError(where + one_line(error)) from None
+        raise ConfigError(where + told) from None
 
 
 def read_file(file: Path, sections: Mapping[str, Collection[str]]) -> dict[str, Any]:
@@ -117,23 +117,3 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     if close:
         return f"did you mean {next(each for each in known if each.lower() == close[0])!r}?"
     return f"want one of {', '.join(sorted(known))}"
-
-
-def one_line(error: ValidationError) -> str:
-    """Say what the first wrong setting is, what it got and what it wants."""
-    first = error.errors(include_url=False)[0]
-    name = ".".join(map(str, first["loc"])) or "settings"
-    if first["type"] == "extra_forbidden":
-        return f"{name}: unknown setting"
-    want = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    want = want.split(", want ")[-1]
-    want = want.split(", unable to parse")[0]
-    return f"{name}: got {_shortened(first['input'])}, want {printable(want, MAX_WANT)}"
-
-
-def _shortened(value: Any) -> str:
-    """Return how an error shows a value."""
-    try:
-        return printable(repr(value), MAX_SHOWN)
-    except ValueError:  # Python writes no whole number of more than some thousand digits
-        return "a number of thousands of digits"

@@ -7,7 +7,8 @@ from gradwire_common.errors import UsageError
 from gradwire_common.transport.chunks import MAX_CHUNK, WHOLE_BYTES
 from gradwire_common.transport.transfer import frames_budget
 from gradwire_common.units import Rate, Size
-from gradwire_server.limits.pacing import RATES, Gate, Limits, SharedGate, least_rate
+from gradwire_server.limits.limits import RATES, Limits, least_rate
+from gradwire_server.limits.pacing import Gate, SharedGate
 
 
 @dataclass(slots=True)

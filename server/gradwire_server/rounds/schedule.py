@@ -8,7 +8,10 @@ Pure and free of clocks and of gRPC: events come in as method calls, decisions a
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
+
+from gradwire_common.errors import ConfigError
+from gradwire_common.settings.config import ServedRun
 
 
 class Phase(StrEnum):
@@ -66,6 +69,27 @@ class ScheduleSettings:
     rounds: int = 0
     quorum: int = 1
     staleness: int = 0
+
+    @classmethod
+    def of(cls, settings: ServedRun) -> Self:
+        """Return what the settings ask for.
+
+        Raises:
+            ConfigError: a setting is given that means nothing in the run's mode.
+        """
+        quorum = settings.quorum.of(settings.workers)
+        if not settings.asynchronous:
+            if settings.staleness is not None:
+                got = f"got {settings.staleness} in the synchronous mode"
+                raise ConfigError(f"staleness: {got}, want mode asynchronous")
+            return cls(settings.workers, settings.rounds, quorum)
+        where = "in the asynchronous mode, where no push waits"
+        if quorum != 1:
+            raise ConfigError(f"quorum: got '{settings.quorum}' {where}, want 1")
+        if settings.deadline:
+            raise ConfigError(f"deadline: got '{settings.deadline}' {where}, want none")
+        staleness = 2 * settings.workers if settings.staleness is None else settings.staleness
+        return cls(settings.workers, settings.rounds, quorum, staleness)
 
 
 class Schedule(Protocol):

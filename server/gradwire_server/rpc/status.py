@@ -5,7 +5,7 @@ from dataclasses import asdict
 from gradwire_common import __version__
 from gradwire_common.transport.wire import method_to_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.limits.pacing import Limits
+from gradwire_server.limits.limits import Limits
 from gradwire_server.rounds.members import Member
 from gradwire_server.run import Run
 

@@ -1,8 +1,8 @@
 """What a server optimizer is, and what is said of one in the settings."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import torch
 
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.settings.by_name import NO_SCHEDULE
+from gradwire_common.settings.config import ServedRun
 
 F32 = npt.NDArray[np.float32]
 
@@ -28,6 +29,11 @@ class OptimizerSettings:
     schedule: str = NO_SCHEDULE
     schedule_options: Mapping[str, Any] = field(default_factory=dict)
     rounds: int = 0
+
+    @classmethod
+    def of(cls, settings: ServedRun) -> Self:
+        """Return what the settings say of the optimizer."""
+        return cls(**{each.name: getattr(settings, each.name) for each in fields(cls)})
 
 
 class Optimizer(Protocol):
