@@ -22,7 +22,7 @@ class Records:
     record is final already (a slow watcher's) are counted in the oldest round that is not, so that none is lost.
 
     Args:
-        path: the file to write, anew unless a run is resumed.
+        path: the file to write; emptied unless a run is resumed.
         resume: keep what the file holds.
         n_parameters: entries of a push, for bits per entry; may be set later.
     """
@@ -81,7 +81,7 @@ class Records:
         return list(self._pending.values())
 
     def resume(self, version: int, replayed: Iterable[pb.RoundRecord]) -> None:
-        """Go on with the book of a run that had got to `version`; `replayed` are its newest rounds, bytes excepted.
+        """Continue the book of a run that had reached `version`; `replayed` are its newest rounds, bytes excepted.
 
         Raises:
             OSError: it cannot be written.
