@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
 from gradwire_common.errors import ConfigError, UsageError
+from gradwire_common.units import quoted
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ class Registry(Generic[T]):
     def find(self, name: str) -> T:
         """Return the sibling of this name. Raises ConfigError, listing the names, where there is none."""
         if name not in self._siblings:
-            raise ConfigError(f"{self._kind}: got {name!r}, want one of {', '.join(sorted(self._siblings))}")
+            raise ConfigError(f"{self._kind}: got {quoted(name)}, want one of {', '.join(sorted(self._siblings))}")
         return self._siblings[name]
 
     def __contains__(self, name: object) -> bool:

@@ -1,4 +1,4 @@
-"""Methods by name: what settings and the wire say is made a method here, and a new one registered."""
+"""Methods by name. Both ends of a run build the same one from its name and options."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.methods.entropy_options import EntropyOptions
-from gradwire_common.units import quoted
+from gradwire_common.registry import Registry
 
 if TYPE_CHECKING:  # settings load neither numpy nor kernels
     from gradwire_common.methods.method import Method
@@ -16,25 +16,16 @@ DEFAULT = "entropy"
 
 
 @dataclass(frozen=True, slots=True)
-class _Sibling:
-    build: "Callable[[Mapping[str, Any]], Method]"
-    settings: frozenset[str]
+class MethodFactory:
+    """How a method is built.
 
-
-_SIBLINGS: dict[str, _Sibling] = {}
-
-
-def register_method(
-    name: str, build: "Callable[[Mapping[str, Any]], Method]", settings: frozenset[str] = frozenset()
-) -> None:
-    """Make a method known by `name`, in this process; both ends of a run must know it.
-
-    Args:
-        name: in settings and on the wire.
-        build: returns the method of some options, which it checks: ConfigError names what is wrong.
-        settings: the coding settings, such as "bits" or "gamma", that are options of this method.
+    Attributes:
+        build: returns the method of some options, which it checks: its ConfigError names what is wrong.
+        settings: the coding settings, such as "bits" or "gamma", that are options of the method.
     """
-    _SIBLINGS[name] = _Sibling(build, settings)
+
+    build: "Callable[[Mapping[str, Any]], Method]"
+    settings: frozenset[str] = frozenset()
 
 
 def build_method(name: str, options: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> "Method":
@@ -48,11 +39,9 @@ def build_method(name: str, options: Mapping[str, Any], settings: Mapping[str, A
     Raises:
         ConfigError: an unknown name or option, or a value that cannot be.
     """
-    if name not in _SIBLINGS:
-        raise ConfigError(f"method: got {quoted(name)}, want one of {', '.join(sorted(_SIBLINGS))}")
-    sibling = _SIBLINGS[name]
-    shared = {key: value for key, value in (settings or {}).items() if key in sibling.settings}
-    return sibling.build({**shared, **options})
+    factory = METHODS.find(name)
+    shared = {key: value for key, value in (settings or {}).items() if key in factory.settings}
+    return factory.build({**shared, **options})
 
 
 def override_method(base: "Method", overrides: Mapping[str, Any]) -> "Method":
@@ -87,5 +76,10 @@ def _build_raw(options: Mapping[str, Any]) -> "Method":
     return Raw.from_options(options)
 
 
-register_method(DEFAULT, _build_entropy, frozenset(EntropyOptions.model_fields))
-register_method("raw", _build_raw)
+METHODS = Registry(
+    "method",
+    {
+        DEFAULT: MethodFactory(_build_entropy, frozenset(EntropyOptions.model_fields)),
+        "raw": MethodFactory(_build_raw),
+    },
+)
