@@ -213,7 +213,7 @@ class Run:
         return self.limiter.gates_of(member.worker_id)
 
     def limit(self, worker_id: str, changes: dict[str, int]) -> Limits:
-        """Change limits while the run goes on.
+        """Change limits of a run in progress.
 
         Raises:
             UsageError: no worker of this id has joined, or the shared limits are to change for one worker alone.

@@ -90,9 +90,9 @@ def test_no_push_counts_that_would_make_a_version_after_the_last() -> None:
 
 
 def test_pushes_that_cannot_be_are_refused_with_the_reason() -> None:
-    with pytest.raises(UsageError, match="got a push for round 3, want one for round 1"):
+    with pytest.raises(UsageError, match="push is for round 3; want one for round 1"):
         collecting(0).verdict(0, "a", 3)
-    with pytest.raises(UsageError, match="before there are initial weights"):
+    with pytest.raises(UsageError, match="comes before the initial weights"):
         Arrivals(ScheduleSettings(1, staleness=1)).verdict(0, "a", 1)
     stopped = collecting(0)
     stopped.end("SIGTERM")

@@ -2,7 +2,7 @@ import pytest
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.settings.waits import Deadline, Quorum
-from gradwire_server.rounds.deadlines import LEAST_ARRIVALS, Deadlines
+from gradwire_server.rounds.deadlines import MIN_ARRIVALS, Deadlines
 
 
 def test_a_fixed_deadline_is_what_it_is() -> None:
@@ -12,7 +12,7 @@ def test_a_fixed_deadline_is_what_it_is() -> None:
 
 def test_an_adaptive_deadline_follows_the_median_and_the_spread_of_arrivals() -> None:
     deadlines = Deadlines(Deadline(adaptive=True))
-    for _ in range(LEAST_ARRIVALS // 2):
+    for _ in range(MIN_ARRIVALS // 2):
         assert deadlines.seconds is None
         deadlines.arrived(4.0, 100)
         deadlines.arrived(6.0, 100)
@@ -21,7 +21,7 @@ def test_an_adaptive_deadline_follows_the_median_and_the_spread_of_arrivals() ->
 
 def test_an_adaptive_deadline_leaves_time_for_the_largest_push_at_the_rate_limit() -> None:
     deadlines = Deadlines(Deadline(adaptive=True), rate=1000)
-    for _ in range(LEAST_ARRIVALS):
+    for _ in range(MIN_ARRIVALS):
         deadlines.arrived(0.1, 20_000)
     assert deadlines.seconds == 40.0
 

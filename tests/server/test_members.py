@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from gradwire_common.errors import JoinError, SessionError
-from gradwire_server.rounds.members import MOST_HEARTBEATS, Members
+from gradwire_server.rounds.members import MAX_HEARTBEATS, Members
 
 
 def members(slots: int = 2) -> Members:
@@ -58,7 +58,7 @@ def test_heartbeats_are_further_apart_the_more_workers_there_are() -> None:
     them = members()
     assert them.interval == 2.0
     joined = [them.join(f"worker {i}", None, 0.0) for i in range(1000)]
-    assert them.interval == 1000 / MOST_HEARTBEATS == 10.0
+    assert them.interval == 1000 / MAX_HEARTBEATS == 10.0
     first = joined[0]
     assert first.interval == 2.0  # it has not been told yet, and is expected as often as it knows
     assert them.tell_interval(first) == 10.0

@@ -134,7 +134,7 @@ def test_a_push_that_takes_more_than_was_thought_is_held_and_the_next_ones_expec
         first.fit(40)
         second = await memory.admit(1)
         assert (memory.used, second.n_bytes) == (80, 40)
-        with pytest.raises(UsageError, match="got a push of at least 101 B, want 100 B"):
+        with pytest.raises(UsageError, match="push is at least 101 B; at most 100 B fits in memory"):
             first.fit(101)
         second.finish(15)
         assert memory.used == 55

@@ -204,7 +204,7 @@ def test_a_repeated_push_is_a_duplicate_even_of_a_closed_round_and_one_for_a_lat
         a.receive()
         repeated = a.push(gradient_of(1), 1)
         assert (repeated.verdict, repeated.digest) == (pb.VERDICT_DUPLICATE, first.digest)
-        with refused(UsageError, "got a push for round 9, want one for round 2"):
+        with refused(UsageError, "push is for round 9; want one for round 2"):
             a.push(gradient_of(1), 9)
         with refused(UsageError, "push for round 2: got base version 2, want the round - 1"):
             header = pb.PushHeader(session=a.session, kind=pb.PUSH_KIND_GRADIENT, round=2, base_version=2, samples=1)

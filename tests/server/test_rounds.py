@@ -169,9 +169,9 @@ def test_a_resumed_run_waits_for_all_who_took_part() -> None:
 
 
 def test_a_push_for_a_round_that_has_not_begun_is_refused_with_both_numbers() -> None:
-    with pytest.raises(UsageError, match="got a push for round 3, want one for round 1"):
+    with pytest.raises(UsageError, match="push is for round 3; want one for round 1"):
         collecting(0).verdict(0, "a", 3)
-    with pytest.raises(UsageError, match="before there are initial weights"):
+    with pytest.raises(UsageError, match="comes before the initial weights"):
         Rounds(ScheduleSettings(1)).verdict(0, "a", 1)
 
 
@@ -180,7 +180,7 @@ def test_the_run_ends_at_its_last_version() -> None:
     world.count(0, "a", 1)
     close(world)
     assert world.phase is Phase.ENDED
-    with pytest.raises(RunEndedError, match="the run ended at version 1; got a push for round 2"):
+    with pytest.raises(RunEndedError, match="push for round 2 cannot count: the run ended at version 1"):
         world.verdict(0, "a", 2)
 
 

@@ -157,7 +157,7 @@ def test_the_run_ends_for_every_watcher_with_a_reason(tmp_path: Path) -> None:
             assert (end.version, end.reason) == (1, "all 1 rounds are done")
             with pytest.raises(StopIteration):
                 next(worker.stream)
-        with pytest.raises(grpc.RpcError, match=r"the run ended at version 1 \(all 1 rounds are done\); got a push"):
+        with pytest.raises(grpc.RpcError, match=r"cannot count: the run ended at version 1 \(all 1 rounds are done\)"):
             a.push(gradient_of(0), 2)
-        with pytest.raises(grpc.RpcError, match="the run ended at version 1; got a join"):
+        with pytest.raises(grpc.RpcError, match="cannot join: the run ended at version 1"):
             PlainWorker(server.address, "c").join()

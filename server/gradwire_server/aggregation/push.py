@@ -8,7 +8,7 @@ class Push:
     """A whole push, every frame of which decodes to finite numbers.
 
     Attributes:
-        data: the frames, one a unit, one after the other; nobody writes to them any more.
+        data: the frames, one a unit, one after the other; read only.
         samples: weight in the round's mean.
         with_buffers: whether the frames of the buffers follow those of the parameters.
         digest: digest of `data`.

@@ -50,7 +50,7 @@ class Membership:
         check_worker_id(request.worker_id)
         check_versions(request)
         if self._schedule.phase is Phase.ENDED and request.worker_id not in self.members.slot_of:
-            raise RunEndedError(f"the run ended at version {self._schedule.version or 0}; got a join")
+            raise RunEndedError(f"cannot join: the run ended at version {self._schedule.version or 0}")
         if self._defined:
             check_same_settings(self.shared, request.settings)  # first: another setting often makes another model
 

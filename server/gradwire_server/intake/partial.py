@@ -1,4 +1,4 @@
-"""Pushes that were cut on their way, kept so that they can go on where they stopped."""
+"""Pushes that were cut on their way, kept so that they can resume where they stopped."""
 
 from dataclasses import dataclass
 
@@ -39,10 +39,10 @@ class Partials:
         return sum(partial.staging.length for partial in self._of.values())
 
     def begin(self, worker: str, header: pb.PushHeader, fresh: Staging) -> Partial:
-        """Return the push that `header` begins, or goes on with: that is held no more, whatever becomes of it.
+        """Return the push that `header` begins or resumes; it is held no more.
 
         Raises:
-            UnavailableError: it goes on with more than is held, or with less.
+            UnavailableError: it resumes at another byte than what is held ends at.
         """
         partial = self._of.pop(worker, None)
         if header.offset == 0:
@@ -56,7 +56,7 @@ class Partials:
         return partial
 
     def keep(self, worker: str, partial: Partial) -> None:
-        """Hold a push that was cut, for its worker to go on with."""
+        """Hold a push that was cut, for its worker to resume."""
         self._of.pop(worker, None)
         self._of[worker] = partial
         while self.n_bytes > self.capacity:

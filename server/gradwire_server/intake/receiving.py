@@ -93,7 +93,7 @@ async def take_whole(run: Run, member: Member, whole: pb.WholePush, partial: Par
 async def read_frames(context: Any, run: Run, member: Member, header: pb.PushHeader, partial: Partial) -> pb.PushEnd:
     """Read the chunks of a push into `partial`, none sooner than the bucket allows; return its end.
 
-    What has arrived of a push that is cut is kept, for its worker to go on with.
+    What has arrived of a push that is cut is kept, for its worker to resume.
 
     Raises:
         BitstreamError: chunks that cannot be right, or no end.

@@ -28,8 +28,8 @@ class Memory:
 
     A push waits, unread, until there is room for all of it, so whatever has been let in can be completed. Room for one
     is kept for the slot that the round needs next; its push waits at most until those before it have been added. So
-    none waits for ever. Let in all the same, so that those after it wait the longer, is a push that turns out larger
-    than was thought, and a needed one whose worker came back while the room was kept for a later slot.
+    none waits indefinitely. Two kinds are let in although there is too little room, and others wait the longer: a push
+    that turns out larger than expected, and a needed one whose worker came back while room was kept for a later slot.
 
     Args:
         capacity: bytes.
@@ -109,10 +109,10 @@ class Memory:
 
 
 class Lease:
-    """The room that one push takes.
+    """The memory that one push takes.
 
     Attributes:
-        n_bytes: of it.
+        n_bytes: bytes of memory.
         complete: whether the whole push is there.
     """
 
@@ -130,7 +130,9 @@ class Lease:
         """
         memory = self._memory
         if n > memory.capacity:
-            raise UsageError(f"memory: got a push of at least {format_size(n)}, want {format_size(memory.capacity)}")
+            raise UsageError(
+                f"push is at least {format_size(n)}; at most {format_size(memory.capacity)} fits in memory"
+            )
         if n > self.n_bytes:
             memory.used += n - self.n_bytes
             memory.peak = max(memory.peak, memory.used)
@@ -145,11 +147,11 @@ class Lease:
 
     def hand_over(self) -> "Lease":
         """Return what holds the room from now on in place of this."""
-        heir = Lease(self._memory, self.slot)
-        heir.n_bytes, heir.complete = self.n_bytes, self.complete
-        self._memory._inside.add(heir)
+        successor = Lease(self._memory, self.slot)
+        successor.n_bytes, successor.complete = self.n_bytes, self.complete
+        self._memory._inside.add(successor)
         self._memory._inside.discard(self)
-        return heir
+        return successor
 
     def release(self) -> None:
         """Give the room back; nothing happens where it is held no more."""

@@ -6,10 +6,10 @@ from collections import deque
 from gradwire_common.settings.waits import Deadline
 
 ARRIVALS = 256  # newest arrivals that an adaptive deadline looks at
-LEAST_ARRIVALS = 16  # before there are as many, an adaptive deadline never passes
+MIN_ARRIVALS = 16  # before there are as many, an adaptive deadline never passes
 DEVIATIONS = 6.0  # robust standard deviations after the median; of normal arrivals one in a thousand million is later
 NORMAL_MAD = 1.4826  # standard deviation over the median absolute deviation, of a normal distribution
-LEAST_SECONDS = 1.0  # pauses of schedulers and garbage collectors are no stragglers
+MIN_SECONDS = 1.0  # pauses of schedulers and garbage collectors are no stragglers
 
 
 class Deadlines:
@@ -32,16 +32,16 @@ class Deadlines:
         self._largest = self._update = 0
 
     def arrived(self, seconds: float, n_bytes: int) -> None:
-        """Take note of a whole push of `n_bytes`, `seconds` after its round began."""
+        """Count a whole push of `n_bytes`, `seconds` after its round began, among the arrivals."""
         self._arrivals.append(seconds)
         self._largest = max(self._largest, n_bytes)
 
     def expect(self, n_bytes: int) -> None:
-        """Take note of what a push takes, about, before any has come."""
+        """Expect pushes of about `n_bytes`, before any has come."""
         self._largest = max(self._largest, n_bytes)
 
     def sent(self, n_bytes: int) -> None:
-        """Take note of the update with which a round begins."""
+        """Count the `n_bytes` of the update with which a round begins."""
         self._update = n_bytes
 
     @property
@@ -51,8 +51,8 @@ class Deadlines:
         transfer += 2 * self._update / self.rate_down if self.rate_down else 0.0
         if not self._rule.adaptive:
             return max(self._rule.seconds, transfer) if self._rule else None
-        if len(self._arrivals) < LEAST_ARRIVALS:
+        if len(self._arrivals) < MIN_ARRIVALS:
             return None
         median = statistics.median(self._arrivals)
         deviation = NORMAL_MAD * statistics.median(abs(each - median) for each in self._arrivals)
-        return max(LEAST_SECONDS, transfer, median + DEVIATIONS * deviation)
+        return max(MIN_SECONDS, transfer, median + DEVIATIONS * deviation)

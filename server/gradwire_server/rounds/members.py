@@ -7,7 +7,7 @@ from gradwire_common.errors import GradwireError, JoinError, SessionError
 
 MISSED_HEARTBEATS = 3  # a worker that misses as many is dead
 AFTER_A_BREAK = 1.5  # heartbeats of a small run that a worker has to speak again after its connection broke
-MOST_HEARTBEATS = 100  # a second, of all workers together; each takes the server about half a millisecond
+MAX_HEARTBEATS = 100  # a second, of all workers together; each takes the server about half a millisecond
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Members:
 
     A member is alive until it leaves or has not been heard of for three heartbeats. A connection that breaks shortens
     that to one and a half. Anything it says brings it back to life, as long as its slot is its own. With many members
-    heartbeats are further apart, so that all together are no more than MOST_HEARTBEATS a second; a connection that
+    heartbeats are further apart, so that all together are no more than MAX_HEARTBEATS a second; a connection that
     breaks is noticed as soon.
 
     Args:
@@ -71,7 +71,7 @@ class Members:
     @property
     def interval(self) -> float:
         """Seconds between the heartbeats of a member that is told now."""
-        return max(self.heartbeat, max(len(self._alive), self.slots) / MOST_HEARTBEATS)
+        return max(self.heartbeat, max(len(self._alive), self.slots) / MAX_HEARTBEATS)
 
     def tell_interval(self, member: Member) -> float:
         """Return the seconds between its heartbeats, and expect them so from now on."""

@@ -63,11 +63,11 @@ class Progress(ABC):
             return Verdict.DUPLICATE
         if self._refuses_all:
             why = f" ({self._why})" if self._why else ""
-            raise RunEndedError(f"the run ended at version {self.version}{why}; got a push for round {round_}")
+            raise RunEndedError(f"push for round {round_} cannot count: the run ended at version {self.version}{why}")
         if self.version is None:
-            raise UsageError(f"got a push for round {round_} before there are initial weights")
+            raise UsageError(f"push for round {round_} comes before the initial weights")
         if round_ > self.open_round or round_ < 1:
-            raise UsageError(f"got a push for round {round_}, want one for round {self.open_round}")
+            raise UsageError(f"push is for round {round_}; want one for round {self.open_round}")
         return Verdict.LATE if slot in self._pushers or self._is_late(worker, round_) else Verdict.COUNTED
 
     def end(self, reason: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The journal: pushes that count and rounds that closed, each on the disk before anybody is told of it.
+"""The journal: pushes that count and rounds that closed, each on the disk before any worker is told of it.
 
 A segment is a file of records after one version of the weights:
 
@@ -6,7 +6,7 @@ A segment is a file of records after one version of the weights:
     record kind u8, length of the meta data u32, length of the data u64, CRC-32 of all of the record u32, meta, data
 
 Integers are little-endian, meta data are JSON. What follows the last intact record was being written when the process
-or the machine stopped; nobody had been told of it, so it is left out.
+or the machine stopped; no worker had been told of it, so it is left out.
 """
 
 import json
@@ -70,7 +70,7 @@ class Segment:
 
     @classmethod
     def reopen(cls, path: Path, length: int) -> "Segment":
-        """Go on with a segment whose first `length` bytes are intact; what follows them is cut off."""
+        """Continue a segment whose first `length` bytes are intact; what follows them is cut off."""
         segment = cls.__new__(cls)
         segment.path, segment.length = path, length
         segment._file = path.open("r+b", buffering=0)

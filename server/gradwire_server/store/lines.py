@@ -1,4 +1,4 @@
-"""A file of lines that goes on when the disk is full: what cannot be written waits until it can."""
+"""A file of lines that survives a full disk: what cannot be written waits until it can."""
 
 import logging
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ class LineFile:
         path: of the file.
 
     Args:
-        path: of the file; made anew unless `kept`.
-        kept: go on with what is there.
+        path: path of the file, which is emptied unless `kept`.
+        kept: append to what is there.
     """
 
     def __init__(self, path: Path, *, kept: bool = False):

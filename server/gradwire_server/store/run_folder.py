@@ -69,7 +69,7 @@ def _prepared(path: Path, held: ExitStack, *, resume: bool) -> RunFolder:
     held.callback(os.close, lock)
     if not _has_run(path) or (resume and _can_go_on(path)):
         return RunFolder(path, lock)
-    kept = path.rename(_free_name(path))  # the lock goes with it, so that nobody resumes it meanwhile
+    kept = path.rename(_free_name(path))  # the lock goes with it, so that no process resumes it meanwhile
     lock = _locked(path)
     held.callback(os.close, lock)
     return RunFolder(path, lock, kept)
@@ -91,7 +91,7 @@ def _locked(path: Path) -> int:
         try:
             _acquire(lock, path)
             if _is_lock_of(lock, path):
-                with suppress(OSError):  # on a full disk nobody is told who holds it
+                with suppress(OSError):  # on a full disk no process is told which one holds it
                     os.ftruncate(lock, 0)
                     os.pwrite(lock, b"%d\n" % os.getpid(), 0)
                 return lock

@@ -1,4 +1,4 @@
-"""What is kept of a run on the disk, and when: a journal all the time, a checkpoint now and then.
+"""What is kept of a run on the disk, and when: a journal always, a checkpoint every so many rounds.
 
 push counted -> journal -> receipt; round closed -> journal -> version published; every so often a checkpoint beside it.
 """
@@ -220,7 +220,7 @@ class Store:
                 checkpoints.save_checkpoint, self.folder, checkpoint, written
             )
         except OSError as error:
-            log.warning("no checkpoint of version %d: %s; the journal goes on", checkpoint.version, error)
+            log.warning("no checkpoint of version %d: %s; the journal continues", checkpoint.version, error)
             return
         finally:
             self._unused.set()

@@ -105,4 +105,4 @@ async def _close(
 
 
 async def _kept_already(_: Update) -> None:
-    """Do nothing: the end of the round is on the disk, and nobody watches yet."""
+    """Do nothing: the end of the round is on the disk, and no worker watches yet."""
