@@ -1,6 +1,7 @@
 """`gradwire status`: one table from one Status reply."""
 
 import math
+from collections.abc import Callable
 
 from rich.console import Group
 from rich.table import Table
@@ -53,20 +54,35 @@ def run_table(reply: pb.StatusReply) -> Table:
 
 
 def workers_table(reply: pb.StatusReply) -> Table:
-    """Return one row a worker."""
-    table = Table(
-        "worker", "slot", "state", "last round", "sent", "received", "slowed up", "slowed down", "budget used"
-    )
-    for worker in sorted(reply.workers, key=lambda each: each.slot):
-        table.add_row(
-            worker.worker_id,
-            str(worker.slot),
-            "alive" if worker.alive else "gone",
-            str(worker.last_round),
-            format_size(worker.bytes_up),
-            format_size(worker.bytes_down),
-            f"{worker.limited_up:.1f} s",
-            f"{worker.limited_down:.1f} s",
-            f"{worker.spent / worker.budget:.1%} of {format_size(worker.budget)}" if worker.budget else NOTHING,
-        )
+    """Return one row a worker; token buckets and budgets have columns only where they made somebody wait or spend."""
+    workers = sorted(reply.workers, key=lambda each: each.slot)
+    table, columns = Table(), []
+    for title, said, cell in _COLUMNS:
+        if any(map(said, workers)):
+            table.add_column(title, overflow="fold")
+            columns.append(cell)
+    for worker in workers:
+        table.add_row(*(cell(worker) for cell in columns))
     return table
+
+
+def _always(_: pb.WorkerStatus) -> bool:
+    return True
+
+
+def _budget_used(worker: pb.WorkerStatus) -> str:
+    return f"{worker.spent / worker.budget:.1%} of {format_size(worker.budget)}" if worker.budget else NOTHING
+
+
+# title, whether a worker has anything to say in the column, and what
+_COLUMNS: list[tuple[str, Callable[[pb.WorkerStatus], object], Callable[[pb.WorkerStatus], str]]] = [
+    ("worker", _always, lambda worker: worker.worker_id),
+    ("slot", _always, lambda worker: str(worker.slot)),
+    ("state", _always, lambda worker: "alive" if worker.alive else "gone"),
+    ("last round", _always, lambda worker: str(worker.last_round)),
+    ("sent", _always, lambda worker: format_size(worker.bytes_up)),
+    ("received", _always, lambda worker: format_size(worker.bytes_down)),
+    ("slowed up", lambda worker: worker.limited_up, lambda worker: f"{worker.limited_up:.1f} s"),
+    ("slowed down", lambda worker: worker.limited_down, lambda worker: f"{worker.limited_down:.1f} s"),
+    ("budget used", lambda worker: worker.budget, _budget_used),
+]
