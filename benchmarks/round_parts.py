@@ -12,11 +12,10 @@ import torch
 
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.methods.method import EncodeReport, Method
+from gradwire_common.settings.config import ServedRun
 from gradwire_common.warming import warm_kernels
 from gradwire_server.aggregation.push import Push
-from gradwire_server.outcome.optimizers.optimizer import OptimizerSettings
 from gradwire_server.outcome.outcome import ClosedRound, Version
-from gradwire_server.settings import Settings
 from gradwire_server.versions.broadcast import Update
 from gradwire_server.versions.builder import UpdateDraft
 from gradwire_server.versions.training import Training
@@ -75,7 +74,7 @@ class _Round:
         layout = manifest.layout
         self._u = np.zeros(layout.n_parameters, np.float32)
         self._encoder = method.encoder(layout, np.zeros(layout.n_parameters, np.float32))
-        settings = Settings(optimizer=OptimizerSettings(lr=0.1), uplink=method, downlink=method.broadcast())
+        settings = ServedRun(optimizer_options={}, method=method.name, method_options=method.options)
         self._training = Training(manifest, settings)
         weights = self._flat.read_weights()
         self._training.weights.values[:] = weights

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import signal
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -15,22 +14,24 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from gradwire_common.errors import ConfigError, UnavailableError
-from gradwire_common.settings.config import Config
-from gradwire_common.transport.address import Address
+from gradwire_common.settings.config import Config, ServedRun
 from gradwire_common.transport.channel import SERVER_OPTIONS, window
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_common.warming import warm_kernels
 from gradwire_server.limits.heap import return_large_blocks
+from gradwire_server.limits.limits import Limits
+from gradwire_server.rounds.schedule import ScheduleSettings
+from gradwire_server.rpc.listening import check_address
 from gradwire_server.rpc.metrics import exported
 from gradwire_server.rpc.servicer import ParameterServer
 from gradwire_server.run import Run
-from gradwire_server.settings import Settings
 from gradwire_server.store.files import write_durably
 from gradwire_server.store.records import Records
 from gradwire_server.store.run_folder import CONFIG, METRICS, STATE, WEIGHTS, run_folder
 from gradwire_server.store.state import Store
 from gradwire_server.versions.resuming import resume
+from gradwire_server.versions.training import check_training
 
 log = logging.getLogger("gradwire.server")
 
@@ -92,20 +93,19 @@ async def serve_run(
         drain: Seconds that they have once it was stopped.
         lock: As for `serve`.
     """
-    settings = check_server(config)
+    check_server(config)
     return_large_blocks()
     resume = config.resume and config.checkpoint_every > 0
     with run_folder(config.runs / config.name, resume=resume, lock=lock) as folder:
         if folder.set_aside:
             log.warning("an earlier run was in %s; it is in %s now", folder.path, folder.set_aside)
         await asyncio.to_thread(warm_kernels)
-        await _serve_in(folder.path, config, settings, ready, stopped, grace, drain)
+        await _serve_in(folder.path, config, ready, stopped, grace, drain)
 
 
 async def _serve_in(
     folder: Path,
     config: Config,
-    settings: Settings,
     ready: Callable[[int], None] | None,
     stopped: asyncio.Event,
     grace: float,
@@ -116,7 +116,7 @@ async def _serve_in(
     with _writing_to(folder):
         records = Records(folder / METRICS, resume=config.resume)
     try:
-        run = Run(settings, records, store)
+        run = Run(config, records, store)
         with _writing_to(folder):
             if config.resume:
                 await resume(run)
@@ -168,7 +168,7 @@ async def _first_of(seconds: float | None, *events: asyncio.Event) -> None:
 @asynccontextmanager
 async def _listening(config: Config, run: Run) -> AsyncIterator[int]:
     """Answer calls while the body runs; afterwards let those in progress end, for a while."""
-    server = grpc.aio.server(options=[*SERVER_OPTIONS, *window(run.settings.lookahead)])
+    server = grpc.aio.server(options=[*SERVER_OPTIONS, *window(int(run.settings.lookahead))])
     rpc.add_ParameterServerServicer_to_server(ParameterServer(run), server)  # type: ignore[no-untyped-call]
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
@@ -224,26 +224,16 @@ def _reflect(server: Any) -> None:
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
 
-def check_server(config: Config) -> Settings:
-    """Return the settings of a server that can begin. Raises ConfigError where it cannot."""
-    settings = Settings.from_config(config)
-    check_address("listen", config.listen)
-    if config.metrics_listen is not None:
-        check_address("metrics_listen", config.metrics_listen)
-    return settings
+def check_settings(settings: ServedRun) -> None:
+    """Raise ConfigError unless a server can work by these settings."""
+    check_training(settings)
+    ScheduleSettings.of(settings)
+    Limits.of(settings)
 
 
-def check_address(setting: str, listen: Address) -> None:
-    """Raise ConfigError, naming the setting, unless `listen` is an address of this machine and its port free."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except OSError as error:
-        raise ConfigError(
-            f"{setting}: cannot listen on {listen}: {error.strerror}; want a free port of this machine (0 takes any)"
-        ) from None
+def check_server(settings: ServedRun) -> None:
+    """Raise ConfigError unless a server can begin: its settings can work, and its ports are free."""
+    check_settings(settings)
+    check_address("listen", settings.listen)
+    if settings.metrics_listen is not None:
+        check_address("metrics_listen", settings.metrics_listen)

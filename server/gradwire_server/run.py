@@ -9,6 +9,7 @@ from functools import partial
 
 from gradwire_common.errors import GradwireError
 from gradwire_common.layout.manifest import Layout, Manifest
+from gradwire_common.settings.config import ServedRun
 from gradwire_common.transport.wire import metrics_from_messages
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.admission import check_has_joined
@@ -16,12 +17,12 @@ from gradwire_server.intake.membership import Membership
 from gradwire_server.intake.partial import Partials
 from gradwire_server.limits.limiter import Gates, Limiter, described
 from gradwire_server.limits.limits import Limits
+from gradwire_server.limits.shares import max_chunk, memory_for_updates
 from gradwire_server.rounds.evaluations import Evaluations
 from gradwire_server.rounds.members import Member, Members
 from gradwire_server.rounds.registry import SCHEDULES
 from gradwire_server.rounds.schedule import ScheduleSettings
 from gradwire_server.rpc.tallies import Tallies
-from gradwire_server.settings import Settings
 from gradwire_server.store.books import Books
 from gradwire_server.store.records import Records
 from gradwire_server.store.state import Store
@@ -53,7 +54,7 @@ class Run:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ServedRun,
         records: Records,
         store: Store | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -61,12 +62,10 @@ class Run:
         self.settings = settings
         self.store = store
         self.clock = clock
-        self.schedule = SCHEDULES.find(settings.mode)(
-            ScheduleSettings(settings.workers, settings.rounds, settings.quorum, settings.staleness)
-        )
+        self.schedule = SCHEDULES.find(settings.mode)(ScheduleSettings.of(settings))
         self.membership = Membership(settings, self.schedule, clock)
         self.books = Books(records, Evaluations(settings.evaluate_every, settings.rounds))
-        self.limiter = Limiter(settings.limits, settings.most_chunk)
+        self.limiter = Limiter(Limits.of(settings), max_chunk(settings.workers))
         self.tallies = Tallies()
         self.partials = Partials()
         self.numbers = Numbers(settings)
@@ -129,7 +128,7 @@ class Run:
         Raises:
             UsageError: no worker has joined.
         """
-        if self.versions.begin(version, self.settings.memory_for_updates(self.layout)):
+        if self.versions.begin(version, memory_for_updates(self.settings, self.layout)):
             self._began = self.clock()
 
     def fail(self, error: GradwireError) -> None:
@@ -233,7 +232,7 @@ class Run:
         self.collector.wake()
 
 
-def _update_budget(settings: Settings, limiter: Limiter, members: Members) -> int:
+def _update_budget(settings: ServedRun, limiter: Limiter, members: Members) -> int:
     """Return the bytes of frames that the slowest member is sent in the wanted seconds; 0 where there is no limit."""
     alive = [member.worker_id for member in members.alive]
     return limiter.update_budget(alive, max(len(alive), settings.workers), settings.transfer_seconds)

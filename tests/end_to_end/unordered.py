@@ -18,7 +18,7 @@ import torch
 from end_to_end.world import Outcome, World
 from gradwire_common.settings.config import Config
 from gradwire_common.warming import warm_kernels
-from gradwire_server.settings import Settings
+from gradwire_server.rounds.schedule import ScheduleSettings
 from gradwire_server.store.journal import Kind, Reader
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.runner import shard_of, shared_settings, train
@@ -121,7 +121,7 @@ def assert_promises_kept(run: Path, config: Config, receipts: Sequence[int]) -> 
     """Compare the journals with each other, and with what the witness was told."""
     made, journaled = read_journals(run / "state")
     assert sorted(made) == list(range(1, config.rounds + 1))
-    staleness = Settings.from_config(config).staleness
+    staleness = ScheduleSettings.of(config).staleness
     behind = {version: version - round_ for version, (_, round_, _) in made.items()}
     assert 0 <= min(behind.values()) <= max(behind.values()) <= staleness
     times = Counter((worker, round_) for worker, round_, _ in made.values())

@@ -18,7 +18,7 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.rule import Mean
 from gradwire_server.outcome.outcome import ClosedRound
 from gradwire_server.outcome.step import Step
-from gradwire_server.settings import Settings
+from gradwire_server.rounds.schedule import ScheduleSettings
 from gradwire_server.store.state import Store
 from running import HALT_SECONDS, Halt, RunningServer, eventually, running_server
 from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, refused, run_config
@@ -81,13 +81,13 @@ def test_a_fast_worker_goes_on_and_a_slow_one_counts_as_long_as_it_is_not_too_st
 
 def test_settings_of_the_other_mode_are_refused_by_name(tmp_path: Path) -> None:
     for changes, match in (
-        ({"deadline": "5"}, "deadline: got '5' in the asynchronous mode"),
+        ({"deadline": "5"}, "deadline: got '5 s' in the asynchronous mode"),
         ({"quorum": "all"}, "quorum: got 'all' in the asynchronous mode"),
         ({"mode": "synchronous"}, "staleness: got 2 in the synchronous mode"),
     ):
         with pytest.raises(ConfigError, match=match):
-            Settings.from_config(config(tmp_path, **changes))
-    assert Settings.from_config(config(tmp_path, staleness=None, workers=5)).staleness == 10
+            ScheduleSettings.of(config(tmp_path, **changes))
+    assert ScheduleSettings.of(config(tmp_path, staleness=None, workers=5)).staleness == 10
 
 
 def test_a_push_that_was_not_computed_on_the_version_before_its_round_is_refused(tmp_path: Path) -> None:

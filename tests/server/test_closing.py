@@ -9,14 +9,13 @@ import pytest
 
 from gradwire_common.layout.manifest import Manifest, TensorSpec
 from gradwire_common.methods.frames import encode_exact
-from gradwire_common.methods.raw import Raw
+from gradwire_common.settings.config import ServedRun
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.push import Push
 from gradwire_server.intake.contribution import Contribution
 from gradwire_server.outcome.outcome import Version
 from gradwire_server.rounds.schedule import ScheduleSettings, Verdict
 from gradwire_server.rounds.synchronous import Rounds
-from gradwire_server.settings import Settings
 from gradwire_server.versions.collector import Collector
 from gradwire_server.versions.events import Committed, Ended, Event, Opened, Published
 from gradwire_server.versions.numbers import Numbers
@@ -37,7 +36,7 @@ async def until(event: threading.Event) -> None:
 
 def test_a_push_that_comes_between_the_last_sum_and_the_close_is_added_first(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        settings = Settings(workers=1, uplink=Raw(), downlink=Raw())
+        settings = ServedRun(workers=1, method="raw")
         rounds, closed = Rounds(ScheduleSettings(settings.workers)), asyncio.Event()
         numbers = Numbers(settings)
         versions, collector = Versions(rounds, numbers), Collector(settings, rounds, numbers)

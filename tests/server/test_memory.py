@@ -21,9 +21,9 @@ from gradwire_common.methods.raw import Raw
 from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.limits.memory import Lease, Memory, usual_push
+from gradwire_server.limits.shares import memory_for_updates
 from gradwire_server.rounds.schedule import ScheduleSettings, Verdict
 from gradwire_server.rounds.synchronous import Rounds
-from gradwire_server.settings import Settings
 from running import running_server
 from server.plain_worker import gradient_of, plain_workers, refused, run_config
 
@@ -224,5 +224,5 @@ def test_a_push_that_waits_for_room_is_told_that_the_run_ended(tmp_path: Path) -
 @pytest.mark.parametrize(("rows", "n_bytes"), [(1000, 8 << 20), (10_000, 40_000_004)])
 def test_updates_are_kept_while_a_snapshot_travels(rows: int, n_bytes: int) -> None:
     layout = Manifest((TensorSpec("dense.weight", (rows, 1000)), TensorSpec("dense.bias", ()))).layout
-    assert Settings.from_config(Config()).memory_for_updates(layout) == n_bytes
-    assert Settings.from_config(Config(memory="64 MiB")).memory_for_updates(layout) == 8 << 20
+    assert memory_for_updates(Config(), layout) == n_bytes
+    assert memory_for_updates(Config(memory="64 MiB"), layout) == 8 << 20

@@ -14,7 +14,7 @@ from gradwire_common.errors import ConfigError
 from gradwire_common.methods.entropy import Entropy
 from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.settings import Settings
+from gradwire_server.limits.limits import Limits
 from running import running_server
 from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, run_config
 
@@ -127,7 +127,7 @@ def test_updates_that_follow_budgets_are_made_again_with_the_same_bits(tmp_path:
 
 def test_an_update_without_a_rate_to_make_budgets_of_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="bits_down: got 'auto' without a rate_down"):
-        Settings.from_config(config(tmp_path, bits_down="auto"))
+        Limits.of(config(tmp_path, bits_down="auto"))
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(

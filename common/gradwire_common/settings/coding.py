@@ -1,5 +1,6 @@
 """Section `coding`: how updates are coded, up and down."""
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -42,7 +43,7 @@ class CodingSettings(Section):
     gamma: float = Field(1.0, ge=0.0, le=1.0, description="decay of the residual memory; 0 switches it off")
     transform: TransformName = Field("none", description="orthonormal transform of the gradients before quantising")
 
-    @property
+    @cached_property
     def uplink(self) -> "Method":
         """How pushes are coded. Raises ConfigError where the method does not take its options."""
         shared = {name: getattr(self, name) for name in ("quantizer", "bits", "allocation", "gamma", "transform")}
@@ -52,7 +53,7 @@ class CodingSettings(Section):
             of_method = str(error).partition(":")[0] in self.method_options
             raise ConfigError(f"method_options.{error}" if of_method else str(error)) from None
 
-    @property
+    @cached_property
     def downlink(self) -> "Method":
         """How the changes of the replica are coded. Raises ConfigError as `uplink` does."""
         return self.uplink.broadcast(self.bits_down)

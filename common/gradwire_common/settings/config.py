@@ -78,7 +78,7 @@ class Config(TaskSettings, WorkerSettings, ServedRun):
 
     def as_written(self) -> dict[str, Any]:
         """Return every setting as a file has it, by name; None for one that is not given."""
-        return {name: as_written(value) for name, value in self}
+        return {name: as_written(getattr(self, name)) for name in type(self).model_fields}
 
     def to_toml(self) -> str:
         """Return a TOML document that `load` reads back as these settings; what is not given is left out."""

@@ -12,11 +12,11 @@ from gradwire_common.errors import ConfigError, JoinError, ModelMismatchError, U
 from gradwire_common.layout.buffers import BufferSchedule
 from gradwire_common.layout.manifest import Layout, Manifest
 from gradwire_common.methods.frames import ENTRIES
+from gradwire_common.settings.config import ServedRun
 from gradwire_common.settings.names import check_name
 from gradwire_common.transport.channel import PROTOCOL_VERSION
 from gradwire_common.transport.packing import digest_of, pack, parse, unpack
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.settings import Settings
 
 MOST_LINES = 3  # differences that a refusal names
 MOST_NAMES = 10  # workers that a refusal names
@@ -106,7 +106,7 @@ def check_resumed(run: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         raise ConfigError(f"settings differ from those of the run to resume: {_first(lines)}")
 
 
-def check_gradient(header: pb.PushHeader, settings: Settings, layout: Layout, delay: int) -> None:
+def check_gradient(header: pb.PushHeader, settings: ServedRun, layout: Layout, delay: int) -> None:
     """Raise UsageError, naming what differs, unless a push of a gradient is as this run wants it.
 
     Args:

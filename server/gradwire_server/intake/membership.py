@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from gradwire_common.errors import RunEndedError
 from gradwire_common.foreign_text import MAX_REASON, printable
 from gradwire_common.layout.manifest import Manifest
+from gradwire_common.settings.config import ServedRun
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.admission import ReadManifest, check_same_settings, check_versions, check_worker_id
 from gradwire_server.rounds.members import Member, Members
 from gradwire_server.rounds.schedule import Phase, Schedule
 from gradwire_server.rounds.waits import Waits
-from gradwire_server.settings import Settings
 
 log = logging.getLogger("gradwire.server")
 
@@ -33,7 +33,7 @@ class Membership:
         clock: seconds.
     """
 
-    def __init__(self, settings: Settings, schedule: Schedule, clock: Callable[[], float]):
+    def __init__(self, settings: ServedRun, schedule: Schedule, clock: Callable[[], float]):
         self._schedule = schedule
         self._clock = clock
         self.members = Members(settings.workers, settings.heartbeat, lambda: secrets.token_hex(8))

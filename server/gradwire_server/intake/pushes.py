@@ -13,6 +13,7 @@ from gradwire_server.intake.admission import check_gradient
 from gradwire_server.intake.contribution import Contribution
 from gradwire_server.intake.staging import Staging
 from gradwire_server.limits.memory import Lease
+from gradwire_server.limits.shares import memory_for_partials
 from gradwire_server.rounds.members import Member
 from gradwire_server.rounds.schedule import Verdict
 from gradwire_server.run import Run
@@ -40,7 +41,7 @@ def staging_for(run: Run, member: Member, units: tuple[Unit, ...]) -> Staging:
     """Return where the frames of a push of `units` go."""
     weights = run.schedule.version is None  # then nothing else is held
     layout = run.layout
-    run.partials.capacity = largest_update(layout.units) if weights else run.settings.memory_for_partials(layout)
+    run.partials.capacity = largest_update(layout.units) if weights else memory_for_partials(run.settings, layout)
     return Staging(units, run.limiter.longest_chunk(member.worker_id), CODEC_FRAMES if weights else run.settings.uplink)
 
 

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 from gradwire_common.errors import ConfigError
-from gradwire_common.settings.server import ServerSettings
+from gradwire_common.settings.config import ServedRun
 from gradwire_common.transport.chunks import MAX_CHUNK, MIN_CHUNK, chunk_size
-from gradwire_common.units import MAX_BYTES, format_size
+from gradwire_common.units import AUTO, MAX_BYTES, format_size
 
 MESSAGE_BYTES = 512  # of a chunk message and its framing beside 16 KiB of data, generously; 1 MiB has 64 frames of it
 LIMITED_CHUNK = 64 << 10  # most bytes in a chunk of a limited link that asks for no window: longer ones pass in lumps
@@ -56,9 +56,18 @@ class Limits:
                 )
 
     @classmethod
-    def of(cls, settings: ServerSettings) -> Self:
-        """Return the limits that the settings ask for. Raises ConfigError where a bucket is too small."""
-        return cls(**{field.name: int(getattr(settings, field.name)) for field in fields(cls)})
+    def of(cls, settings: ServedRun) -> Self:
+        """Return the limits that the settings ask for.
+
+        Raises:
+            ConfigError: a bucket is too small, or the bits of the broadcast are to follow from a limit that is not set.
+        """
+        limits = cls(**{field.name: int(getattr(settings, field.name)) for field in fields(cls)})
+        if settings.downlink.auto and not limits.share_down(1):
+            raise ConfigError(
+                f"bits_down: got {AUTO!r} without a rate_down or shared_down, want one, or a number of bits per entry"
+            )
+        return limits
 
     @property
     def limited(self) -> bool:

@@ -12,12 +12,12 @@ from typing import Any
 
 from gradwire_common.errors import GradwireError, UsageError
 from gradwire_common.layout.manifest import Layout, Manifest
+from gradwire_common.settings.config import ServedRun
 from gradwire_common.transport.transfer import most_useful
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.push import Push
 from gradwire_server.intake.contribution import text_of
 from gradwire_server.rounds.schedule import Phase, Schedule, Verdict
-from gradwire_server.settings import Settings
 from gradwire_server.store.checkpoint import Checkpoint
 from gradwire_server.store.state import Store
 from gradwire_server.versions.builder import VersionBuilder
@@ -47,7 +47,7 @@ class Collector:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ServedRun,
         schedule: Schedule,
         numbers: Numbers,
         store: Store | None = None,

@@ -1,29 +1,33 @@
 """What a checkpoint tells of a run beside the numbers, and the check that one does."""
 
 import base64
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from typing import Any
 
 from gradwire_common.errors import CheckpointError, GradwireError, UsageError
+from gradwire_common.methods.method import Method
+from gradwire_common.settings.by_name import NO_SCHEDULE
+from gradwire_common.settings.config import ServedRun
 from gradwire_server.intake.admission import ReadManifest
 from gradwire_server.intake.contribution import round_record_of, text_of
 from gradwire_server.intake.membership import Membership
-from gradwire_server.rounds.schedule import Counted, Schedule
-from gradwire_server.settings import Settings
+from gradwire_server.outcome.optimizers.optimizer import OptimizerSettings
+from gradwire_server.rounds.schedule import Counted, Schedule, ScheduleSettings
 from gradwire_server.store.checkpoint import Checkpoint
 from gradwire_server.store.records import Records
 
 
-def describe(settings: Settings, membership: Membership, schedule: Schedule, records: Records) -> dict[str, Any]:
+def describe(settings: ServedRun, membership: Membership, schedule: Schedule, records: Records) -> dict[str, Any]:
     """Return what a checkpoint holds beside the numbers. Raises UsageError before the first worker has joined."""
     if membership.model is None:
         raise UsageError("no worker has joined yet")
     return {
         "run": settings.name,
         "run_id": membership.run_id,
-        "settings": settings.defining(),
+        "settings": defining(settings),
         "shared": membership.shared,
         "manifest": base64.b64encode(membership.model.packed).decode(),
         "slots": membership.members.slot_of,
@@ -31,6 +35,25 @@ def describe(settings: Settings, membership: Membership, schedule: Schedule, rec
         "records": [text_of(record) for record in records.open],
         "newest": {worker: list(astuple(push)) for worker, push in schedule.newest.items()},
     }
+
+
+def defining(settings: ServedRun) -> dict[str, Any]:
+    """Return what the numbers of a run depend on, as JSON has it: a run that is resumed must have the same."""
+    optimizer = asdict(OptimizerSettings.of(settings))
+    if settings.schedule == NO_SCHEDULE:
+        del optimizer["rounds"]  # such a run may be made longer
+    told = {
+        **optimizer,
+        **_told("uplink", settings.uplink),
+        **_told("downlink", settings.downlink),
+        "aggregation": settings.aggregation,
+        "outcome": settings.outcome,
+        "mode": settings.mode,
+        "staleness": ScheduleSettings.of(settings).staleness,
+        "workers": settings.workers,
+        "buffers_every": settings.buffers_every,
+    }
+    return {name: json.loads(json.dumps(value)) for name, value in told.items()}
 
 
 def check_described(checkpoint: Checkpoint) -> None:
@@ -61,3 +84,8 @@ def readable(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise CheckpointError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _told(direction: str, method: Method) -> dict[str, Any]:
+    options = {f"{direction} {name}": value for name, value in method.options.items()}
+    return {f"{direction} method": method.name, **options}

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from gradwire_common.errors import ModelMismatchError, UsageError
 from gradwire_common.layout.manifest import Layout, Manifest
-from gradwire_server.settings import Settings
+from gradwire_common.settings.config import ServedRun
 from gradwire_server.versions.training import Training
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ class Numbers:
         changing: held while weights or sums change, and while they are read as a whole.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: ServedRun):
         self._settings = settings
         self._training: Training | None = None
         self.changing = asyncio.Lock()

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.layout.manifest import Layout
+from gradwire_common.settings.config import ServedRun
 from gradwire_common.units import format_size
 from gradwire_server.aggregation.push import Push
 from gradwire_server.intake.contribution import Contribution, push_record
+from gradwire_server.limits.limits import Limits
 from gradwire_server.limits.memory import Lease, Memory, usual_push
+from gradwire_server.limits.shares import memory_for_pushes
 from gradwire_server.rounds.deadlines import Deadlines
 from gradwire_server.rounds.schedule import Schedule, Verdict
-from gradwire_server.settings import Settings
 from gradwire_server.store.journal import Record
 from gradwire_server.store.state import Store
 
@@ -35,7 +37,7 @@ class PushPool:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ServedRun,
         schedule: Schedule,
         store: Store | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -51,7 +53,7 @@ class PushPool:
         self.memory = Memory(0, 0)
         self.changed = asyncio.Event()
         self.arriving = asyncio.Lock()
-        limits, n = settings.limits, settings.workers
+        limits, n = Limits.of(settings), settings.workers
         self.deadlines = Deadlines(settings.deadline, limits.share_up(n), limits.share_down(n))
 
     def define(self, layout: Layout, *, streams: bool) -> None:
@@ -61,7 +63,7 @@ class PushPool:
             ConfigError: pushes take more memory than is allowed.
         """
         settings, usual = self._settings, usual_push(layout, self._settings.uplink)
-        capacity = settings.memory_for_pushes(layout, streams=streams)
+        capacity = memory_for_pushes(settings, layout, streams=streams)
         if not streams and settings.workers * usual > capacity:
             raise ConfigError(
                 f"memory: {format_size(capacity)} for pushes is too little, since aggregation {settings.aggregation!r} "
@@ -71,7 +73,7 @@ class PushPool:
         self._streams = streams
         n_bytes = settings.uplink.nominal_bits * layout.n_parameters / 8
         if settings.uplink.auto:
-            n_bytes = min(n_bytes, self.deadlines.rate * settings.transfer_seconds + settings.limits.burst)
+            n_bytes = min(n_bytes, self.deadlines.rate * settings.transfer_seconds + settings.burst)
         self.deadlines.expect(int(n_bytes))
 
     def open_round(self) -> None:

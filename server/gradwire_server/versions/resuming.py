@@ -7,7 +7,7 @@ from gradwire_server.intake.admission import check_resumed
 from gradwire_server.rounds.members import MISSED_HEARTBEATS
 from gradwire_server.rounds.schedule import Phase
 from gradwire_server.run import Run
-from gradwire_server.versions.description import check_described, manifest_of, readable
+from gradwire_server.versions.description import check_described, defining, manifest_of, readable
 from gradwire_server.versions.replay import Replayed
 
 log = logging.getLogger("gradwire.server")
@@ -29,7 +29,7 @@ async def resume(run: Run) -> None:
         log.info("there is nothing to resume: the run begins")
         return
     meta = checkpoint.meta
-    check_resumed(meta["settings"], run.settings.defining())
+    check_resumed(meta["settings"], defining(run.settings))
     model = await asyncio.to_thread(manifest_of, meta)
     with readable(f"{store.folder}: cannot resume from the checkpoint of version {checkpoint.version}"):
         await run.define(model.manifest)

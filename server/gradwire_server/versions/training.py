@@ -12,15 +12,24 @@ import torch
 from gradwire_common.errors import CheckpointError
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.methods.update import check_update
+from gradwire_common.settings.config import ServedRun
 from gradwire_common.transport.digests import digest_of
 from gradwire_server.aggregation.push import Push
 from gradwire_server.aggregation.registry import AGGREGATIONS
 from gradwire_server.aggregation.rule import Mean
 from gradwire_server.outcome.downlink import Downlink
+from gradwire_server.outcome.optimizers.optimizer import OptimizerSettings
+from gradwire_server.outcome.optimizers.registry import check_optimizer
 from gradwire_server.outcome.outcome import ClosedRound, Draft, Kind, Model, State, Version
 from gradwire_server.outcome.registry import OUTCOMES
 from gradwire_server.outcome.weights import Weights
-from gradwire_server.settings import Settings
+
+
+def check_training(settings: ServedRun) -> None:
+    """Raise ConfigError unless there are the aggregation, the outcome and the optimizer that `settings` name."""
+    AGGREGATIONS.find(settings.aggregation)
+    OUTCOMES.find(settings.outcome)
+    check_optimizer(OptimizerSettings.of(settings))
 
 
 class Training:
@@ -37,13 +46,13 @@ class Training:
         ConfigError: the optimizer does not take this model or its parameter groups.
     """
 
-    def __init__(self, manifest: Manifest, settings: Settings):
+    def __init__(self, manifest: Manifest, settings: ServedRun):
         self.manifest = manifest
         self.layout = manifest.layout
         self.weights = Weights(self.layout, exact=settings.downlink.exact)
         self.rule = AGGREGATIONS.find(settings.aggregation)(self.layout, settings.uplink)
         model = Model(manifest, self.weights, Downlink(self.layout, self.weights, settings.downlink))
-        self.outcome = OUTCOMES.find(settings.outcome)(model, settings.optimizer)
+        self.outcome = OUTCOMES.find(settings.outcome)(model, OptimizerSettings.of(settings))
         self._method = settings.uplink
         self.decode_seconds = 0.0
 
