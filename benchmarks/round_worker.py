@@ -12,6 +12,7 @@ import time
 import torch
 
 from gradwire import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
 from gradwire_worker.tasks.synthetic import Synthetic
 
 
@@ -23,7 +24,7 @@ def main() -> None:
     task = Synthetic(int(sys.argv[3]))
     model = task.model()
     strength = torch.tensor(1.0)
-    with RemoteOptimizer(model, sys.argv[1], slot=int(sys.argv[2]), **options) as optimizer:
+    with RemoteOptimizer(model, sys.argv[1], session=SessionOptions(slot=int(sys.argv[2])), **options) as optimizer:
         while not optimizer.ended:
             optimizer.zero_grad()
             loss = task.loss(model, (strength,))

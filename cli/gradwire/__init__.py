@@ -14,16 +14,24 @@ if TYPE_CHECKING:
     from gradwire_common.metrics import Metric
     from gradwire_common.settings.config import Config
     from gradwire_worker.checkpoint.weights_file import load_weights
+    from gradwire_worker.coding import Coding
     from gradwire_worker.remote_optimizer import RemoteOptimizer
-    from gradwire_worker.sources.local_steps import LocalOptimizer
+    from gradwire_worker.session import SessionOptions
+    from gradwire_worker.sources.during_backward import DuringBackward
+    from gradwire_worker.sources.in_step import InStep
+    from gradwire_worker.sources.local_steps import LocalSteps
     from gradwire_worker.step_report import StepReport
     from gradwire_worker.tasks.task import Task
 
 _MODULES = {
+    "Coding": "gradwire_worker.coding",
     "Config": "gradwire_common.settings.config",
-    "LocalOptimizer": "gradwire_worker.sources.local_steps",
+    "DuringBackward": "gradwire_worker.sources.during_backward",
+    "InStep": "gradwire_worker.sources.in_step",
+    "LocalSteps": "gradwire_worker.sources.local_steps",
     "Metric": "gradwire_common.metrics",
     "RemoteOptimizer": "gradwire_worker.remote_optimizer",
+    "SessionOptions": "gradwire_worker.session",
     "StepReport": "gradwire_worker.step_report",
     "Task": "gradwire_worker.tasks.task",
     "decode_frame": "gradwire_common.codec.frames",
@@ -32,10 +40,14 @@ _MODULES = {
 }  # where each public name is defined
 
 __all__ = [
+    "Coding",
     "Config",
-    "LocalOptimizer",
+    "DuringBackward",
+    "InStep",
+    "LocalSteps",
     "Metric",
     "RemoteOptimizer",
+    "SessionOptions",
     "StepReport",
     "Task",
     "__version__",

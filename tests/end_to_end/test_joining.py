@@ -16,6 +16,7 @@ from gradwire.links.profile import Link
 from gradwire.local.monitor import Monitor
 from gradwire_common.errors import GradwireError
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
 from running import running_server
 from worker.toys import assert_same_state, perceptron, run_together, server_config, state_of
 
@@ -105,7 +106,7 @@ def test_all_hold_the_servers_bits_after_many_rounds_with_joins_leaves_and_slow_
             versions = []
             model, generator = perceptron(slot), torch.Generator().manual_seed(slot)
             try:
-                with RemoteOptimizer(model, address, slot=slot) as optimizer:
+                with RemoteOptimizer(model, address, session=SessionOptions(slot=slot)) as optimizer:
                     while not optimizer.ended:
                         versions.append(step(model, optimizer, generator))
             finally:
@@ -121,7 +122,9 @@ def test_all_hold_the_servers_bits_after_many_rounds_with_joins_leaves_and_slow_
             while not over.is_set():
                 model = perceptron(9)
                 try:
-                    with RemoteOptimizer(model, server.address, worker_id="guest", slot=3, patience=5) as optimizer:
+                    with RemoteOptimizer(
+                        model, server.address, session=SessionOptions(worker_id="guest", slot=3, patience=5)
+                    ) as optimizer:
                         for _ in range(5):
                             step(model, optimizer, generator)
                         visits += 1

@@ -12,6 +12,7 @@ from gradwire import RemoteOptimizer
 from gradwire.links.forwarder import Forwarder
 from gradwire.links.profile import Link
 from gradwire_common.transport.channel import CLIENT_OPTIONS, KEEPALIVE_MS, SERVER_OPTIONS
+from gradwire_worker.session import SessionOptions
 from gradwire_worker.session.client import CALL_TIMEOUT
 from running import running_server
 from server.plain_worker import gradient_of, plain_workers, run_config
@@ -30,7 +31,7 @@ def test_a_push_at_1_mbit_takes_longer_than_any_timeout_and_counts(tmp_path: Pat
     config = run_config(tmp_path, workers=1, heartbeat=2.0, rounds=2)
     link = Link(rate_up=ONE_MBIT, rate_down=ONE_MBIT)
     with running_server(config) as server, Forwarder(server.address, link) as forwarder:
-        with RemoteOptimizer(model, forwarder.address, patience=patience) as optimizer:
+        with RemoteOptimizer(model, forwarder.address, session=SessionOptions(patience=patience)) as optimizer:
             model.weight.grad = torch.ones_like(model.weight)
             optimizer.step()
             assert optimizer.last_step is not None

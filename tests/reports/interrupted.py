@@ -24,7 +24,10 @@ from torch import nn
 
 from gradwire_worker.interrupts import SIGNALS
 from gradwire_worker.remote_optimizer import RemoteOptimizer
-from gradwire_worker.sources.local_steps import LocalOptimizer
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.sources.during_backward import DuringBackward
+from gradwire_worker.sources.in_step import InStep
+from gradwire_worker.sources.local_steps import LocalSteps
 from running import running_server
 from worker.toys import run_together, server_config
 
@@ -110,12 +113,12 @@ def plain(folder: Path, interrupts: int) -> None:
 
 def overlap(folder: Path, interrupts: int) -> None:
     with running_server(server_config(folder, lr=1.0)) as server:
-        train(server.address, interrupts, overlap=True)
+        train(server.address, interrupts, source=DuringBackward())
 
 
 def delay(folder: Path, interrupts: int) -> None:
     with running_server(server_config(folder, lr=1.0)) as server:
-        train(server.address, interrupts, delay=1)
+        train(server.address, interrupts, source=InStep(delay=1))
 
 
 def asynchronous(folder: Path, interrupts: int) -> None:
@@ -125,14 +128,13 @@ def asynchronous(folder: Path, interrupts: int) -> None:
 
 def own_checkpoint(folder: Path, interrupts: int) -> None:
     with running_server(server_config(folder, lr=1.0)) as server:
-        train(server.address, interrupts, worker_id="w", state=folder)
+        train(server.address, interrupts, session=SessionOptions(worker_id="w"), state=folder)
 
 
 def local_steps(folder: Path, interrupts: int) -> None:
     with running_server(server_config(folder, lr=1.0)) as server:
-        options = {"local_steps": 2, "local_optimizer": LocalOptimizer(lr=1.0)}
         rng, model = random.Random(1), Model()
-        with RemoteOptimizer(model, server.address, **options) as optimizer:
+        with RemoteOptimizer(model, server.address, source=LocalSteps(2, lr=1.0)) as optimizer:
             for _ in range(interrupts):
                 try:
                     with interrupt_after(rng.uniform(0.0, LONGEST_DELAY)):
@@ -220,7 +222,7 @@ def unreachable(folder: Path, interrupts: int) -> None:
             began = time.monotonic()
             try:
                 with interrupt_after(0.2):
-                    RemoteOptimizer(Model(), address, patience=60)
+                    RemoteOptimizer(Model(), address, session=SessionOptions(patience=60))
             except KeyboardInterrupt:
                 assert time.monotonic() - began < 0.2 + PROMPT_SECONDS
 

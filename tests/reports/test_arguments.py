@@ -1,5 +1,6 @@
 """What is given to a RemoteOptimizer is a thing that can be, or refused in a sentence before anything has changed."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,8 @@ import torch
 from gradwire_common.errors import UsageError
 from gradwire_worker.arguments import MAX_SAMPLES, loss_number, whole_number
 from gradwire_worker.remote_optimizer import RemoteOptimizer
-from gradwire_worker.sources.local_steps import LocalOptimizer
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.sources.local_steps import LocalSteps
 from running import running_server
 from worker.toys import assert_same_state, batches, perceptron, server_config, state_of, take_step
 
@@ -82,8 +84,18 @@ def test_a_step_with_impossible_samples_or_loss_pushes_nothing(tmp_path):
                 optimizer.report(samples, **metrics)
 
 
-def local_steps_of(*names: str, **options: object) -> dict[str, object]:
-    return {"local_steps": 2, "local_optimizer": LocalOptimizer(*names, **options)}
+def local(*names: str, **options: object) -> Callable[[], dict[str, object]]:
+    return lambda: {"source": LocalSteps(2, *names, **options)}
+
+
+def session(**options: object) -> Callable[[], dict[str, object]]:
+    return lambda: {"session": SessionOptions(**options)}
+
+
+def try_to_join(arguments: dict[str, object] | Callable[[], dict[str, object]]) -> None:
+    given = arguments() if callable(arguments) else arguments
+    options = SessionOptions(worker_id="w", patience=0.1)
+    RemoteOptimizer(perceptron(), NOWHERE, **{"session": options, **given})
 
 
 def test_constructor_arguments_that_cannot_be_are_refused_before_any_call(tmp_path):
@@ -91,19 +103,21 @@ def test_constructor_arguments_that_cannot_be_are_refused_before_any_call(tmp_pa
     file.write_text("not a folder")
     (tmp_path / "taken" / "w.worker").mkdir(parents=True)
     for arguments, message in [
-        ({"slot": -1}, "slot: got -1, want a whole number from 0"),
-        ({"slot": 2**40}, "slot: got 1099511627776"),
-        ({"slot": "0"}, "slot: got '0'"),
-        ({"settings": "seed"}, "settings: got 'seed', want a dict"),
-        ({"settings": {"seed": [0]}}, r"settings: got 'seed': \[0\], want a text or a number"),
-        ({"local_steps": -1}, "local_steps: got -1, want a whole number from 0"),
-        ({"local_steps": 2.5}, r"local_steps: got 2\.5"),
-        ({"local_steps": 1, "local_optimizer": "SGD"}, "local_optimizer: got 'SGD', want a LocalOptimizer"),
-        (local_steps_of("Sgd"), "local_optimizer: got 'Sgd', want one of"),
-        (local_steps_of(options={"momentun": 0.9}), "unknown option 'momentun'"),
-        (local_steps_of(schedule="Cosine"), "local_schedule: got 'Cosine', want one of"),
-        (local_steps_of(schedule="StepLR"), "schedule StepLR: option 'step_size' is missing"),
-        (local_steps_of("Adagrad", schedule="OneCycleLR"), r"local_schedule OneCycleLR\(.*momentum"),
+        (session(slot=-1), "slot: got -1, want a whole number from 0"),
+        (session(slot=2**40), "slot: got 1099511627776"),
+        (session(slot="0"), "slot: got '0'"),
+        (session(settings="seed"), "settings: got 'seed', want a dict"),
+        (session(settings={"seed": [0]}), r"settings: got 'seed': \[0\], want a text or a number"),
+        (lambda: {"source": LocalSteps(0)}, "local_steps: got 0, want a whole number from 1"),
+        (lambda: {"source": LocalSteps(2.5)}, r"local_steps: got 2\.5"),
+        ({"source": "SGD"}, r"source: got 'SGD', want one such as InStep\(\)"),
+        ({"session": "w"}, r"session: got 'w', want one such as SessionOptions\(\)"),
+        ({"coding": "dct"}, r"coding: got 'dct', want one such as Coding\(\)"),
+        (local("Sgd"), "local_optimizer: got 'Sgd', want one of"),
+        (local(options={"momentun": 0.9}), "unknown option 'momentun'"),
+        (local(schedule="Cosine"), "local_schedule: got 'Cosine', want one of"),
+        (local(schedule="StepLR"), "schedule StepLR: option 'step_size' is missing"),
+        (local("Adagrad", schedule="OneCycleLR"), r"local_schedule OneCycleLR\(.*momentum"),
         ({"param_groups": 5}, "param_groups: got int, want a list of dicts"),
         ({"param_groups": {"params": []}}, "param_groups: got dict, want a list of dicts"),
         ({"param_groups": [{"lr": 1.0}]}, r"param_groups\[0\]: got {'lr': 1.0}, want a list of dicts"),
@@ -118,7 +132,7 @@ def test_constructor_arguments_that_cannot_be_are_refused_before_any_call(tmp_pa
         ({"state": tmp_path / ("x" * 300)}, "state: cannot write .*File name too long"),
     ]:
         with pytest.raises(UsageError, match=message):
-            RemoteOptimizer(perceptron(), NOWHERE, worker_id="w", patience=0.1, **arguments)
+            try_to_join(arguments)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
 
 
@@ -126,7 +140,7 @@ def test_a_state_folder_is_made_and_nothing_is_left_in_it(tmp_path):
     folder = tmp_path / "new" / "below"
     with (
         running_server(server_config(tmp_path / "runs")) as server,
-        RemoteOptimizer(perceptron(), server.address, state=str(folder), worker_id="w"),
+        RemoteOptimizer(perceptron(), server.address, state=str(folder), session=SessionOptions(worker_id="w")),
     ):
         assert list(folder.iterdir()) == []
 
@@ -147,7 +161,7 @@ def test_param_groups_have_every_form_that_torch_takes(tmp_path):
             assert optimizer.last_step.counted
 
 
-LOCAL = {"local_steps": 1, "local_optimizer": LocalOptimizer("SGD", lr=0.1, options={"momentum": 0.9})}
+LOCAL = LocalSteps(1, "SGD", lr=0.1, options={"momentum": 0.9})
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +175,7 @@ def stepped(tmp_path_factory) -> SimpleNamespace:
         models = [perceptron(), perceptron()]
         with (
             RemoteOptimizer(models[0], server.address) as plain,
-            RemoteOptimizer(models[1], other.address, **LOCAL) as local,
+            RemoteOptimizer(models[1], other.address, source=LOCAL) as local,
         ):
             for model, optimizer in zip(models, (plain, local), strict=True):
                 take_step(model, optimizer, batches(1)[0])

@@ -10,6 +10,8 @@ from torch.nn.utils import parametrizations, prune
 from gradwire_common.errors import UsageError
 from gradwire_worker.compute.changes import Changes
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.sources.in_step import InStep
+from gradwire_worker.sources.local_steps import LocalSteps
 from running import running_server
 from worker.toys import batches, server_config, take_step
 
@@ -195,7 +197,7 @@ def test_what_may_change_trains_on(tmp_path):
             assert not torch.equal(model[3].weight, before), change.__name__
 
 
-@pytest.mark.parametrize("settings", [{}, {"delay": 1}, {"local_steps": 2}])
+@pytest.mark.parametrize("settings", [{}, {"source": InStep(delay=1)}, {"source": LocalSteps(2)}])
 def test_a_step_after_a_change_pushes_nothing_and_the_next_one_without_it_counts(tmp_path, settings):
     model, data = build(), batches(4)
     with (

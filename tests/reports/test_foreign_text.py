@@ -64,7 +64,9 @@ def test_a_long_text_is_cut_and_says_so():
 @pytest.mark.parametrize("worker_id", [each for each in HOSTILE if each])
 def test_a_worker_is_not_made_with_an_id_that_is_no_name(tmp_path, worker_id):
     with pytest.raises(ConfigError, match=r"worker_id: got .*, want 1 to 64 of the characters A-Z a-z 0-9"):
-        RemoteOptimizer(torch.nn.Linear(2, 1), "127.0.0.1:1", worker_id=worker_id, state=tmp_path / "of")
+        RemoteOptimizer(
+            torch.nn.Linear(2, 1), "127.0.0.1:1", state=tmp_path / "of", session=SessionOptions(worker_id=worker_id)
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -101,7 +103,7 @@ def test_an_id_is_made_up_on_every_host(monkeypatch, host):
 def test_a_worker_hears_why_its_id_is_refused(address, monkeypatch):
     monkeypatch.setattr("gradwire_worker.session.options.check_name", lambda _, name: name)
     with pytest.raises(WorkerIdError, match="worker id: got 'a b', want 1 to 64"):
-        RemoteOptimizer(torch.nn.Linear(2, 1), address, worker_id="a b", patience=5)
+        RemoteOptimizer(torch.nn.Linear(2, 1), address, session=SessionOptions(worker_id="a b", patience=5))
 
 
 # ------------------------------------------------------------------------------------------------------ logs

@@ -24,6 +24,7 @@ from gradwire_common.transport.packing import (
 )
 from gradwire_common.transport.wire import manifest_to_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_worker.session import SessionOptions
 from running import running_server
 from server.plain_worker import PlainWorker, refused, run_config
 from worker.toys import server_config
@@ -66,15 +67,15 @@ def test_a_model_of_many_tensors_joins_trains_and_resumes_from_its_checkpoint(tm
         serialize(Manifest(tuple(TensorSpec(name, tuple(p.shape)) for name, p in trained.named_parameters())))
     ) > (INLINE_BYTES)
     with running_server(config, grace=0.1) as server:
-        with RemoteOptimizer(trained, server.address, worker_id="a") as optimizer:
+        with RemoteOptimizer(trained, server.address, session=SessionOptions(worker_id="a")) as optimizer:
             sum(parameter.sum() for parameter in list(trained.parameters())[:3]).backward()
             optimizer.step()
-            with RemoteOptimizer(model(), server.address, worker_id="b", slot=1) as another:
+            with RemoteOptimizer(model(), server.address, session=SessionOptions(worker_id="b", slot=1)) as another:
                 assert another.version == 1
         server.stop()
     with running_server(config.replaced(resume=True), grace=0.1) as server:
         again = model()
-        with RemoteOptimizer(again, server.address, worker_id="a") as optimizer:
+        with RemoteOptimizer(again, server.address, session=SessionOptions(worker_id="a")) as optimizer:
             assert optimizer.version == 1
     for got, want in zip(again.parameters(), trained.parameters(), strict=True):
         assert torch.equal(got, want)

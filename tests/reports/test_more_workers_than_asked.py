@@ -10,6 +10,7 @@ import torch
 from gradwire import RemoteOptimizer
 from gradwire_common.settings.config import Config
 from gradwire_worker.evaluation import evaluate
+from gradwire_worker.session import SessionOptions
 from gradwire_worker.tasks import load_task
 from gradwire_worker.tasks.shards import iid_shards, round_batch
 from running import running_server
@@ -28,7 +29,7 @@ def accuracy(seed: int, runs: Path, **coding: object) -> float:
 
     def work(i: int) -> None:
         with building:
-            optimizer = RemoteOptimizer(models[i], server.address, worker_id=f"w{i}")
+            optimizer = RemoteOptimizer(models[i], server.address, session=SessionOptions(worker_id=f"w{i}"))
         with optimizer:
             shard = iid_shards(task.n_train, optimizer.slots, seed)[optimizer.slot % optimizer.slots]
             while not optimizer.ended:

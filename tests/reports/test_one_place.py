@@ -16,6 +16,10 @@ from torch import nn
 
 from gradwire_common.errors import UsageError
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.sources.during_backward import DuringBackward
+from gradwire_worker.sources.in_step import InStep
+from gradwire_worker.sources.local_steps import LocalSteps
 from running import running_server
 from worker.toys import batches, perceptron, run_together, server_config, take_step
 
@@ -25,9 +29,11 @@ import multiprocessing, os, signal, sys, time
 import torch
 from gradwire_common.errors import UsageError
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.sources.during_backward import DuringBackward
 
 model = torch.nn.Linear(8, 2)
-optimizer = RemoteOptimizer(model, sys.argv[1], worker_id="parent", overlap=True)
+optimizer = RemoteOptimizer(model, sys.argv[1], source=DuringBackward(), session=SessionOptions(worker_id="parent"))
 
 def step():
     optimizer.zero_grad()
@@ -111,7 +117,7 @@ class Wrapped(nn.Module):
 def test_a_second_optimizer_of_a_model_takes_the_firsts_place(tmp_path: Path, caplog, same) -> None:
     model = perceptron()
     with running_server(server_config(tmp_path / "a")) as server, running_server(server_config(tmp_path / "b")) as b:
-        first = RemoteOptimizer(model, server.address, worker_id="first")
+        first = RemoteOptimizer(model, server.address, session=SessionOptions(worker_id="first"))
         take_step(model, first, batches(1)[0])
         address = server.address if same(model) is model else b.address
         with caplog.at_level(logging.WARNING), RemoteOptimizer(same(model), address) as second:
@@ -137,7 +143,7 @@ def test_optimizers_of_different_models_do_not_touch_each_other(tmp_path: Path) 
 def test_a_dropped_optimizer_leaves_and_takes_its_hooks_away(tmp_path: Path) -> None:
     model = perceptron()
     with running_server(server_config(tmp_path)) as server:
-        optimizer = RemoteOptimizer(model, server.address, overlap=True)
+        optimizer = RemoteOptimizer(model, server.address, source=DuringBackward())
         take_step(model, optimizer, batches(1)[0])
         del optimizer
         gc.collect()
@@ -147,7 +153,9 @@ def test_a_dropped_optimizer_leaves_and_takes_its_hooks_away(tmp_path: Path) -> 
             assert again.slot == 0
 
 
-@pytest.mark.parametrize("options", [{}, {"overlap": True}, {"delay": 1}, {"local_steps": 2}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"source": DuringBackward()}, {"source": InStep(delay=1)}, {"source": LocalSteps(2)}], ids=str
+)
 def test_after_leaving_every_call_answers(tmp_path: Path, options: dict[str, object]) -> None:
     model = perceptron()
     with running_server(server_config(tmp_path)) as server:

@@ -25,6 +25,7 @@ from gradwire_server.store.records import Records
 from gradwire_server.store.run_folder import run_folder
 from gradwire_worker.checkpoint.state import WorkerState, load_or_warn
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
 from running import running_server
 from server.plain_worker import initial_weights, plain_workers, run_config
 from server.test_resume import config, interrupted, resumed, weights
@@ -398,7 +399,7 @@ def worker_file(tmp_path_factory) -> Path:
     model = normalized()
     with (
         running_server(server_config(folder)) as server,
-        RemoteOptimizer(model, server.address, worker_id="a", state=folder) as optimizer,
+        RemoteOptimizer(model, server.address, state=folder, session=SessionOptions(worker_id="a")) as optimizer,
     ):
         model(torch.ones(2, 1, 8, 8)).sum().backward()
         optimizer.step()

@@ -12,7 +12,10 @@ from gradwire_common.errors import ModelMismatchError, UnavailableError
 from gradwire_common.layout.manifest import Role
 from gradwire_worker.compute.flat_model import FlatModel, manifest_of
 from gradwire_worker.remote_optimizer import RemoteOptimizer
-from gradwire_worker.sources.local_steps import LocalOptimizer
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.sources.during_backward import DuringBackward
+from gradwire_worker.sources.in_step import InStep
+from gradwire_worker.sources.local_steps import LocalSteps
 from running import running_server
 from worker.toys import assert_same_state, server_config, state_of
 
@@ -69,7 +72,7 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 10) -
 def remotely(runs: Path, model: nn.Module, **settings: object) -> None:
     with (
         running_server(server_config(runs, lr=0.5)) as server,
-        RemoteOptimizer(model, server.address, patience=60, **settings) as optimizer,
+        RemoteOptimizer(model, server.address, session=SessionOptions(patience=60), **settings) as optimizer,
     ):
         train(model, optimizer)
 
@@ -86,7 +89,8 @@ def test_parameters_in_the_same_memory_train_as_tied_ones_do_in_torch(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    "settings", [{"overlap": True}, {"delay": 1}, {"local_steps": 1, "local_optimizer": LocalOptimizer("SGD", lr=0.5)}]
+    "settings",
+    [{"source": DuringBackward()}, {"source": InStep(delay=1)}, {"source": LocalSteps(1, "SGD", lr=0.5)}],
 )
 def test_parameters_in_the_same_memory_go_with_every_way_to_step(tmp_path, settings):
     model, other = Language(by_data), Language(by_object)
@@ -291,12 +295,14 @@ REFUSED = [
 @pytest.mark.parametrize(("build", "message"), REFUSED)
 def test_what_cannot_be_trained_is_refused_by_name_before_any_call(build, message):
     with pytest.raises(ModelMismatchError, match=message):
-        RemoteOptimizer(build(), "127.0.0.1:1", patience=0.1)  # nobody listens there: a call would be the other error
+        RemoteOptimizer(
+            build(), "127.0.0.1:1", session=SessionOptions(patience=0.1)
+        )  # nobody listens there: a call would be the other error
 
 
 def test_nobody_answers_at_the_address_of_the_test_above():
     with pytest.raises(UnavailableError):
-        RemoteOptimizer(nn.Linear(2, 2), "127.0.0.1:1", patience=0.1)
+        RemoteOptimizer(nn.Linear(2, 2), "127.0.0.1:1", session=SessionOptions(patience=0.1))
 
 
 def test_a_model_of_empty_and_single_entries_trains(tmp_path):

@@ -14,6 +14,7 @@ from gradwire_common.errors import ModelMismatchError, UsageError
 from gradwire_worker.checkpoint.weights_file import load_weights
 from gradwire_worker.compute.flat_model import manifest_of
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
 from running import eventually, running_server
 from worker.toys import assert_same_state, batches, normalized, perceptron, server_config, state_of, take_step
 
@@ -110,13 +111,13 @@ def test_a_wrapped_and_a_plain_worker_train_in_one_run(tmp_path):
     data = batches(3)
     with running_server(server_config(tmp_path, rounds=3)) as server:
         first, second = compiled_inside(perceptron()), perceptron(seed=1)
-        with RemoteOptimizer(compiled(first), server.address, worker_id="w") as optimizer:
+        with RemoteOptimizer(compiled(first), server.address, session=SessionOptions(worker_id="w")) as optimizer:
             take_step(first, optimizer, data[0])
-        with RemoteOptimizer(second, server.address, worker_id="w") as optimizer:
+        with RemoteOptimizer(second, server.address, session=SessionOptions(worker_id="w")) as optimizer:
             assert_same_state(state_of(second), state_of(wrapperless(first)))
             take_step(second, optimizer, data[1])
         parallel = nn.DataParallel(perceptron(seed=2))
-        with RemoteOptimizer(parallel, server.address, worker_id="w") as optimizer:
+        with RemoteOptimizer(parallel, server.address, session=SessionOptions(worker_id="w")) as optimizer:
             take_step(parallel, optimizer, data[2])
         eventually(lambda: (tmp_path / "run" / "weights.safetensors").exists())
         assert_loads(tmp_path, perceptron(seed=3), parallel.module)

@@ -11,8 +11,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gradwire_worker.checkpoint.weights_file import load_weights
+from gradwire_worker.coding import Coding
 from gradwire_worker.remote_optimizer import RemoteOptimizer
-from gradwire_worker.sources.local_steps import LocalOptimizer
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.sources.during_backward import DuringBackward
+from gradwire_worker.sources.in_step import InStep
+from gradwire_worker.sources.local_steps import LocalSteps
 from running import running_server
 from worker.toys import assert_same_state, batches, loss_of, normalized, server_config, state_of
 
@@ -61,25 +65,29 @@ SWITCHES: dict[str, Switch] = {
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
 }
 OFTEN = ("default device meta", "default dtype float64", "inference mode")
-LOCAL = {"local_steps": 2, "local_optimizer": LocalOptimizer("SGD", lr=0.1, options={"momentum": 0.9})}
+LOCAL = {"source": LocalSteps(2, "SGD", lr=0.1, options={"momentum": 0.9})}
 WAYS: dict[str, dict[str, object]] = {
     "plain": {},
-    "overlap": {"overlap": True},
-    "delay": {"delay": 1},
+    "overlap": {"source": DuringBackward()},
+    "delay": {"source": InStep(delay=1)},
     "local steps": LOCAL,
     "two bits": {"bits": 2.0},
-    "transform": {"transform": "dct"},
+    "transform": {"coding": Coding(transform="dct")},
 }
 
 
 def train(runs: Path, joining: Switch, stepping: list[Switch], **settings: object) -> dict[str, torch.Tensor]:
     """Train under switches that are on while joining, and by turns while stepping; return what comes of it."""
     model = normalized()
-    coding = {"transform": settings["transform"], "quantizer": "lossless"} if "transform" in settings else {}
+    coding = {"transform": "dct", "quantizer": "lossless"} if "coding" in settings else {}
     with running_server(server_config(runs, rounds=len(DATA), buffers_every=1, **coding)) as server:
         with joining():
             optimizer = RemoteOptimizer(
-                model, server.address, worker_id="w", state=runs / "state", patience=60, **settings
+                model,
+                server.address,
+                state=runs / "state",
+                session=SessionOptions(worker_id="w", patience=60),
+                **settings,
             )
         for i, batch in enumerate(DATA):
             optimizer.zero_grad()

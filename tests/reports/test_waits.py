@@ -15,7 +15,7 @@ from gradwire_server.rounds.schedule import ScheduleSettings
 from gradwire_server.rounds.synchronous import Rounds
 from gradwire_server.rounds.waits import Waits, awaited
 from gradwire_worker.remote_optimizer import RemoteOptimizer
-from gradwire_worker.session import notice
+from gradwire_worker.session import SessionOptions, notice
 from gradwire_worker.session.notice import Notice
 from running import eventually, running_server
 from worker.toys import batches, loss_of, perceptron, run_together, server_config
@@ -43,8 +43,8 @@ def test_a_worker_that_does_not_push_is_named_on_both_ends(tmp_path: Path, caplo
     with (
         caplog.at_level(logging.INFO),
         running_server(server_config(tmp_path, workers=2, heartbeat=0.2)) as server,
-        RemoteOptimizer(model, server.address, worker_id="quick") as optimizer,
-        RemoteOptimizer(other, server.address, worker_id="slow") as second,
+        RemoteOptimizer(model, server.address, session=SessionOptions(worker_id="quick")) as optimizer,
+        RemoteOptimizer(other, server.address, session=SessionOptions(worker_id="slow")) as second,
     ):
         backward(model)
         late = "the pushes for round 1 of 1 of 2 workers: slow (slot 1)"

@@ -8,7 +8,10 @@ import torch
 from torch import nn
 
 from gradwire_common.errors import UsageError
+from gradwire_worker.coding import Coding
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.sources.during_backward import DuringBackward
+from gradwire_worker.sources.in_step import InStep
 from running import running_server
 from worker.toys import assert_same_state, batches, loss_of, perceptron, server_config, state_of
 
@@ -52,7 +55,13 @@ def trained(
     model = perceptron()
     with (
         running_server(server_config(folder)) as server,
-        RemoteOptimizer(model, server.address, overlap=overlap, bits=2.0, allocation="per-tensor") as optimizer,
+        RemoteOptimizer(
+            model,
+            server.address,
+            bits=2.0,
+            coding=Coding(allocation="per-tensor"),
+            source=(DuringBackward if overlap else InStep)(),
+        ) as optimizer,
     ):
         loop(model, optimizer)
         return {**state_of(model), "residual": optimizer.state_dict()["residual"]}
@@ -121,7 +130,7 @@ def test_adding_to_a_gradient_is_still_refused_and_zero_grad_begins_again(tmp_pa
     model = perceptron()
     with (
         running_server(server_config(tmp_path)) as server,
-        RemoteOptimizer(model, server.address, overlap=True) as optimizer,
+        RemoteOptimizer(model, server.address, source=DuringBackward()) as optimizer,
     ):
         for batch in BATCHES[:2]:
             optimizer.zero_grad()

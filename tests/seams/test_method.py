@@ -19,6 +19,7 @@ from gradwire_common.methods.method import EncodeReport
 from gradwire_common.methods.registry import METHODS, MethodFactory, build_method
 from gradwire_common.methods.update import add_update, check_update, decode_update
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
 from running import RunningServer, running_server
 from worker.toys import (
     assert_same_state,
@@ -169,7 +170,9 @@ class Workers:
     def start(self, worker: str) -> int:
         """Begin, or begin again from what was kept; return the round that was resumed after."""
         model = self.models[worker] = normalized()
-        self.optimizers[worker] = RemoteOptimizer(model, self._server.address, worker_id=worker, state=self._folder)
+        self.optimizers[worker] = RemoteOptimizer(
+            model, self._server.address, state=self._folder, session=SessionOptions(worker_id=worker)
+        )
         return self.optimizers[worker].resumed
 
     def train(self, rounds: int) -> None:

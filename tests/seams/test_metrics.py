@@ -16,6 +16,7 @@ from gradwire import Metric, RemoteOptimizer
 from gradwire.errors import NonFiniteError, UsageError
 from gradwire.views.curves_plot import draw_curves
 from gradwire.views.history import History
+from gradwire_worker.session import SessionOptions
 from running import eventually, running_server
 from worker.toys import batches, perceptron, run_together, server_config, take_step
 
@@ -124,7 +125,7 @@ def test_status_shows_what_two_loops_of_their_own_report(tmp_path):
 
     def work(slot):
         model = perceptron()
-        with RemoteOptimizer(model, server.address, slot=slot) as optimizer:
+        with RemoteOptimizer(model, server.address, session=SessionOptions(slot=slot)) as optimizer:
             for batch in data:
                 take_step(model, optimizer, batch)
             with pytest.raises(NonFiniteError, match="metric mse: got a sum of nan over 4 samples"):

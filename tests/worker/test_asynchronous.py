@@ -8,6 +8,8 @@ from torch import nn
 
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.sources.in_step import InStep
+from gradwire_worker.sources.local_steps import LocalSteps
 from running import running_server
 from worker.toys import assert_same_state, batches, normalized, perceptron, server_config, state_of, take_step
 
@@ -76,7 +78,9 @@ def test_one_worker_alone_gets_the_same_bits_in_both_modes(tmp_path: Path, local
         models.append(normalized())
         with (
             running_server(config(tmp_path / mode, **changes)) as server,
-            RemoteOptimizer(models[-1], server.address, local_steps=local_steps) as optimizer,
+            RemoteOptimizer(
+                models[-1], server.address, source=LocalSteps(local_steps) if local_steps else InStep()
+            ) as optimizer,
         ):
             seed = 0
             while not optimizer.ended:
@@ -89,4 +93,4 @@ def test_a_delay_is_refused(tmp_path: Path) -> None:
         running_server(config(tmp_path)) as server,
         pytest.raises(UsageError, match="delay: got 1 in a run of the asynchronous mode, want 0"),
     ):
-        RemoteOptimizer(perceptron(), server.address, delay=1)
+        RemoteOptimizer(perceptron(), server.address, source=InStep(delay=1))

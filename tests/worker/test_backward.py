@@ -7,18 +7,25 @@ import pytest
 import torch
 
 from gradwire_common.errors import NonFiniteError, UsageError
+from gradwire_worker.coding import Coding
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.sources.during_backward import DuringBackward
+from gradwire_worker.sources.in_step import InStep
 from running import running_server
 from worker.toys import assert_same_state, batches, loss_of, normalized, perceptron, server_config, state_of, take_step
 
 BATCHES = batches(8)
 
 
-def trained(folder: Path, *, overlap: bool, **options: object) -> dict[str, torch.Tensor]:
+def trained(
+    folder: Path, *, overlap: bool, coding: Coding | None = None, bits: float | None = None
+) -> dict[str, torch.Tensor]:
     model = perceptron()
     with (
         running_server(server_config(folder)) as server,
-        RemoteOptimizer(model, server.address, overlap=overlap, **options) as optimizer,
+        RemoteOptimizer(
+            model, server.address, bits=bits, coding=coding, source=(DuringBackward if overlap else InStep)()
+        ) as optimizer,
     ):
         for batch in BATCHES:
             take_step(model, optimizer, batch)
@@ -26,7 +33,10 @@ def trained(folder: Path, *, overlap: bool, **options: object) -> dict[str, torc
     return state_of(model)
 
 
-@pytest.mark.parametrize("options", [{}, {"bits": 2.0, "allocation": "per-tensor"}, {"quantizer": "float8-1-4-3"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"bits": 2.0, "coding": Coding(allocation="per-tensor")}, {"coding": Coding(quantizer="float8-1-4-3")}],
+)
 def test_frames_made_during_backward_are_those_made_in_step(tmp_path: Path, options: dict[str, object]) -> None:
     got = trained(tmp_path / "a", overlap=True, **options)
     assert_same_state(got, trained(tmp_path / "b", overlap=False, **options))
@@ -36,7 +46,7 @@ def test_the_common_step_size_follows_from_the_round_before(tmp_path: Path) -> N
     model = perceptron()
     with (
         running_server(server_config(tmp_path)) as server,
-        RemoteOptimizer(model, server.address, overlap=True, bits=2.0) as optimizer,
+        RemoteOptimizer(model, server.address, bits=2.0, source=DuringBackward()) as optimizer,
     ):
         steps = []
         for batch in BATCHES:
@@ -54,7 +64,7 @@ def test_buffers_follow_where_they_are_due(tmp_path: Path) -> None:
         model = normalized()
         with (
             running_server(server_config(tmp_path / str(overlap), buffers_every=2)) as server,
-            RemoteOptimizer(model, server.address, overlap=overlap) as optimizer,
+            RemoteOptimizer(model, server.address, source=(DuringBackward if overlap else InStep)()) as optimizer,
         ):
             for batch in batches(5, (1, 8, 8)):
                 take_step(model, optimizer, batch)
@@ -74,7 +84,7 @@ def test_a_gradient_that_was_clipped_afterwards_is_refused_by_name(tmp_path: Pat
     model = perceptron()
     with (
         running_server(server_config(tmp_path)) as server,
-        RemoteOptimizer(model, server.address, overlap=True, bits=2.0) as optimizer,
+        RemoteOptimizer(model, server.address, bits=2.0, source=DuringBackward()) as optimizer,
     ):
         begun(model, optimizer)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
@@ -88,7 +98,7 @@ def test_a_second_backward_pass_before_step_is_refused_by_name(tmp_path: Path) -
     model = perceptron()
     with (
         running_server(server_config(tmp_path)) as server,
-        RemoteOptimizer(model, server.address, overlap=True) as optimizer,
+        RemoteOptimizer(model, server.address, source=DuringBackward()) as optimizer,
     ):
         begun(model, optimizer)
         with pytest.raises(UsageError, match="got a second gradient before step"):
@@ -99,7 +109,7 @@ def test_a_gradient_that_is_not_finite_is_refused_by_name_and_nothing_is_lost(tm
     model = perceptron()
     with (
         running_server(server_config(tmp_path)) as server,
-        RemoteOptimizer(model, server.address, overlap=True, bits=1.0) as optimizer,
+        RemoteOptimizer(model, server.address, bits=1.0, source=DuringBackward()) as optimizer,
     ):
         begun(model, optimizer)
         optimizer.step()
@@ -112,20 +122,9 @@ def test_a_gradient_that_is_not_finite_is_refused_by_name_and_nothing_is_lost(tm
         assert optimizer.version == 2
 
 
-@pytest.mark.parametrize(
-    ("options", "what"),
-    [
-        ({"transform": "dct"}, "transform dct"),
-        ({"local_steps": 2}, "local_steps"),
-    ],
-)
-def test_what_wants_all_gradients_at_once_does_not_overlap(
-    tmp_path: Path, options: dict[str, object], what: str
-) -> None:
+def test_what_wants_all_gradients_at_once_does_not_overlap(tmp_path: Path) -> None:
     with (
-        running_server(
-            server_config(tmp_path, quantizer="lossless", transform=options.get("transform", "none"))
-        ) as server,
-        pytest.raises(UsageError, match=f"overlap: got .*{what}"),
+        running_server(server_config(tmp_path, quantizer="lossless", transform="dct")) as server,
+        pytest.raises(UsageError, match=r"overlap: got .*transform dct"),
     ):
-        RemoteOptimizer(perceptron(), server.address, overlap=True, **options)
+        RemoteOptimizer(perceptron(), server.address, source=DuringBackward())

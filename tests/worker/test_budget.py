@@ -35,7 +35,7 @@ def test_a_budget_is_what_passes_in_the_wanted_seconds_or_flowed_in_while_comput
 def test_bits_auto_spends_the_budget_that_the_server_states(tmp_path: Path) -> None:
     config = server_config(tmp_path, quantizer="uniform", bits="auto", rate_up="40 kbit/s", transfer_seconds=0.2)
     with running_server(config) as server, RemoteOptimizer(perceptron(), server.address) as optimizer:
-        model = optimizer._flat.model
+        model = optimizer._place.flat.model
         for batch in itertools.islice(batches(6), 6):
             optimizer.zero_grad()
             loss_of(model, batch).backward()

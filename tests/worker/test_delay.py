@@ -7,7 +7,12 @@ import torch
 from sklearn.datasets import load_digits
 
 from gradwire_common.errors import NonFiniteError, UsageError
+from gradwire_common.settings.together import check_together
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.sources.during_backward import DuringBackward
+from gradwire_worker.sources.in_step import InStep
+from gradwire_worker.sources.local_steps import LocalSteps
 from running import running_server
 from worker.toys import (
     assert_same_state,
@@ -27,7 +32,7 @@ def test_each_gradient_is_of_weights_one_version_old(tmp_path: Path) -> None:
     model, oracle = perceptron(), perceptron()
     with (
         running_server(server_config(tmp_path, rounds=len(BATCHES))) as server,
-        RemoteOptimizer(model, server.address, delay=1) as optimizer,
+        RemoteOptimizer(model, server.address, source=InStep(delay=1)) as optimizer,
     ):
         for index, batch in enumerate(BATCHES):
             take_step(model, optimizer, batch)
@@ -66,7 +71,12 @@ def together(folder: Path, delay: int, rounds: int, *, overlap: bool = False) ->
 
         def work(slot: int) -> None:
             generator = torch.Generator().manual_seed(slot)
-            with RemoteOptimizer(models[slot], server.address, slot=slot, delay=delay, overlap=overlap) as optimizer:
+            with RemoteOptimizer(
+                models[slot],
+                server.address,
+                source=(DuringBackward if overlap else InStep)(delay=delay),
+                session=SessionOptions(slot=slot),
+            ) as optimizer:
                 while not optimizer.ended:
                     chosen = torch.randint(0, 1400, (32,), generator=generator)
                     take_step(models[slot], optimizer, (samples[chosen], classes[chosen]), samples=32)
@@ -99,7 +109,7 @@ def test_digits_are_learned_as_well_with_a_delay_and_overlap(tmp_path: Path) -> 
 def test_who_leaves_with_a_push_under_way_has_it_counted(tmp_path: Path) -> None:
     model = perceptron()
     with running_server(server_config(tmp_path)) as server, RemoteOptimizer(perceptron(), server.address) as other:
-        with RemoteOptimizer(model, server.address, delay=1) as optimizer:
+        with RemoteOptimizer(model, server.address, source=InStep(delay=1)) as optimizer:
             loss_of(model, BATCHES[0]).backward()
             optimizer.step(samples=5)
             assert optimizer.version == 0
@@ -116,7 +126,7 @@ def test_a_gradient_that_is_not_finite_costs_no_round(tmp_path: Path, overlap: b
     model = perceptron()
     with (
         running_server(server_config(tmp_path)) as server,
-        RemoteOptimizer(model, server.address, delay=1, overlap=overlap) as optimizer,
+        RemoteOptimizer(model, server.address, source=(DuringBackward if overlap else InStep)(delay=1)) as optimizer,
     ):
         for round_ in range(1, 4):
             optimizer.zero_grad()
@@ -129,14 +139,13 @@ def test_a_gradient_that_is_not_finite_costs_no_round(tmp_path: Path, overlap: b
                 assert (optimizer.last_step.round, optimizer.last_step.counted) == (round_ - 1, True)
 
 
-def test_a_delay_and_local_steps_do_not_go_together(tmp_path: Path) -> None:
-    with (
-        running_server(server_config(tmp_path)) as server,
-        pytest.raises(UsageError, match="delay: got it together with local_steps"),
-    ):
-        RemoteOptimizer(perceptron(), server.address, delay=1, local_steps=2)
+def test_a_delay_and_local_steps_do_not_go_together() -> None:
+    with pytest.raises(TypeError, match="delay"):
+        LocalSteps(2, delay=1)
+    with pytest.raises(UsageError, match="delay: got it together with local_steps"):
+        check_together(delay=1, local_steps=2)
 
 
-def test_a_delay_of_two_is_refused(tmp_path: Path) -> None:
+def test_a_delay_of_two_is_refused() -> None:
     with pytest.raises(UsageError, match="delay: got 2, want 0 or 1"):
-        RemoteOptimizer(perceptron(), delay=2)
+        RemoteOptimizer(perceptron(), source=InStep(delay=2))

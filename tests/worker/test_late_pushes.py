@@ -1,7 +1,6 @@
 """Of a push that comes after its round has closed, the next one carries `late_weight` times, no more and no less."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +16,10 @@ from gradwire_server.rounds.schedule import ScheduleSettings, Verdict
 from gradwire_server.rounds.synchronous import Rounds
 from gradwire_worker.compute.flat_model import manifest_of
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.sources.during_backward import DuringBackward
+from gradwire_worker.sources.frame_source import Source
+from gradwire_worker.sources.in_step import InStep
 from running import eventually, running_server
 from server.plain_worker import plain_workers, run_config
 
@@ -26,17 +29,15 @@ SECOND = np.array([[4, -8, 0, 1], [2, 2, -6, 3], [0, 0, 5, -1]], np.float32)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("options", [{}, {"delay": 1}, {"overlap": True}, {"delay": 1, "overlap": True}], ids=str)
-def test_a_late_push_changes_the_next_version_by_its_weight(
-    tmp_path: Path, weight: float, options: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("source", [InStep(), InStep(delay=1), DuringBackward(), DuringBackward(delay=1)], ids=str)
+def test_a_late_push_changes_the_next_version_by_its_weight(tmp_path: Path, weight: float, source: Source) -> None:
     """The quorum is one and the deadline soon over: round 1 closes with the plain worker, round 2 with the other."""
     model = torch.nn.Linear(4, 3, bias=False)
     torch.nn.init.zeros_(model.weight)
     config = run_config(tmp_path, lr=0.125, quorum=1, deadline="0.05", late_weight=weight, evaluate_every=0)
     with (
         running_server(config) as server,
-        RemoteOptimizer(model, server.address, patience=60, **options) as optimizer,
+        RemoteOptimizer(model, server.address, source=source, session=SessionOptions(patience=60)) as optimizer,
         plain_workers(server.address, 1, manifest=manifest_of(model)) as (plain,),
     ):
         plain.join(settings={})
@@ -47,8 +48,8 @@ def test_a_late_push_changes_the_next_version_by_its_weight(
         for gradient in (FIRST, SECOND):
             optimizer.zero_grad()
             (model.weight * torch.from_numpy(gradient)).sum().backward()
-            if optimizer._exchange.early is not None:  # what is encoded early has been, before the step looks
-                for begun in optimizer._exchange.early._pass.begun.values():
+            if isinstance(source, DuringBackward):  # what is encoded early has been, before the step looks
+                for begun in optimizer._place.source._pass.begun.values():
                     begun.result()
             optimizer.step(samples=1)
         assert plain.receive().version == 2
@@ -58,14 +59,16 @@ def test_a_late_push_changes_the_next_version_by_its_weight(
 
 @pytest.mark.parametrize("delay", [0, 1])
 @pytest.mark.parametrize("noticed", ["before the step", "by the push"])
-def test_a_step_that_meets_the_end_of_the_run_loads_its_last_version(tmp_path: Path, noticed: str, delay: int) -> None:
+def test_a_step_that_meets_the_end_of_the_run_loads_its_last_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noticed: str, delay: int
+) -> None:
     """The quorum is one and the deadline soon over: the plain worker alone makes both versions of the run."""
     model = torch.nn.Linear(4, 3, bias=False)
     config = run_config(tmp_path, rounds=2, quorum=1, deadline="0.05", evaluate_every=0)
     reached = False
     with (
         running_server(config) as server,
-        RemoteOptimizer(model, server.address, delay=delay) as optimizer,
+        RemoteOptimizer(model, server.address, source=InStep(delay=delay)) as optimizer,
         plain_workers(server.address, 1, manifest=manifest_of(model)) as (plain,),
     ):
         plain.join(settings={})
@@ -78,15 +81,15 @@ def test_a_step_that_meets_the_end_of_the_run_loads_its_last_version(tmp_path: P
                 assert plain.receive().version == round_
             eventually(lambda: optimizer.ended)
 
-        read = optimizer._exchange.read
+        gather = optimizer._place.source.gather
         if noticed == "by the push":
-            optimizer._exchange.read = lambda out: (end_the_run(), read(out))[1]
+            monkeypatch.setattr(optimizer._place.source, "gather", lambda out: (end_the_run(), gather(out))[1])
         else:
             end_the_run()
         model.weight.grad = torch.ones(3, 4)
         optimizer.step(samples=1)
         if not optimizer.ended or optimizer.version < 2:  # with a delay the receipt is waited for by the next step
-            optimizer._exchange.read = read
+            monkeypatch.undo()
             optimizer.step(samples=1)
         reached = True
         with pytest.raises(RunEndedError):

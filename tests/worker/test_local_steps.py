@@ -1,14 +1,17 @@
 """Local steps: what is pushed is what several steps of a worker's own optimizer changed."""
 
+import dataclasses
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from gradwire_common.errors import ConfigError, JoinError, NonFiniteError, UsageError
 from gradwire_worker.remote_optimizer import RemoteOptimizer
-from gradwire_worker.sources.local_steps import LocalOptimizer
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.sources.local_steps import LocalSteps
 from running import running_server
 from worker.toys import (
     assert_same_state,
@@ -21,7 +24,7 @@ from worker.toys import (
     take_step,
 )
 
-MOMENTUM = LocalOptimizer("SGD", 0.05, {"momentum": 0.9})
+MOMENTUM = LocalSteps(3, "SGD", 0.05, {"momentum": 0.9})
 BATCHES = batches(40)
 
 
@@ -40,7 +43,7 @@ def test_one_local_step_of_sgd_and_fed_avg_is_plain_sgd(tmp_path: Path) -> None:
         train(plain, optimizer, 10)
     with (
         fed_avg(tmp_path / "b") as server,
-        RemoteOptimizer(local, server.address, local_steps=1, local_optimizer=LocalOptimizer(lr=0.1)) as optimizer,
+        RemoteOptimizer(local, server.address, source=LocalSteps(1, lr=0.1)) as optimizer,
     ):
         train(local, optimizer, 10)
         assert optimizer.version == 10
@@ -54,9 +57,7 @@ def test_alone_and_exact_a_worker_goes_the_way_of_its_local_optimizer(tmp_path: 
     options = {"momentum": 0.9} if name == "SGD" else {}
     with (
         fed_avg(tmp_path) as server,
-        RemoteOptimizer(
-            got, server.address, local_steps=4, local_optimizer=LocalOptimizer(name, 0.01, options)
-        ) as optimizer,
+        RemoteOptimizer(got, server.address, source=LocalSteps(4, name, 0.01, options)) as optimizer,
     ):
         train(got, optimizer, 12)
         assert (optimizer.version, optimizer.local_steps_taken) == (3, 0)
@@ -76,7 +77,9 @@ def test_fed_avg_is_the_mean_of_the_workers_weights_by_samples(tmp_path: Path) -
         def work(slot: int) -> None:
             own = twins[slot]  # goes the same way, alone
             sgd = torch.optim.SGD(own.parameters(), lr=0.1)
-            with RemoteOptimizer(models[slot], server.address, slot=slot, local_steps=3) as optimizer:
+            with RemoteOptimizer(
+                models[slot], server.address, source=LocalSteps(3), session=SessionOptions(slot=slot)
+            ) as optimizer:
                 first = 10 * slot
                 train(models[slot], optimizer, 3, first=first, samples=1 + 2 * slot)
             for batch in BATCHES[first : first + 3]:
@@ -96,7 +99,7 @@ def low_bits(folder: Path, seed: int = 0) -> dict[str, torch.Tensor]:
 
         def work(slot: int) -> None:
             with RemoteOptimizer(
-                models[slot], server.address, slot=slot, local_steps=3, local_optimizer=MOMENTUM
+                models[slot], server.address, source=MOMENTUM, session=SessionOptions(slot=slot)
             ) as optimizer:
                 train(models[slot], optimizer, 12, first=20 * slot)
 
@@ -111,7 +114,7 @@ def test_the_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
 
 STEPS, ROUNDS = 3, 5
 IMAGES = batches(STEPS * ROUNDS, (1, 8, 8))
-SCHEDULED = LocalOptimizer("SGD", 0.05, {"momentum": 0.9}, "OneCycleLR")
+SCHEDULED = LocalSteps(STEPS, "SGD", 0.05, {"momentum": 0.9}, "OneCycleLR")
 SETTINGS = {"rounds": ROUNDS, "quantizer": "uniform", "bits": 1.0, "buffers_every": 2}
 
 
@@ -127,10 +130,10 @@ def test_a_worker_killed_between_two_pushes_goes_on_with_the_same_bits(tmp_path:
     want, first, again = normalized(), normalized(), normalized(seed=9)
     with (
         fed_avg(tmp_path / "a", **SETTINGS) as server,
-        RemoteOptimizer(want, server.address, local_steps=STEPS, local_optimizer=SCHEDULED) as optimizer,
+        RemoteOptimizer(want, server.address, source=SCHEDULED) as optimizer,
     ):
         train_images(want, optimizer, ROUNDS)
-    how = {"local_steps": STEPS, "local_optimizer": SCHEDULED, "worker_id": "a", "state": tmp_path}
+    how = {"source": SCHEDULED, "session": SessionOptions(worker_id="a"), "state": tmp_path}
     with fed_avg(tmp_path / "b", **SETTINGS) as server:
         with RemoteOptimizer(first, server.address, **how) as optimizer:
             train_images(first, optimizer, version, more)
@@ -141,12 +144,12 @@ def test_a_worker_killed_between_two_pushes_goes_on_with_the_same_bits(tmp_path:
 
 
 def test_the_local_rate_of_a_late_worker_is_that_of_the_others(tmp_path: Path) -> None:
-    schedule = LocalOptimizer("SGD", 0.1, {}, "StepLR", {"step_size": 2, "gamma": 0.5})
+    schedule = LocalSteps(2, "SGD", 0.1, {}, "StepLR", {"step_size": 2, "gamma": 0.5})
     rates = {}
     with fed_avg(tmp_path, rounds=10) as server:
         for name in ("early", "late"):
             model = perceptron()
-            with RemoteOptimizer(model, server.address, local_steps=2, local_optimizer=schedule) as optimizer:
+            with RemoteOptimizer(model, server.address, source=schedule) as optimizer:
                 train(model, optimizer, 4)
                 assert optimizer.local is not None
                 rates[name] = (optimizer.version, optimizer.local.param_groups[0]["lr"])
@@ -157,8 +160,8 @@ def test_what_a_late_push_changed_is_part_of_the_next(tmp_path: Path) -> None:
     model, other = perceptron(), perceptron()
     with (
         fed_avg(tmp_path, deadline="0.1") as server,
-        RemoteOptimizer(model, server.address, slot=0, local_steps=2) as optimizer,
-        RemoteOptimizer(other, server.address, slot=1, local_steps=2) as second,
+        RemoteOptimizer(model, server.address, source=LocalSteps(2), session=SessionOptions(slot=0)) as optimizer,
+        RemoteOptimizer(other, server.address, source=LocalSteps(2), session=SessionOptions(slot=1)) as second,
     ):
         train(model, optimizer, 1)
         train(other, second, 2)  # the deadline closes round 1 without the first worker
@@ -175,7 +178,7 @@ def test_bits_auto_keeps_its_budgets(tmp_path: Path) -> None:
     settings = {"quantizer": "uniform", "bits": "auto", "rate_up": "40 kbit/s", "transfer_seconds": 0.2}
     with fed_avg(tmp_path, **settings) as server:
         model = perceptron()
-        with RemoteOptimizer(model, server.address, local_steps=3) as optimizer:
+        with RemoteOptimizer(model, server.address, source=LocalSteps(3)) as optimizer:
             for first in range(0, 12, 3):
                 train(model, optimizer, 3, first=first)
                 report = optimizer.last_step
@@ -189,7 +192,7 @@ def test_options_of_parameter_groups_are_the_local_optimizer_s(tmp_path: Path) -
     groups = [{"params": model[0].parameters(), "lr": 0.0}, {"params": model[2].parameters(), "weight_decay": 0.1}]
     with (
         fed_avg(tmp_path) as server,
-        RemoteOptimizer(model, server.address, param_groups=groups, local_steps=2) as optimizer,
+        RemoteOptimizer(model, server.address, param_groups=groups, source=LocalSteps(2)) as optimizer,
     ):
         assert optimizer.local is not None
         assert [group["lr"] for group in optimizer.local.param_groups] == [0.0, 0.1]
@@ -203,7 +206,7 @@ def test_a_gradient_that_is_not_finite_spoils_nothing(tmp_path: Path) -> None:
     for folder, model in (("a", want), ("b", got)):
         with (
             fed_avg(tmp_path / folder) as server,
-            RemoteOptimizer(model, server.address, local_steps=2, local_optimizer=MOMENTUM) as optimizer,
+            RemoteOptimizer(model, server.address, source=dataclasses.replace(MOMENTUM, steps=2)) as optimizer,
         ):
             train(model, optimizer, 3)
             if model is got:
@@ -216,37 +219,37 @@ def test_a_gradient_that_is_not_finite_spoils_nothing(tmp_path: Path) -> None:
 
 
 def test_all_workers_of_a_run_must_take_the_same_local_steps(tmp_path: Path) -> None:
-    with fed_avg(tmp_path) as server, RemoteOptimizer(perceptron(), server.address, local_steps=2):
+    with fed_avg(tmp_path) as server, RemoteOptimizer(perceptron(), server.address, source=LocalSteps(2)):
         with pytest.raises(JoinError, match="local_steps: got 3, want 2"):
-            RemoteOptimizer(perceptron(), server.address, local_steps=3)
+            RemoteOptimizer(perceptron(), server.address, source=LocalSteps(3))
         with pytest.raises(JoinError, match=r"local_optimizer: got SGD\(lr=0.2\), want SGD\(lr=0.1\)"):
-            RemoteOptimizer(perceptron(), server.address, local_steps=2, local_optimizer=LocalOptimizer(lr=0.2))
+            RemoteOptimizer(perceptron(), server.address, source=LocalSteps(2, lr=0.2))
         with pytest.raises(JoinError, match="local_steps: got nothing, want 2"):
             RemoteOptimizer(perceptron(), server.address)
 
 
 @pytest.mark.parametrize(
-    ("steps", "own", "error", "message"),
+    ("settings", "error", "message"),
     [
-        (0, LocalOptimizer(), UsageError, "but no local_steps"),
-        (-1, None, UsageError, "local_steps: got -1, want a whole number"),
-        (2, LocalOptimizer("Adagard"), ConfigError, "local_optimizer: got 'Adagard', want one of"),
-        (2, LocalOptimizer("LBFGS"), ConfigError, "local_optimizer: got 'LBFGS'"),
-        (2, LocalOptimizer(options={"momentun": 1}), ConfigError, "unknown option 'momentun'"),
-        (2, LocalOptimizer(schedule="OneCycleLR"), ConfigError, "'total_steps' is missing"),
-        (2, LocalOptimizer(schedule="ReduceLROnPlateau"), ConfigError, "local_schedule: got 'ReduceLROnPlateau'"),
+        ({"steps": 0}, UsageError, "local_steps: got 0, want a whole number from 1"),
+        ({"steps": -1}, UsageError, "local_steps: got -1, want a whole number"),
+        ({"optimizer": "Adagard"}, ConfigError, "local_optimizer: got 'Adagard', want one of"),
+        ({"optimizer": "LBFGS"}, ConfigError, "local_optimizer: got 'LBFGS'"),
+        ({"options": {"momentun": 1}}, ConfigError, "unknown option 'momentun'"),
+        ({"schedule": "OneCycleLR"}, ConfigError, "'total_steps' is missing"),
+        ({"schedule": "ReduceLROnPlateau"}, ConfigError, "local_schedule: got 'ReduceLROnPlateau'"),
     ],
 )
 def test_what_cannot_step_is_refused(
-    tmp_path: Path, steps: int, own: LocalOptimizer | None, error: type[Exception], message: str
+    tmp_path: Path, settings: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with fed_avg(tmp_path) as server, pytest.raises(error, match=message):
-        RemoteOptimizer(perceptron(), server.address, local_steps=steps, local_optimizer=own)
+        RemoteOptimizer(perceptron(), server.address, source=LocalSteps(**{"steps": 2, **settings}))
 
 
 def test_the_local_optimizer_s_state_travels_in_the_state(tmp_path: Path) -> None:
     model, again = perceptron(), perceptron()
-    how = {"local_steps": 2, "local_optimizer": LocalOptimizer("AdamW", 0.01), "worker_id": "w"}
+    how = {"source": LocalSteps(2, "AdamW", 0.01), "session": SessionOptions(worker_id="w")}
     with fed_avg(tmp_path) as server:
         with RemoteOptimizer(model, server.address, **how) as optimizer:
             train(model, optimizer, 4)

@@ -17,10 +17,11 @@ from gradwire_common.errors import (
     UnavailableError,
     UsageError,
 )
+from gradwire_worker.coding import Coding
 from gradwire_worker.compute.flat_model import manifest_of
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
 from gradwire_worker.session.client import Client
-from gradwire_worker.session.options import SessionOptions
 from running import running_server
 from worker.toys import assert_same_state, batches, loss_of, perceptron, run_together, server_config, state_of
 
@@ -48,7 +49,7 @@ def test_weights_are_asked_of_another_when_the_first_worker_is_gone(tmp_path):
     with running_server(server_config(tmp_path, heartbeat=0.2)) as server:
         silent = Client(server.address, manifest_of(model), SessionOptions(worker_id="silent"))
         assert silent.join().weights_wanted
-        with RemoteOptimizer(model, server.address, worker_id="heard") as optimizer:
+        with RemoteOptimizer(model, server.address, session=SessionOptions(worker_id="heard")) as optimizer:
             assert optimizer.version == 0
             assert_same_state(state_of(model), state_of(perceptron(seed=3)))
         silent.close()
@@ -58,10 +59,10 @@ def test_a_replica_that_differs_is_put_right_by_a_snapshot(tmp_path):
     model, other = perceptron(), perceptron()
     with (
         running_server(server_config(tmp_path, workers=2, quantizer="uniform")) as server,
-        RemoteOptimizer(model, server.address, patience=60) as optimizer,
-        RemoteOptimizer(other, server.address, patience=60) as second,
+        RemoteOptimizer(model, server.address, session=SessionOptions(patience=60)) as optimizer,
+        RemoteOptimizer(other, server.address, session=SessionOptions(patience=60)) as second,
     ):
-        with optimizer._session.held() as replica:
+        with optimizer._place.session.held() as replica:
             replica.values[7] += 1
         run_together(lambda: step(model, optimizer), lambda: step(other, second, seed=1))
         assert replica.snapshot_version == 1
@@ -86,7 +87,7 @@ def test_the_end_of_one_workers_data_does_not_stop_the_other(tmp_path):
     with running_server(server_config(tmp_path, workers=2)) as server:
 
         def train(model: torch.nn.Module, n: int) -> None:
-            with RemoteOptimizer(model, server.address, patience=60) as optimizer:
+            with RemoteOptimizer(model, server.address, session=SessionOptions(patience=60)) as optimizer:
                 for i in range(n):
                     step(model, optimizer, seed=i)
                 assert optimizer.version == n
@@ -97,10 +98,10 @@ def test_the_end_of_one_workers_data_does_not_stop_the_other(tmp_path):
 def test_a_worker_that_joins_again_takes_its_old_place_and_ends_the_older_session(tmp_path):
     model = perceptron()
     with running_server(server_config(tmp_path)) as server:
-        older = RemoteOptimizer(model, server.address, worker_id="w", slot=3, patience=60)
+        older = RemoteOptimizer(model, server.address, session=SessionOptions(worker_id="w", slot=3, patience=60))
         step(model, older)
         again = perceptron(seed=9)
-        with RemoteOptimizer(again, server.address, worker_id="w", patience=60) as newer:
+        with RemoteOptimizer(again, server.address, session=SessionOptions(worker_id="w", patience=60)) as newer:
             assert (newer.slot, newer.version) == (3, 1)
             step(again, newer)
             with pytest.raises(JoinError, match="session ended: worker w joined again"):
@@ -164,7 +165,7 @@ def test_a_push_for_a_closed_round_is_kept_whole_for_the_next(tmp_path):
         running_server(server_config(tmp_path, quantizer="uniform", heartbeat=1.0)) as server,
         Forwarder(server.address) as link,
         RemoteOptimizer(ahead, server.address) as optimizer,
-        RemoteOptimizer(behind, link.address, patience=60) as late,
+        RemoteOptimizer(behind, link.address, session=SessionOptions(patience=60)) as late,
     ):
         link.retarget("127.0.0.1:1")
         link.cut()
@@ -187,7 +188,7 @@ def test_a_link_cut_at_any_byte_repeats_the_same_bytes(tmp_path):
         model = perceptron()
         with running_server(server_config(runs, rounds=rounds)) as server, Forwarder(server.address) as link:
             link.cut_after(cuts[0])
-            with RemoteOptimizer(model, link.address, patience=60) as optimizer:
+            with RemoteOptimizer(model, link.address, session=SessionOptions(patience=60)) as optimizer:
                 for i, cut in enumerate(cuts[1:]):
                     link.cut_after(cut)
                     step(model, optimizer, seed=i)
@@ -206,7 +207,7 @@ def test_a_long_push_that_is_cut_goes_on_after_its_last_good_chunk(tmp_path):
     with (
         running_server(server_config(tmp_path, rate_up="1 Gbit/s")) as server,
         Forwarder(server.address) as link,
-        RemoteOptimizer(model, link.address, patience=60) as optimizer,
+        RemoteOptimizer(model, link.address, session=SessionOptions(patience=60)) as optimizer,
     ):
         before = link.total_up()
         link.cut_after(n_bytes * 9 // 10)
@@ -220,7 +221,7 @@ def test_a_long_push_that_is_cut_goes_on_after_its_last_good_chunk(tmp_path):
 def test_a_server_that_began_anew_is_not_trained_on(tmp_path):
     model = perceptron()
     with running_server(server_config(tmp_path)) as server, Forwarder(server.address) as link:
-        optimizer = RemoteOptimizer(model, link.address, patience=60)
+        optimizer = RemoteOptimizer(model, link.address, session=SessionOptions(patience=60))
         step(model, optimizer)
         with running_server(server_config(tmp_path, name="anew")) as another:
             link.retarget(another.address)
@@ -236,7 +237,7 @@ def test_a_server_that_cannot_be_reached_is_one_line(tmp_path):
     with pytest.raises(
         UnavailableError, match=rf"server 127\.0\.0\.1:{port} cannot be reached: .*\(tried for 0.2 s\)"
     ) as e:
-        RemoteOptimizer(perceptron(), f"127.0.0.1:{port}", patience=0.2)
+        RemoteOptimizer(perceptron(), f"127.0.0.1:{port}", session=SessionOptions(patience=0.2))
     assert "\n" not in str(e.value)
 
 
@@ -253,23 +254,23 @@ def test_a_model_of_another_shape_is_refused_with_the_difference(tmp_path):
 def test_settings_that_differ_are_refused_by_name(tmp_path):
     with (
         running_server(server_config(tmp_path)) as server,
-        RemoteOptimizer(perceptron(), server.address, settings={"seed": "0"}),
+        RemoteOptimizer(perceptron(), server.address, session=SessionOptions(settings={"seed": "0"})),
         pytest.raises(JoinError, match="seed: got 1, want 0"),
     ):
-        RemoteOptimizer(perceptron(), server.address, settings={"seed": "1"})
+        RemoteOptimizer(perceptron(), server.address, session=SessionOptions(settings={"seed": "1"}))
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"bits": 9.0}, ConfigError, r"bits: got 9\.0, want less than or equal to 8"),
-        ({"quantizer": "float2"}, ConfigError, "quantizer: got 'float2', want 'uniform'"),
-        ({"gamma": -1.0}, ConfigError, "gamma: got -1.0"),
+        ({"bits": lambda: 9.0}, ConfigError, r"bits: got 9\.0, want a number from 0.01 to 8"),
+        ({"coding": lambda: Coding(quantizer="float2")}, ConfigError, "quantizer: got 'float2', want 'uniform'"),
+        ({"coding": lambda: Coding(gamma=-1.0)}, ConfigError, "gamma: got -1.0"),
     ],
 )
 def test_a_method_that_cannot_be_is_refused_before_joining(options, error, message):
     with pytest.raises(error, match=message):
-        RemoteOptimizer(perceptron(), "127.0.0.1:1", **options)
+        RemoteOptimizer(perceptron(), "127.0.0.1:1", **{name: give() for name, give in options.items()})
 
 
 def test_parameters_instead_of_a_model_are_refused():
@@ -304,12 +305,12 @@ def test_a_weight_that_is_no_count_is_refused(tmp_path, samples):
 def test_the_residual_memory_travels_in_the_state(tmp_path):
     model = perceptron()
     with running_server(server_config(tmp_path)) as server:
-        with RemoteOptimizer(model, server.address, worker_id="w", bits=1.0) as optimizer:
+        with RemoteOptimizer(model, server.address, bits=1.0, session=SessionOptions(worker_id="w")) as optimizer:
             step(model, optimizer)
             state = optimizer.state_dict()
             assert state["version"] == 1
             assert state["residual"].abs().max() > 0
-        with RemoteOptimizer(model, server.address, worker_id="w", bits=1.0) as again:
+        with RemoteOptimizer(model, server.address, bits=1.0, session=SessionOptions(worker_id="w")) as again:
             again.load_state_dict(state)
             assert torch.equal(again.state_dict()["residual"], state["residual"])
             with pytest.raises(UsageError, match=r"residual has shape \[3\], want \[5444\]"):

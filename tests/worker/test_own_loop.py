@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
 from running import running_server
 from worker.toys import (
     assert_same_state,
@@ -28,7 +29,9 @@ def remotely(runs: Path, model: nn.Module, loop: Loop, param_groups: object = No
     """Train `model` by `loop` as the only worker of a server."""
     with (
         running_server(server_config(runs, **settings)) as server,
-        RemoteOptimizer(model, server.address, param_groups=param_groups, patience=60) as optimizer,
+        RemoteOptimizer(
+            model, server.address, param_groups=param_groups, session=SessionOptions(patience=60)
+        ) as optimizer,
     ):
         loop(model, optimizer)
 
@@ -227,7 +230,7 @@ def test_two_workers_step_by_the_mean_weighted_by_samples(tmp_path):
     with running_server(server_config(tmp_path, workers=2)) as server:
 
         def work(i: int) -> None:
-            with RemoteOptimizer(models[i], server.address, slot=i, patience=60) as optimizer:
+            with RemoteOptimizer(models[i], server.address, session=SessionOptions(slot=i, patience=60)) as optimizer:
                 for batch in data[i]:
                     optimizer.zero_grad()
                     loss_of(models[i], batch).backward()
@@ -253,7 +256,9 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path, method):
         with running_server(server_config(runs, workers=2, rounds=6, **method)) as server:
 
             def work(i: int) -> None:
-                with RemoteOptimizer(models[i], server.address, slot=i, patience=60) as optimizer:
+                with RemoteOptimizer(
+                    models[i], server.address, session=SessionOptions(slot=i, patience=60)
+                ) as optimizer:
                     for batch in batches(6, (1, 8, 8), seed=i):
                         optimizer.zero_grad()
                         loss_of(models[i], batch).backward()

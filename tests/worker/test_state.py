@@ -1,7 +1,6 @@
 """A worker that was killed and started again under its id goes on as if nothing had happened."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +9,10 @@ import torch
 from gradwire_common.errors import CheckpointError
 from gradwire_worker.checkpoint.state import Pushed, WorkerState
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.sources.during_backward import DuringBackward
+from gradwire_worker.sources.frame_source import Source
+from gradwire_worker.sources.in_step import InStep
 from running import running_server
 from worker.toys import assert_same_state, batches, normalized, server_config, state_of, take_step
 
@@ -24,11 +27,11 @@ def train(model: torch.nn.Module, optimizer: RemoteOptimizer, steps: int) -> Non
         take_step(model, optimizer, (torch.nn.functional.dropout(images, 0.2), classes), samples=8)
 
 
-def undisturbed(folder: Path, **options: Any) -> dict[str, torch.Tensor]:
+def undisturbed(folder: Path, source: Source) -> dict[str, torch.Tensor]:
     model = normalized()
     with (
         running_server(server_config(folder, **SETTINGS)) as server,
-        RemoteOptimizer(model, server.address, **options) as optimizer,
+        RemoteOptimizer(model, server.address, source=source) as optimizer,
     ):
         torch.manual_seed(3)
         train(model, optimizer, STEPS)
@@ -36,21 +39,23 @@ def undisturbed(folder: Path, **options: Any) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("killed_after", [3, 4, 5])
-@pytest.mark.parametrize("options", [{}, {"overlap": True}, {"delay": 1}, {"overlap": True, "delay": 1}], ids=str)
-def test_a_restarted_worker_goes_on_with_the_same_bits(
-    tmp_path: Path, killed_after: int, options: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("source", [InStep(), DuringBackward(), InStep(delay=1), DuringBackward(delay=1)], ids=str)
+def test_a_restarted_worker_goes_on_with_the_same_bits(tmp_path: Path, killed_after: int, source: Source) -> None:
     model, again = normalized(), normalized(seed=9)
     with running_server(server_config(tmp_path / "runs", **SETTINGS)) as server:
-        with RemoteOptimizer(model, server.address, worker_id="a", state=tmp_path, **options) as optimizer:
+        with RemoteOptimizer(
+            model, server.address, state=tmp_path, source=source, session=SessionOptions(worker_id="a")
+        ) as optimizer:
             torch.manual_seed(3)
             train(model, optimizer, killed_after)
         torch.manual_seed(99)
-        with RemoteOptimizer(again, server.address, worker_id="a", state=tmp_path, **options) as optimizer:
+        with RemoteOptimizer(
+            again, server.address, state=tmp_path, source=source, session=SessionOptions(worker_id="a")
+        ) as optimizer:
             assert (optimizer.resumed, optimizer.next_round) == (killed_after, killed_after + 1)
-            assert optimizer.version == killed_after - options.get("delay", 0)
+            assert optimizer.version == killed_after - source.delay
             train(again, optimizer, STEPS)
-    assert_same_state(state_of(again), undisturbed(tmp_path / "other", **options))
+    assert_same_state(state_of(again), undisturbed(tmp_path / "other", source))
 
 
 def test_a_state_of_another_run_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -58,7 +63,7 @@ def test_a_state_of_another_run_is_left_out(tmp_path: Path, caplog: pytest.LogCa
         model = normalized()
         with (
             running_server(server_config(tmp_path / folder)) as server,
-            RemoteOptimizer(model, server.address, worker_id="a", state=tmp_path) as optimizer,
+            RemoteOptimizer(model, server.address, state=tmp_path, session=SessionOptions(worker_id="a")) as optimizer,
         ):
             assert optimizer.resumed == 0
             train(model, optimizer, 1)

@@ -2,9 +2,11 @@
 
 import reprlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from gradwire_common.errors import UsageError
+
+T = TypeVar("T")
 
 MAX_SAMPLES = 2**53  # every whole number up to it is exact as a double, and a sum of many fits the wire's 64 bits
 
@@ -50,6 +52,25 @@ def text_settings(settings: object) -> dict[str, str]:
         if not isinstance(name, str) or not isinstance(value, str | int | float):
             raise UsageError(f"settings: got {_told(name)}: {_told(value)}, want a text or a number by its name")
     return {name: str(value) for name, value in settings.items()}
+
+
+def option_object(name: str, given: Any, kind: type[T], method: str = "") -> Any:
+    """Return an option object, the default one where none is given.
+
+    Args:
+        name: of the argument.
+        given: what the user gave, or None.
+        kind: the default's class.
+        method: where one of another class will do that has this method; empty where none will.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if given is None:
+        return kind()
+    if not isinstance(given, kind) and not (method and callable(getattr(given, method, None))):
+        raise UsageError(f"{name}: got {_told(given)}, want one such as {kind.__name__}()")
+    return given
 
 
 def _number_in(value: Any) -> object:

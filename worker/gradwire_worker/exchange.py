@@ -3,12 +3,6 @@
 import logging
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from gradwire_common.errors import GradwireError
 from gradwire_common.layout.buffers import BufferSchedule
@@ -19,59 +13,49 @@ from gradwire_worker import interrupts
 from gradwire_worker.checkpoint.resuming import OwnCheckpoint
 from gradwire_worker.compute.flat_model import FlatModel
 from gradwire_worker.compute.loader import Loader
+from gradwire_worker.flight import Flight
 from gradwire_worker.session.pending import PendingPush
-from gradwire_worker.session.sending import Sending
 from gradwire_worker.session.session import Session
-from gradwire_worker.sources.during_backward import BackwardEncoder
+from gradwire_worker.sources.frame_source import FrameSource
 from gradwire_worker.step_report import StepReport, step_times
 from gradwire_worker.uplink import Uplink
 
 log = logging.getLogger("gradwire")
-
-F32 = npt.NDArray[np.float32]
-
-
-@dataclass
-class _Flight:
-    """A push whose round has not been waited for yet, and what is known of its step."""
-
-    push: PendingPush
-    known: dict[str, Any]
-    sending: Sending | None = None
-    received: bool = False
-    version: int = 0  # that the step goes on with, once the receipt has told it
-
-    @property
-    def round(self) -> int:
-        """The round that it is for."""
-        return self.push.round
 
 
 class Exchange:
     """Takes one round after the other.
 
     Attributes:
-        read: writes what is pushed to its argument; gradients unless there are local steps.
-        early: has frames that were made during the backward pass; None where `read` comes first.
-        delay: 1 where a step returns before its round has closed, with the weights of the round before; else 0.
-        last_round: of the run, which is always waited for; 0 for none.
-        checkpoint: written before every push can count; None for none.
         last_step: what the last round did; None before the first. With a delay, that of the step before.
         took: whether what was read in the newest round is in a push or in the residual memory by now.
     """
 
-    def __init__(self, flat: FlatModel, session: Session, uplink: Uplink, loader: Loader, buffers: BufferSchedule):
+    def __init__(
+        self,
+        flat: FlatModel,
+        session: Session,
+        uplink: Uplink,
+        loader: Loader,
+        buffers: BufferSchedule,
+        source: FrameSource,
+        checkpoint: OwnCheckpoint | None,
+        *,
+        delay: int,
+    ):
+        """Put the parts together; where there is a `checkpoint`, it is written before every push can count.
+
+        With `delay` 1 a step returns before its round has closed, with the weights of the round before.
+        """
         self._flat = flat
         self._session = session
         self._uplink = uplink
         self._loader = loader
         self._buffers = buffers
-        self._flight: _Flight | None = None
-        self.read: Callable[[F32], None] = flat.read_gradients
-        self.early: BackwardEncoder | None = None
-        self.delay = 0
-        self.last_round = 0
-        self.checkpoint: OwnCheckpoint | None = None
+        self._source = source
+        self._checkpoint = checkpoint
+        self._delay = delay
+        self._flight: Flight | None = None
         self._silence = Silence(
             "nothing but zeros was sent in %d rounds in a row: every entry of the update is zero, so it changes no "
             "weights; are the gradients computed, and not cleared before step()?"
@@ -80,7 +64,7 @@ class Exchange:
         self.took = False
 
     def round(self, samples: int, loss: float, compute: float, began: float) -> None:
-        """Push the gradients for the next round, wait until it has closed, and load what became of it.
+        """Push what the source has for the next round, wait until it has closed, and load the version that it made.
 
         With a delay, wait for the round before, whose push is under way. So does the round after one that was
         interrupted once its push could count.
@@ -102,20 +86,21 @@ class Exchange:
             self._receive(before)
         flight = self._push(before, samples, loss, compute, began)
         self._flight = flight
-        if self.delay and flight.round != self.last_round:
+        if self._delay and flight.round != self._session.client.reply.rounds:  # the last one is always waited for
             return
         self._receive(flight)
         self._await(flight)
         self._flight = None
 
-    def resume(self, checkpoint: OwnCheckpoint) -> int:
-        """Go on from `checkpoint`, which is written from now on; return the round whose push it repeats, 0 for none."""
-        self.checkpoint = checkpoint
-        round_, push = checkpoint.resume(delay=self.delay)
+    def resume(self) -> int:
+        """Resume from the checkpoint; return the round whose push it repeats, 0 for none."""
+        if self._checkpoint is None:
+            return 0
+        round_, push = self._checkpoint.resume(delay=self._delay)
         if push is not None:
             times = dict.fromkeys(("compute", "copy", "fit", "encode", "step_size"), 0.0)
             known = {**times, "samples": push.samples, "loss": math.nan, "n_bytes": push.n_bytes}
-            self._flight = _Flight(push, known, self._session.send(push))
+            self._flight = Flight(push, known, self._session.send(push))
         return round_
 
     def close(self, *, hurry: bool = False) -> None:
@@ -133,9 +118,7 @@ class Exchange:
         except GradwireError as error:
             log.warning("the push before leaving was given up: %s", error)
         finally:
-            if self.early is not None:
-                self.early.close()
-                self.early = None
+            self._source.close()
 
     @property
     def next_round(self) -> int:
@@ -149,33 +132,28 @@ class Exchange:
         self._loader.load()
         return held < self._loader.version == self._session.client.reply.rounds
 
-    def _round_after(self, before: _Flight | None) -> int:
+    def _round_after(self, before: Flight | None) -> int:
         """Return the round after that of the push under way, if there is one; a closed one cannot be pushed for."""
         version = self._loader.version
         return (version if before is None else max(version, before.round)) + 1
 
-    def _push(self, before: _Flight | None, samples: int, loss: float, compute: float, began: float) -> _Flight:
+    def _push(self, before: Flight | None, samples: int, loss: float, compute: float, began: float) -> Flight:
         """Send the push of a step, once the round of the push `before` it, if there is one, has been waited for."""
         layout, uplink, client = self._flat.layout, self._uplink, self._session.client
         base, round_ = self._loader.version, self._round_after(before)
         with_buffers = bool(layout.buffers) and self._buffers.due(round_)
-        if self.early is None:
-            self.read(uplink.entries)
-        if with_buffers or (layout.buffers and self.checkpoint is not None):
+        self._source.gather(uplink.entries)
+        if with_buffers or (layout.buffers and self._checkpoint is not None):
             self._flat.read_buffers(uplink.entries)
         copied = time.perf_counter()
         report = EncodeReport()
         budget = uplink.budget(client.limits, client.chunk_bytes, compute, with_buffers=with_buffers)
-        if self.early is None:
-            uplink.prepare()
-            frames = uplink.encode(budget, client.chunk_bytes, report, with_buffers=with_buffers)
-        else:
-            frames = self.early.frames(report, with_buffers=with_buffers)
+        frames = self._source.frames(budget, client.chunk_bytes, report, with_buffers=with_buffers)
         first = next(frames)  # what cannot be pushed is refused here, with nothing sent or lost
         self.took = True
 
         push = PendingPush(pb.PUSH_KIND_GRADIENT, round_, base, samples, with_buffers, family=uplink.method.family)
-        flight = _Flight(push, {"samples": samples, "loss": loss, "compute": compute, "copy": copied - began})
+        flight = Flight(push, {"samples": samples, "loss": loss, "compute": compute, "copy": copied - began})
         try:
             if before is None:
                 flight.sending = self._session.send(push)
@@ -193,10 +171,9 @@ class Exchange:
                 encode=report.encode_seconds,
                 last=self.last_step,
             )
-            if self.checkpoint is not None:
-                if self.early is not None:
-                    self.early.settle()
-                self.checkpoint.save(push, loss, in_hand=self.delay > 0)
+            if self._checkpoint is not None:
+                self._source.settle()
+                self._checkpoint.save(push, loss, in_hand=self._delay > 0)
             self._silence.count(report.silent)
             push.close(loss, times, budget)  # from here on it may count
         except BaseException:
@@ -211,7 +188,7 @@ class Exchange:
         }
         return flight
 
-    def _receive(self, flight: _Flight) -> None:
+    def _receive(self, flight: Flight) -> None:
         """Wait for the receipt of a push, once; what did not count stays in the residual memory.
 
         An interrupt leaves the push on its way: nobody knows then whether it counts.
@@ -235,19 +212,19 @@ class Exchange:
         flight.received = True
         flight.known |= {"counted": counted, "send": time.perf_counter() - asked}
 
-    def _take_back(self, flight: _Flight, weight: float = 1.0) -> None:
+    def _take_back(self, flight: Flight, weight: float = 1.0) -> None:
         """Keep `weight` times u of a push that does not count."""
-        if self.early is not None:  # the next backward pass may have written over u
-            self.early.discard()
+        if self._source.ahead:  # what comes next may have been written over u
+            self._source.discard()
             self._uplink.recall(flight.push.frames(), with_buffers=flight.push.with_buffers)
         self._give_up(flight, weight)
 
-    def _give_up(self, flight: _Flight, weight: float = 1.0) -> None:
+    def _give_up(self, flight: Flight, weight: float = 1.0) -> None:
         if flight.sending is not None:
             flight.sending.cancel()
         self._uplink.remember(weight)
 
-    def _await(self, flight: _Flight) -> None:
+    def _await(self, flight: Flight) -> None:
         """Wait until there is the version that the receipt told of, and load the newest."""
         asked = time.perf_counter()
         self._session.wait_for(flight.version)

@@ -15,10 +15,14 @@ from gradwire_common.transport.address import parse_address
 from gradwire_common.transport.reach import check_known
 from gradwire_common.units import named
 from gradwire_common.warming import warm_kernels
-from gradwire_worker.compute.flat_model import FlatModel, manifest_of
+from gradwire_worker.compute.flat_model import manifest_of
 from gradwire_worker.evaluation import evaluate, to_device
 from gradwire_worker.remote_optimizer import RemoteOptimizer
-from gradwire_worker.sources.local_steps import LocalOptimizer, LocalSteps
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.sources.during_backward import DuringBackward
+from gradwire_worker.sources.frame_source import Source
+from gradwire_worker.sources.in_step import InStep
+from gradwire_worker.sources.local_steps import LocalSteps
 from gradwire_worker.tasks import Indices, Task, load_task
 from gradwire_worker.tasks.shards import dirichlet_shards, evaluation_part, iid_shards, round_batch, round_rng
 
@@ -38,7 +42,7 @@ def run_worker(config: Config, *, joining: Callable[[], None] = lambda: None) ->
         joining: Called before the worker joins; from then on there is a run to leave.
 
     Raises:
-        GradwireError: why the worker could not begin or go on.
+        GradwireError: why the worker could not begin or continue.
     """
     server = named("server", parse_address, config.server)
     check_known(server)
@@ -53,16 +57,15 @@ def run_worker(config: Config, *, joining: Callable[[], None] = lambda: None) ->
     with RemoteOptimizer(
         model,
         server,
-        worker_id=config.worker_id,
-        slot=config.slot,
-        settings=shared_settings(config),
-        patience=config.patience,
-        local_steps=config.local_steps,
-        local_optimizer=local_optimizer(config),
-        overlap=config.overlap,
-        delay=config.delay,
         state=config.state,
-        pace=config.pace,
+        source=source_of(config),
+        session=SessionOptions(
+            worker_id=config.worker_id or "",
+            slot=config.slot,
+            settings=shared_settings(config),
+            patience=config.patience,
+            pace=config.pace,
+        ),
     ) as optimizer:
         shard = shard_of(task, config, optimizer.slot, optimizer.slots)
         try:
@@ -81,10 +84,8 @@ def check_worker(config: Config) -> None:
     task = load_task(config)
     model = task.model()
     shard_of(task, config, 0, config.workers)
-    flat = FlatModel(model, manifest_of(model))
-    if local := local_optimizer(config):
-        steps = LocalSteps(flat, [{"params": list(model.parameters())}], local, config.local_steps)
-        steps.schedule(config.rounds)
+    manifest_of(model)
+    source_of(config).check([{"params": list(model.parameters())}], config.rounds)
 
 
 def train(
@@ -149,17 +150,18 @@ def shard_of(task: Task, config: Config, slot: int, slots: int) -> Indices:
     return dirichlet_shards(task.labels, slots, config.dirichlet_alpha, config.seed)[slot % slots]
 
 
-def local_optimizer(config: Config) -> LocalOptimizer | None:
-    """Return what takes the worker's local steps; None where gradients are pushed."""
-    if not config.local_steps:
-        return None
-    return LocalOptimizer(
-        config.local_optimizer,
-        config.local_lr,
-        config.local_optimizer_options,
-        config.local_schedule,
-        config.local_schedule_options,
-    )
+def source_of(config: Config) -> Source:
+    """Return where the frames of the worker's pushes come from."""
+    if config.local_steps:
+        return LocalSteps(
+            config.local_steps,
+            config.local_optimizer,
+            config.local_lr,
+            config.local_optimizer_options,
+            config.local_schedule,
+            config.local_schedule_options,
+        )
+    return DuringBackward(config.delay) if config.overlap else InStep(config.delay)
 
 
 def shared_settings(config: Config) -> dict[str, str]:

@@ -21,11 +21,11 @@ F32 = npt.NDArray[np.float32]
 
 
 class Uplink:
-    """Encodes what stands in `entries`, which the caller fills for every push: prepare, then encode.
+    """Encodes what stands in `entries`, which the caller fills for every push.
 
     Attributes:
         method: how pushes are coded.
-        entries: (n_parameters + n_buffers,) float32: a gradient and buffers; after `prepare` u and the same buffers.
+        entries: (n_parameters + n_buffers,) float32: a gradient and buffers; after `frames` u and the same buffers.
         encoder: makes the frames; its memory is what earlier pushes lost.
     """
 
@@ -70,17 +70,20 @@ class Uplink:
         most = most_useful(self.layout.n_parameters, self.layout.n_buffers if with_buffers else 0)
         return min(push_budget(limits, idle), transfer_bytes(most, chunk_bytes))
 
-    def prepare(self) -> None:
-        """Turn the gradient in `entries` into u: in the method's basis, with what the memory holds."""
-        self.encoder.prepare(self.entries)
+    def frames(self, budget: int, chunk_bytes: int, report: EncodeReport, *, with_buffers: bool) -> Iterator[bytes]:
+        """Turn what is pushed in `entries` into u; yield its frames, then those of the buffers.
 
-    def encode(self, budget: int, chunk_bytes: int, report: EncodeReport, *, with_buffers: bool) -> Iterator[bytes]:
-        """Yield the frames of u, then those of the buffers; whole ones that fit the budget, where there is any.
+        Args:
+            budget: most bytes on the wire, into which whole frames fit; 0 for no limit.
+            chunk_bytes: most bytes of a chunk.
+            report: filled in.
+            with_buffers: whether the buffers are pushed too.
 
         Raises:
             NonFiniteError: an entry is not finite; names its tensor. Before the first frame, the memory as it was.
             ConfigError: the budget is too small for any push.
         """
+        self.encoder.prepare(self.entries)  # in the method's basis, with what the memory holds
         buffers = self.layout.buffers if with_buffers else ()
         left = max(frames_budget(budget, chunk_bytes), 1) if budget else 0
         frames = encode_update(self.encoder, self.entries, report, buffers, stored=self.method.stored, budget=left)

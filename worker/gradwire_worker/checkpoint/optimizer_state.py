@@ -14,6 +14,23 @@ F32 = npt.NDArray[np.float32]
 State = Mapping[int, Mapping[str, Any]]  # by the parameter's number, what a torch optimizer holds of it
 
 
+def load_state(state: object, memory: F32, local: torch.optim.Optimizer | None) -> None:
+    """Take the residual and what the local optimizer holds from a state_dict; see `checked_state`.
+
+    Args:
+        state: what a user gives as the return value of `RemoteOptimizer.state_dict`.
+        memory: (n_parameters,); gets the residual.
+        local: the optimizer of local steps, which gets its state; None where there are none.
+
+    Raises:
+        UsageError: it is something else, or not finite; nothing has changed then.
+    """
+    residual, held = checked_state(state, memory.size, local)
+    if local is not None:
+        local.load_state_dict({**local.state_dict(), "state": held})
+    memory[:] = residual
+
+
 def checked_state(state: object, n_residual: int, local: torch.optim.Optimizer | None) -> tuple[F32, State]:
     """Return the residual, (n_residual,), and what the local optimizer holds of each parameter, from a state_dict.
 

@@ -14,7 +14,7 @@ from gradwire_worker.compute.flat_model import F32, FlatModel
 from gradwire_worker.compute.loader import Loader
 from gradwire_worker.session.pending import PendingPush
 from gradwire_worker.session.session import Session
-from gradwire_worker.sources.local_steps import LocalSteps
+from gradwire_worker.sources.frame_source import FrameSource
 from gradwire_worker.uplink import Uplink
 
 log = logging.getLogger("gradwire")
@@ -24,14 +24,14 @@ class OwnCheckpoint:
     """The file in which a worker's newest push is, and what its next ones depend on."""
 
     def __init__(
-        self, file: Path, session: Session, flat: FlatModel, uplink: Uplink, loader: Loader, local: LocalSteps | None
+        self, file: Path, session: Session, flat: FlatModel, uplink: Uplink, loader: Loader, source: FrameSource
     ):
         self._file = file
         self._session = session
         self._flat = flat
         self._uplink = uplink
         self._loader = loader
-        self._local = local
+        self._source = source
 
     def save(self, push: PendingPush, loss: float, *, in_hand: bool = False) -> None:
         """Write all frames of `push`; where that fails, a restarted worker goes on without its residual.
@@ -54,7 +54,7 @@ class OwnCheckpoint:
             uplink.buffers,
             torch.random.get_rng_state().numpy(),
             weights,
-            *(self._local.state() if self._local is not None else ({}, "{}")),
+            *self._source.state(),
             uplink.encoder.state(),
         )
         try:
@@ -97,8 +97,7 @@ class OwnCheckpoint:
             self._wait_for(push)
             if self._loader.buffers_version < told.round and state.buffers.size:
                 self._flat.load(self._all_of(state), [Role.BUFFER])
-        if self._local is not None:
-            self._local.load_state(state.local, state.local_told)
+        self._source.load_state(state.local, state.local_told)
         torch.random.set_rng_state(torch.from_numpy(state.random.copy()))
         log.info("went on after the push for round %d, at version %d", told.round, self._loader.version)
         return told.round, push if under_way else None

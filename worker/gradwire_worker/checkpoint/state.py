@@ -59,7 +59,7 @@ class WorkerState:
         random: torch's random state.
         weights: (n_parameters,) float32, with a delay the weights in hand: the next gradients are of them, whatever
             came of the push meanwhile. Empty without.
-        local, local_told: state of the optimizer of local steps, as LocalSteps.state has it.
+        local, local_told: state of the frame source, as FrameSource.state has it.
         encoder: state of the encoder after the push, as Encoder.state has it.
     """
 

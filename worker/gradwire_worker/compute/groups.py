@@ -22,8 +22,12 @@ def complete_groups(model: nn.Module, groups: Sequence[Group] | None) -> list[di
 
     Raises:
         ModelMismatchError: a group's parameter is none of the model, or in two groups.
-        UsageError: `groups` are not groups of parameters.
+        UsageError: `model` is no module, or `groups` are not groups of parameters.
     """
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"model: got {type(model).__name__}, want the torch.nn.Module itself, whose names and buffers matter"
+        )
     tensors = tensors_of(model)
     if groups is None:
         return [{"params": [p for tied in tensors.parameters.values() for p in tied.values() if p.requires_grad]}]
@@ -93,3 +97,29 @@ def numeric_options(group: Group, index: int) -> dict[str, float]:
             raise UsageError(f"param_groups[{index}][{name!r}]: got {value!r}, want a number")
         options[name] = float(value)
     return options
+
+
+class ParameterGroup(dict[str, Any]):
+    """A parameter group that says where the options are that it lacks."""
+
+    def __missing__(self, key: str) -> Any:
+        raise UsageError(
+            f"param_groups have no {key!r}: the optimizer and its schedule belong to the server (its settings "
+            "optimizer, lr, schedule); give param_groups with the option to override it"
+        )
+
+
+def options_of(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a parameter group holds beside its parameters."""
+    return {name: value for name, value in group.items() if name != "params"}
+
+
+def check_unchanged(groups: Sequence[Group], before: Sequence[Mapping[str, Any]]) -> None:
+    """Raise UsageError where the options of a group are not what they were at joining."""
+    for index, (group, expected) in enumerate(zip(groups, before, strict=True)):
+        now = options_of(group)
+        if now != expected:
+            raise UsageError(
+                f"param_groups[{index}]: options changed from {expected} to {now} after joining, want the schedule "
+                "to be the server's"
+            )

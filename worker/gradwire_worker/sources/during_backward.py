@@ -3,21 +3,19 @@
 gradient accumulated -> hook -> a thread of its own: residual, fit, quantise, encode -> step() takes the frame
 """
 
-import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from queue import SimpleQueue
-from typing import Any, cast
+from typing import cast
 
 import torch
 
 from gradwire_common.errors import UsageError
 from gradwire_common.layout.manifest import Role, Unit
-from gradwire_common.methods.method import EncodeReport, UnitEncoder
-from gradwire_worker.compute.flat_model import FlatModel
-from gradwire_worker.uplink import Uplink
+from gradwire_common.methods.method import EncodeReport, Method, UnitEncoder
+from gradwire_common.settings.together import check_together
+from gradwire_worker.sources.frame_source import F32, FrameSource, Joined, Source
+from gradwire_worker.sources.work_thread import WorkThread
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,64 +35,55 @@ class _Pass:
     begun: "dict[Unit, Future[tuple[bytes, EncodeReport]]]" = field(default_factory=dict)
 
 
-class _Thread:
-    """A thread that does one piece of work after the other; an interrupt of whoever submits tears nothing of it."""
+@dataclass(frozen=True)
+class DuringBackward(Source):
+    """Encode gradients during the backward pass, each as soon as it is there.
 
-    def __init__(self, name: str):
-        self._work: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=_do_all, args=(self._work,), name=name, daemon=True)
-        self._thread.start()
-        self._ending = weakref.finalize(self, self._work.put, None)
+    None may change between that and step(): no clipping, unscaling or accumulation.
 
-    def submit(self, work: Callable[[], Any]) -> "Future[Any]":
-        """Let `work` be done after all that was submitted before."""
-        future: Future[Any] = Future()
-        self._work.put((future, work))
-        return future
+    Attributes:
+        delay: as for InStep.
 
-    def wait(self) -> None:
-        """Wait until all that was submitted is done."""
-        self.submit(lambda: None).result()
+    Raises:
+        ConfigError: the delay is not 0 or 1.
+    """
 
-    def close(self) -> None:
-        """End the thread once all is done."""
-        self._ending()
-        if self._thread is not threading.current_thread():  # where the last reference was dropped there
-            self._thread.join()
+    delay: int = 0
 
+    def __post_init__(self) -> None:
+        check_together(overlap=True, delay=self.delay)
 
-def _do_all(submitted: "SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]") -> None:
-    while (each := submitted.get()) is not None:
-        future, work = each
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-        del each, future, work
+    def check_run(self, method: Method, *, asynchronous: bool) -> None:
+        """Raise ConfigError where the method wants all gradients at once, or the run waits for nobody."""
+        check_together(overlap=True, delay=self.delay, method=method, asynchronous=asynchronous)
+
+    def open(self, joined: Joined) -> "BackwardSource":
+        """Return the source of the run's frames."""
+        return BackwardSource(joined)
 
 
-class BackwardEncoder:
-    """Encodes units of parameters while the backward pass goes on.
+class BackwardSource(FrameSource):
+    """Encodes units of parameters while the backward pass runs.
 
     A gradient must not change between its accumulation and step(): `frames` compares torch's count of changes. One that
     was taken away or set to zero meanwhile was not seen. The common step size of the uniform quantiser is that which
     the entries of the round before would have needed; so the first round is encoded in step(), as without overlap.
 
-    Args:
-        flat: the model.
-        uplink: what is encoded, by a method that does not want all units at once. The memory of its encoder is
-            exchanged for the new one once all frames are made.
+    The method must not want all units at once. The memory of its encoder is exchanged for the new one once all frames
+    are made.
     """
 
-    def __init__(self, flat: FlatModel, uplink: Uplink):
-        self._flat = flat
-        self._uplink = uplink
-        self._lost = flat.new_vector(uplink.layout.n_parameters)
+    ahead = True
+
+    def __init__(self, joined: Joined):
+        self._flat = joined.flat
+        self._uplink = uplink = joined.uplink
+        self._lost = self._flat.new_vector(uplink.layout.n_parameters)
         self._pass = _Pass()
         self._encoder = cast(UnitEncoder, uplink.encoder)
-        self._first = not self._encoder.ready  # one that is resumed may be
+        self._first = True
         self._planned: Future[None] | None = None
-        self._thread = _Thread("gradwire-encode")
+        self._thread = WorkThread("gradwire-encode")
         units = {spec.name: unit for unit in uplink.layout.parameters for spec in unit.tensors}
         self._hooks = [
             parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
@@ -102,14 +91,23 @@ class BackwardEncoder:
             )
             for spec in uplink.layout.order
             if spec.role is Role.PARAMETER
-            for name, parameter in flat.in_memory_of(spec.name).items()
+            for name, parameter in self._flat.in_memory_of(spec.name).items()
             if parameter.requires_grad
         ]
 
-    def frames(self, report: EncodeReport, *, with_buffers: bool) -> Iterator[bytes]:
+    def begin(self, version: int) -> None:  # noqa: ARG002 - the Protocol's
+        """Start a round; a resumed encoder need not encode a whole push first."""
+        self._first = self._first and not self._encoder.ready
+
+    def gather(self, out: F32) -> None:
+        """Write nothing: units are gathered one by one."""
+
+    def frames(self, budget: int, chunk_bytes: int, report: EncodeReport, *, with_buffers: bool) -> Iterator[bytes]:
         """Yield the frames of a push; all of those of parameters are made before the first is yielded.
 
         Args:
+            budget: 0, since a budget wants all gradients at once.
+            chunk_bytes: most bytes of a chunk.
             report: filled in.
             with_buffers: whether the frames of the buffers, which stand in the uplink's entries, follow.
 
@@ -118,13 +116,12 @@ class BackwardEncoder:
             NonFiniteError: an entry is not finite; names its tensor. In both cases the residual is as it was.
         """
         done, self._pass = self._pass, _Pass()
-        self._thread.wait()  # none goes on encoding when something is refused
+        self._thread.wait()  # nothing is being encoded when something is refused
         self.settle()
         self._flat.check_frozen()
         if self._first:
             self._flat.read_gradients(self._uplink.entries)
-            self._uplink.prepare()
-            yield from self._uplink.encode(0, 0, report, with_buffers=with_buffers)
+            yield from self._uplink.frames(budget, chunk_bytes, report, with_buffers=with_buffers)
             self._first = False
             return
         self._drop_taken_away(done)
@@ -156,7 +153,7 @@ class BackwardEncoder:
         self._thread.wait()
         self._pass = _Pass(self._pass.seen)
 
-    def begin_again(self) -> None:
+    def forget(self) -> None:
         """Forget all gradients seen: zero_grad() has taken them away."""
         self._pass = _Pass()
 
@@ -179,9 +176,9 @@ class BackwardEncoder:
                 if before.gradient is gradient and before.changes + 1 == gradient._version:
                     raise UsageError(
                         f"{name}: got a second gradient before step(), but the first was encoded during backward; "
-                        "want one backward pass for every step, or overlap=False"
+                        "want one backward pass for every step, or no DuringBackward"
                     )
-                self.begin_again()  # somebody's own zero_grad(): had the first been added to, that were one change
+                self.forget()  # somebody's own zero_grad(): had the first been added to, that were one change
             now = self._pass
             now.seen[name] = _Seen(parameter, gradient, gradient._version)
             if all(each in now.seen for names in trained for each in names):
@@ -223,6 +220,6 @@ class BackwardEncoder:
                 if gradient is seen.gradient and bool((gradient.to_dense() if gradient.is_sparse else gradient).any()):
                     raise UsageError(
                         f"{name}: its gradient changed after it was encoded during backward (clipping, unscaling, "
-                        "accumulation?); want it left as it is until step(), or overlap=False"
+                        "accumulation?); want it left as it is until step(), or no DuringBackward"
                     )
                 done.begun.pop(unit, None)

@@ -7,16 +7,16 @@ the weighted mean of the workers' weights (FedAvg: McMahan et al., 2017), its mo
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.optim import lr_scheduler
 
 from gradwire_common.errors import NonFiniteError
+from gradwire_common.methods.method import EncodeReport
 from gradwire_common.settings.by_name import (
     NO_SCHEDULE,
     check_options,
@@ -26,41 +26,89 @@ from gradwire_common.settings.by_name import (
     plain_schedules,
     subclasses,
 )
-from gradwire_worker.compute.flat_model import FlatModel
+from gradwire_worker.arguments import whole_number
+from gradwire_worker.compute.groups import Group
+from gradwire_worker.sources.frame_source import F32, Bytes, Due, FrameSource, Joined, Source
 
-F32 = npt.NDArray[np.float32]
-Bytes = npt.NDArray[np.uint8]
 UNFIT = ("LBFGS", "ReduceLROnPlateau")  # one wants a closure, one would give each worker a rate of its own
 TRIAL_LENGTH = 1000  # steps of a schedule that is only tried, before the run's length is known
 MAX_LOCAL_STEPS = 1_000_000  # more than any round has
 
 
 @dataclass(frozen=True)
-class LocalOptimizer:
-    """What each worker steps with between two rounds, by the names that torch has for it.
+class LocalSteps(Source):
+    """Take `steps` steps of an optimizer of one's own, by the names that torch has for it, and push what they changed.
 
     Attributes:
+        steps: before each push, from 1 to MAX_LOCAL_STEPS.
         optimizer: of torch.optim.
         lr: its learning rate.
         options: its other parameters.
         schedule: of torch.optim.lr_scheduler, stepped by every local step; its place follows from the version, so that
             all workers have the same rate, whenever they joined.
         schedule_options: its parameters; the run's length in local steps is filled in.
+
+    Raises:
+        UsageError: the number of steps is none.
     """
 
+    steps: int
     optimizer: str = "SGD"
     lr: float = 0.1
     options: Mapping[str, Any] = field(default_factory=dict)
     schedule: str = NO_SCHEDULE
     schedule_options: Mapping[str, Any] = field(default_factory=dict)
 
-    def __str__(self) -> str:
-        """Return a text that is the same for the same settings: all workers of a run must agree on it."""
+    own_options: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", whole_number("local_steps", self.steps, 1, MAX_LOCAL_STEPS))
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """Texts that are the same for the same settings."""
         schedule = "" if self.schedule == NO_SCHEDULE else f", {self.schedule}({_told(self.schedule_options)})"
-        return f"{self.optimizer}({_told({'lr': self.lr, **self.options})}){schedule}"
+        optimizer = f"{self.optimizer}({_told({'lr': self.lr, **self.options})}){schedule}"
+        return {"local_steps": str(self.steps), "local_optimizer": optimizer}
+
+    def check(self, groups: Sequence[Group], rounds: int | None = None) -> None:
+        """Try the optimizer and its schedule on parameter groups like those of the model.
+
+        Args:
+            groups: as torch.optim takes them.
+            rounds: the run's length, 0 for a run without end; None where it is not known yet.
+
+        Raises:
+            ConfigError: no such optimizer, schedule or option, or a value that it does not take.
+        """
+        trial = [{**group, "params": [torch.zeros(1, dtype=torch.float32, device="cpu")]} for group in groups]
+        self.build_schedule(self.build_optimizer(trial), TRIAL_LENGTH if rounds is None else self.steps * rounds)
+
+    def build_optimizer(self, groups: Sequence[Group]) -> torch.optim.Optimizer:
+        """Return the torch optimizer of parameter groups. Raises ConfigError as `check`."""
+        kinds = _without_unfit(subclasses(torch.optim, torch.optim.Optimizer))
+        kind, options = find("local_optimizer", self.optimizer, kinds), {"lr": self.lr, **self.options}
+        what = f"local_optimizer {self.optimizer}"
+        check_options(what, kind, options)
+        built: torch.optim.Optimizer = make(what, kind, [dict(group) for group in groups], options)
+        return built
+
+    def build_schedule(self, optimizer: torch.optim.Optimizer, length: int) -> Any:
+        """Return the schedule of an optimizer for `length` local steps, or None. Raises ConfigError as `check`."""
+        if self.schedule == NO_SCHEDULE:
+            return None
+        kinds = _without_unfit(plain_schedules(lr_scheduler))
+        kind = find("local_schedule", self.schedule, {NO_SCHEDULE: None, **kinds})
+        rates = [group["lr"] for group in optimizer.param_groups]
+        options = complete_schedule(self.schedule, kind, self.schedule_options, rates, length)
+        return make(f"local_schedule {self.schedule}", kind, optimizer, options)
+
+    def open(self, joined: Joined) -> "LocalSource":
+        """Return the source of the run's frames."""
+        return LocalSource(self, joined)
 
 
-class LocalSteps:
+class LocalSource(FrameSource):
     """The steps between two rounds, counted, and what they change.
 
     The optimizer's state (its momentum) is kept from round to round: with few steps a round it would hardly get under
@@ -68,83 +116,57 @@ class LocalSteps:
 
     Attributes:
         optimizer: the torch optimizer.
-        steps: to take before each push.
-        taken: since the last one.
-        samples: how many samples they were means of.
+        taken: since the last push.
     """
 
-    def __init__(self, flat: FlatModel, groups: Sequence[Mapping[str, Any]], settings: LocalOptimizer, steps: int):
-        """Make the optimizer, and try the schedule, whose length the run tells later.
+    optimizer: torch.optim.Optimizer
 
-        Args:
-            flat: the model.
-            groups: parameter groups as torch.optim takes them.
-            settings: names and options.
-            steps: a round, from 1 to MAX_LOCAL_STEPS.
-
-        Raises:
-            ConfigError: no such optimizer, schedule or option, or a value that it does not take.
-        """
-        self.steps = steps
-        self.taken = self.samples = 0
-        self._flat = flat
+    def __init__(self, settings: LocalSteps, joined: Joined):
+        self.taken = 0
+        self._flat, self._uplink = joined.flat, joined.uplink
+        self._steps = settings.steps
+        self._samples = 0
         self._loss_sum = 0.0
         self._version = -1
-        self._base = flat.new_vector(flat.layout.n_parameters)
-        kinds = _without_unfit(subclasses(torch.optim, torch.optim.Optimizer))
-        kind, options = find("local_optimizer", settings.optimizer, kinds), {"lr": settings.lr, **settings.options}
-        what = f"local_optimizer {settings.optimizer}"
-        check_options(what, kind, options)
-        self.optimizer: torch.optim.Optimizer = make(what, kind, [dict(group) for group in groups], options)
-        self._settings = settings
-        self._schedule: Any = None
-        trial = [{**group, "params": [torch.zeros(1, dtype=torch.float32, device="cpu")]} for group in groups]
-        self._make_schedule(make(what, kind, trial, options), TRIAL_LENGTH)
-
-    def schedule(self, rounds: int) -> None:
-        """Make the schedule for a run of `rounds`, which tell its length; 0 for a run without end.
-
-        Raises:
-            ConfigError: the schedule wants a length, and the run has none.
-        """
-        self._schedule = self._make_schedule(self.optimizer, self.steps * rounds)
-
-    @property
-    def due(self) -> bool:
-        """Whether all steps before the push have been taken."""
-        return self.taken >= self.steps
-
-    @property
-    def loss(self) -> float:
-        """The mean loss of the steps taken, weighted by samples; NaN where one was not told."""
-        return self._loss_sum / self.samples if self.samples else float("nan")
+        self._base = self._flat.new_vector(self._flat.layout.n_parameters)
+        self.optimizer = settings.build_optimizer(joined.groups)
+        self._schedule: Any = settings.build_schedule(self.optimizer, settings.steps * joined.rounds)
 
     def begin(self, version: int) -> None:
-        """Begin a round's steps at the weights of `version`, which the model holds."""
+        """Start a round's steps at the weights of `version`, which the model holds."""
         self._flat.read_parameters(self._base)
         self._version = version
-        self.taken = self.samples = 0
+        self.taken = self._samples = 0
         self._loss_sum = 0.0
 
-    def step(self, samples: int, loss: float) -> None:
-        """Step the model by its gradients, the mean of `samples` samples whose mean loss was `loss`.
+    def step(self, samples: int, loss: float) -> Due | None:
+        """Step the model by its gradients; a push is due once all steps have been taken.
+
+        Its loss is the mean over the steps, weighted by samples; NaN where one was not told.
 
         Raises:
             NonFiniteError: a gradient is not finite; names its parameter. Nothing has changed.
         """
         self._flat.check_frozen()
         self._check_finite()
-        self._go_to(self._version * self.steps + self.taken)
+        self._go_to(self._version * self._steps + self.taken)
         self.optimizer.step()
         self.taken += 1
-        self.samples += samples
+        self._samples += samples
         self._loss_sum += samples * loss
+        if self.taken < self._steps:
+            return None
+        return Due(self._samples, self._loss_sum / self._samples)
 
-    def read_change(self, out: F32) -> None:
+    def gather(self, out: F32) -> None:
         """Write old weights - new weights to `out`, (n_parameters,) or longer."""
         change = out[: self._base.size]
         self._flat.read_parameters(change)
         np.subtract(self._base, change, out=change)
+
+    def frames(self, budget: int, chunk_bytes: int, report: EncodeReport, *, with_buffers: bool) -> Iterator[bytes]:
+        """Yield the frames of the change."""
+        return self._uplink.frames(budget, chunk_bytes, report, with_buffers=with_buffers)
 
     def state(self) -> tuple[dict[str, Bytes], str]:
         """Return the optimizer's tensors as bytes by name, and as JSON what they are and its other values."""
@@ -173,22 +195,12 @@ class LocalSteps:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
-    def _make_schedule(self, optimizer: torch.optim.Optimizer, length: int) -> Any:
-        settings = self._settings
-        if settings.schedule == NO_SCHEDULE:
-            return None
-        kinds = _without_unfit(plain_schedules(lr_scheduler))
-        kind = find("local_schedule", settings.schedule, {NO_SCHEDULE: None, **kinds})
-        rates = [group["lr"] for group in optimizer.param_groups]
-        options = complete_schedule(settings.schedule, kind, settings.schedule_options, rates, length)
-        return make(f"local_schedule {settings.schedule}", kind, optimizer, options)
-
     def _go_to(self, place: int) -> None:
         """Bring the schedule to the rate of local step number `place`, counted from 0."""
         if self._schedule is None or self._schedule.last_epoch >= place:
             return
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a late worker's schedule goes on before its optimizer ever stepped
+            warnings.simplefilter("ignore")  # a late worker's schedule advances before its optimizer ever stepped
             while self._schedule.last_epoch < place:
                 self._schedule.step()
 
