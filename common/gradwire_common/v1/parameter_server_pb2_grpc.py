@@ -149,7 +149,7 @@ class ParameterServerServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Limit(self, request, context):
-        """Changes what the token buckets allow while the run goes on; needs no session. Workers hear of it at their next
+        """Changes what the token buckets allow during the run; needs no session. Workers hear of it at their next
         heartbeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -157,7 +157,7 @@ class ParameterServerServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Leave(self, request, context):
-        """Ends a session politely: no round waits for this worker any more.
+        """Ends a session: no round waits for this worker any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
