@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gradwire_common.codec.format_names import format_names
 from gradwire_common.codec.formats import build_quantizer
 from gradwire_common.codec.frames import encode_frame
 from gradwire_common.codec.model.fit import fit_gennorm
 from gradwire_common.layout.manifest import Layout
 from gradwire_common.methods.entropy import Entropy
-from gradwire_common.methods.entropy_options import QUANTIZER_NAMES
 from gradwire_common.methods.method import F32, EncodeReport, Method
 from gradwire_common.settings.config import Config
 from gradwire_common.transport.transfer import frames_budget
@@ -74,7 +74,7 @@ def nmse_at_budget(flat: FlatModel, gradients: Sequence[F32], budget: int) -> tu
         list(encoder.encode(gradient, report, room))
         ours.append(_nmse(residual, gradient))
         steps.append(report.step)
-    names = [name for name in QUANTIZER_NAMES if name != "uniform"]
+    names = [name for name in format_names() if name != "uniform"]
     coders = {name: _coder(flat.layout, Entropy(quantizer=name)) for name in names}
     for bits in _around(8 * room / flat.layout.n_parameters, 0.75, 1.1):
         coders[f"{bits:.3f} bits for each tensor"] = _coder(flat.layout, Entropy(bits=bits, allocation="per-tensor"))

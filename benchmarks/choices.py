@@ -6,8 +6,7 @@ from typing import Any
 
 from gradwire_common.codec import codebook
 from gradwire_common.codec.codebook import grid_indices, model_codebook
-from gradwire_common.codec.formats import QUANTIZER_NAMES, Quantizer, Uniform, build_quantizer
-from gradwire_common.codec.frames import unit_of
+from gradwire_common.codec.formats import Quantizer, Uniform, all_formats, build_quantizer
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.model.rates import ratio_for_bits
 from gradwire_common.codec.words import choice, costs
@@ -30,7 +29,7 @@ def measure_choices(rounds: int) -> dict[str, Any]:
     cases: list[tuple[GenNorm, Quantizer]] = []
     for beta in BETAS:
         model = GenNorm(beta, 1.0)
-        cases += [(model, build_quantizer(name, model, 0.5)) for name in QUANTIZER_NAMES if name != "uniform"]
+        cases += [(model, build_quantizer(form.name, model)) for form in all_formats() if not form.takes_bits]
         cases += [(model, Uniform(float(ratio_for_bits(beta, bits)))) for bits in RATES]
     times = [min(choose_and_build(model, quantizer) for _ in range(rounds)) for model, quantizer in cases]
     row = {"median_ms": 1e3 * median(times), "worst_ms": 1e3 * max(times)}
@@ -45,6 +44,6 @@ def choose_and_build(model: GenNorm, quantizer: Quantizer) -> float:
     for cached in CACHES:
         cached.cache_clear()
     start = time.perf_counter()
-    scheme, _ = choice.choose_scheme(quantizer.name, *grid_indices(model, unit_of(quantizer)))
-    model_codebook(quantizer.name, scheme)
+    scheme, _ = choice.choose_scheme(quantizer.format, *grid_indices(model, quantizer.unit))
+    model_codebook(quantizer.format, scheme)
     return time.perf_counter() - start

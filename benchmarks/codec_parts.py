@@ -70,7 +70,7 @@ class Parts:
     """What to time on one workload."""
 
     def __init__(self, part: Part):
-        codebook = model_codebook(part.quantizer.name, part.scheme)
+        codebook = model_codebook(part.quantizer.format, part.scheme)
         tables, book, segment = grid_tables(part.quantizer, part.scheme), kernel_book(codebook), part.segment
         grid, n, one = tables.grid, part.values.size, np.float32(1)
         work = thread_work(min(segment, n), 1)

@@ -21,7 +21,7 @@ class Gradwire:
 
     def __init__(self, part: Part):
         self.symbols = part.symbols
-        codebook = model_codebook(part.quantizer.name, part.scheme)
+        codebook = model_codebook(part.quantizer.format, part.scheme)
         self.grid, self.book = grid_tables(part.quantizer, part.scheme).grid, kernel_book(codebook)
         self.segment = part.segment
         self.index = np.empty((-(-self.symbols.size // self.segment), INDEX_FIELDS), np.int64)

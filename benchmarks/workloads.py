@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from gradwire_common.codec.codebook import grid_indices
 from gradwire_common.codec.formats import Minifloat, Quantizer, build_quantizer
-from gradwire_common.codec.frames import unit_of
 from gradwire_common.codec.model.fit import fit_gennorm
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.model.rates import ratio_for_bits
@@ -87,10 +86,10 @@ def build_part(grid: str, values: F32) -> Part:
 
 
 def _part_of(values: F32, model: GenNorm, quantizer: Quantizer) -> Part:
-    scheme, segment = choose_scheme(quantizer.name, *grid_indices(model, unit_of(quantizer)))
+    scheme, segment = choose_scheme(quantizer.format, *grid_indices(model, quantizer.unit))
     signed = quantizer.quantize(values).astype(np.int32)
     if isinstance(quantizer, Minifloat):
-        signed -= quantizer.form.n_positive
+        signed -= quantizer.format.n_positive
     signs = signed < 0 if scheme.raw_bits else -(signed > 0).astype(np.int32)
     return Part(values, quantizer, model, scheme, segment, (2 * np.abs(signed) + signs).astype(np.uint8))
 

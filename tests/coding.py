@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from gradwire_common.layout.manifest import Layout
-from gradwire_common.methods.entropy_options import QUANTIZER_NAMES
 from gradwire_common.methods.method import EncodeReport, Method
+from gradwire_common.methods.quantizer_names import setting_names
 from gradwire_common.methods.registry import DEFAULT, build_method
 from gradwire_common.methods.update import encode_update
 
-ALL_QUANTIZERS = (*QUANTIZER_NAMES, "float32")  # the last one means the method raw
+ALL_QUANTIZERS = setting_names()  # the last one means the method raw
 
 
 def method_of(**options: Any) -> Method:

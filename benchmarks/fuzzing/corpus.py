@@ -6,12 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gradwire_common.codec import frames as codec_frames
-from gradwire_common.codec.formats import QUANTIZER_NAMES, build_quantizer
+from gradwire_common.codec.formats import Format, all_formats, build_quantizer
 from gradwire_common.codec.frames import encode_frame
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.words import choice
 from gradwire_common.codec.words.choice import choose_scheme
 from gradwire_common.codec.words.scheme import WordScheme
+
+NAMES = [form.name for form in all_formats()]
 
 SIZES = (0, 1, 2, 9, 40, 100, 300, 1000)  # entries
 EXPLICIT_SIZES = (9, 100)  # entries; of which there are frames with explicit code lengths too
@@ -31,7 +33,7 @@ def build_corpus(seed: int, largest: int = LARGE) -> list[bytes]:
     rng = np.random.default_rng(seed)
     frames = []
     for n in (size for size in SIZES if size <= largest):
-        for name in QUANTIZER_NAMES:
+        for name in NAMES:
             for beta in (0.5, 1.3):
                 frames += _encode_all(_draw(rng, beta, n), name, GenNorm(beta, 1.0))
     with mock.patch.object(choice, "FEW_ENTRIES", 0):
@@ -54,11 +56,11 @@ def build_corpus(seed: int, largest: int = LARGE) -> list[bytes]:
 def _encode_in_segments(rng: np.random.Generator, n: int, segment: int) -> list[bytes]:
     """Frames of more segments than the encoder would make of so few entries."""
 
-    def choose(kind: str, beta_index: int, ratio_index: int, _: int) -> tuple[WordScheme, int]:
-        return choose_scheme(kind, beta_index, ratio_index)[0], segment
+    def choose(form: Format, beta_index: int, ratio_index: int, _: int) -> tuple[WordScheme, int]:
+        return choose_scheme(form, beta_index, ratio_index)[0], segment
 
     with mock.patch.object(codec_frames, "choose_scheme", choose):
-        return [frame for name in QUANTIZER_NAMES for frame in _encode_all(_draw(rng, 0.8, n), name, GenNorm(0.8, 1.0))]
+        return [frame for name in NAMES for frame in _encode_all(_draw(rng, 0.8, n), name, GenNorm(0.8, 1.0))]
 
 
 def _draw(rng: np.random.Generator, beta: float, n: int) -> npt.NDArray[np.float32]:

@@ -7,7 +7,7 @@ import inspect
 import json
 import sys
 import types
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -99,7 +99,7 @@ def _flag(name: str, field: "FieldInfo", panel: str) -> inspect.Parameter:
     switch = field.annotation is bool
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if switch else flag,
-        metavar=None if switch else _metavar(field.annotation),
+        metavar=None if switch else _metavar(field.annotation, field.metadata),
         help=f"{field.description}{_range(field)}{_default(field.default)}",
         show_default=False,
         rich_help_panel=panel,
@@ -111,9 +111,14 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _metavar(annotation: Any) -> str:
+def _metavar(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     """Return how the help shows what a flag takes."""
+    from gradwire_common.methods.quantizer_names import OneOf
+
     origin, parts = get_origin(annotation), get_args(annotation)
+    for each in metadata:
+        if isinstance(each, OneOf):
+            return "|".join(each.names())
     if origin is Annotated:
         return _metavar(parts[0])
     if origin in (Union, types.UnionType):

@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gradwire_common.codec.codebook import bucket_weights, grid_indices, grid_model, model_codebook
+from gradwire_common.codec.formats import UNIFORM, format_named
 from gradwire_common.codec.kernels.words.costs import huffman_sum, keep_tuples, limited_sum
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.model.rates import ratio_for_bits
@@ -29,10 +30,11 @@ SCHEMES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "scheme"), SCHEMES)
-def test_expected_bits_are_those_of_the_codebook(kind, scheme):
-    weights, codebook = bucket_weights(kind, scheme), model_codebook(kind, scheme)
-    expected, beyond = ExpectedBits(kind, scheme), 10.0 * int(weights[-1]) / ONE
+@pytest.mark.parametrize(("name", "scheme"), SCHEMES)
+def test_expected_bits_are_those_of_the_codebook(name, scheme):
+    form = format_named(name)
+    weights, codebook = bucket_weights(form, scheme), model_codebook(form, scheme)
+    expected, beyond = ExpectedBits(form, scheme), 10.0 * int(weights[-1]) / ONE
     got = expected.bits(scheme.max_length) - beyond - scheme.raw_bits
     if scheme.coding == TUPLES:
         _, sizes, words, rare = tuple_words(scheme, weights)
@@ -49,9 +51,10 @@ def test_expected_bits_are_those_of_the_codebook(kind, scheme):
     assert expected.least <= expected.unlimited <= expected.bits(scheme.max_length) + 1e-12
 
 
-@pytest.mark.parametrize(("kind", "scheme"), [pair for pair in SCHEMES if pair[1].coding == TUPLES])
-def test_the_same_tuples_are_kept_as_in_the_codebook(kind, scheme):
-    weights = bucket_weights(kind, scheme)
+@pytest.mark.parametrize(("name", "scheme"), [pair for pair in SCHEMES if pair[1].coding == TUPLES])
+def test_the_same_tuples_are_kept_as_in_the_codebook(name, scheme):
+    form = format_named(name)
+    weights = bucket_weights(form, scheme)
     _, sizes, want_words, want_rare = tuple_words(scheme, weights)
     words, rare = np.empty(MAX_WORDS + 1, np.uint64), np.empty(weights.size, np.uint64)
     descending, least = np.append(np.sort(weights[:-1])[::-1], weights[-1]), ONE >> scheme.detail
@@ -64,7 +67,7 @@ def test_the_same_tuples_are_kept_as_in_the_codebook(kind, scheme):
 
 def test_more_words_than_codes_cost_more_than_anything():
     scheme = WordScheme(TUPLES, 111, -160, 0, 127, 2, 20, 12, 0, 40)
-    assert ExpectedBits("uniform", scheme).bits(12) == np.inf
+    assert ExpectedBits(UNIFORM, scheme).bits(12) == np.inf
 
 
 def test_known_sums():
@@ -81,15 +84,15 @@ def test_no_chosen_scheme_takes_much_more_than_entropy(beta_index, bits):
     beta = grid_model(beta_index, 0).beta
     ratio_index = grid_indices(GenNorm(beta, 1.0), float(ratio_for_bits(beta, bits)))[1]
     model = grid_model(beta_index, ratio_index)
-    scheme, _ = choose_scheme("uniform", beta_index, ratio_index)
-    got = ExpectedBits("uniform", scheme).bits(scheme.max_length)
+    scheme, _ = choose_scheme(UNIFORM, beta_index, ratio_index)
+    got = ExpectedBits(UNIFORM, scheme).bits(scheme.max_length)
     assert got < 1.0115 * float(entropy_integral(beta, 1 / model.alpha))
 
 
 def test_words_grow_where_one_length_loses_more_than_a_percent_and_the_tensor_is_not_small():
     for beta_index, ratio_index in ((111, 16), (140, -4)):  # uniform at 2 bits
-        large, _ = choose_scheme("uniform", beta_index, ratio_index)
-        small, _ = choose_scheme("uniform", beta_index, ratio_index, 1000)
+        large, _ = choose_scheme(UNIFORM, beta_index, ratio_index)
+        small, _ = choose_scheme(UNIFORM, beta_index, ratio_index, 1000)
         assert large.growth > 0
         assert small.growth == 0
-        assert ExpectedBits("uniform", large).bits(12) < 0.997 * ExpectedBits("uniform", small).bits(12)
+        assert ExpectedBits(UNIFORM, large).bits(12) < 0.997 * ExpectedBits(UNIFORM, small).bits(12)

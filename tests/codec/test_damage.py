@@ -3,7 +3,7 @@ import zlib
 import numpy as np
 import pytest
 
-from gradwire_common.codec.formats import QUANTIZER_NAMES, build_quantizer
+from gradwire_common.codec.formats import all_formats, build_quantizer
 from gradwire_common.codec.frames import add_frame, check_frame, decode_frame, encode_frame, read_header
 from gradwire_common.codec.headers import CHECKSUM_BYTES, MAX_ENTRIES_PER_BYTE
 from gradwire_common.codec.model.fit import fit_gennorm
@@ -13,7 +13,7 @@ from gradwire_common.errors import BitstreamError
 def frames():
     values = np.random.default_rng(7).laplace(size=3000).astype(np.float32)
     model = fit_gennorm(values)
-    for name in QUANTIZER_NAMES:
+    for name in (form.name for form in all_formats()):
         for step in (0.05, 1.0, 6.0) if name == "uniform" else (1.0,):
             for explicit in (False, True):
                 yield encode_frame(values, build_quantizer(name, model, step), model, explicit_lengths=explicit)

@@ -3,8 +3,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from gradwire_common.codec import codebook
-from gradwire_common.codec.formats import FORMATS, QUANTIZER_NAMES, Minifloat, Uniform, build_quantizer
-from gradwire_common.codec.formats.minifloat import scale_limits
+from gradwire_common.codec.formats import FLOAT8_1_5_2, MINIFLOATS, Minifloat, Uniform, all_formats, build_quantizer
 from gradwire_common.codec.frames import (
     HEADER_MAX,
     add_frame,
@@ -19,6 +18,8 @@ from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.model.rates import ratio_for_bits
 from gradwire_common.codec.segments import TASK_ENTRIES
 from gradwire_common.errors import BitstreamError, CodebookMismatchError, NonFiniteError, UsageError
+
+NAMES = [form.name for form in all_formats()]
 
 
 def tensors():
@@ -47,7 +48,7 @@ def tensors():
 
 def quantizers(values):
     model = fit_gennorm(values)
-    for name in QUANTIZER_NAMES:
+    for name in NAMES:
         for ratio in (0.02, 1.0, 6.0, 20.0) if name == "uniform" else (1.0,):
             yield build_quantizer(name, model, ratio * model.alpha)
 
@@ -70,7 +71,7 @@ def test_float32_comes_back_bit_for_bit():
     values = np.random.default_rng(0).integers(0, 0x7F800000, 5000, dtype=np.uint32).view(np.float32)
     values[::3] *= -1
     values[::7] = np.float32(-0.0)
-    got = decode_frame(encode_frame(values, build_quantizer("float32")))
+    got = decode_frame(encode_frame(values, build_quantizer("lossless")))
     assert_array_equal(got.view(np.uint32), values.view(np.uint32))
 
 
@@ -88,7 +89,7 @@ def test_add_is_a_rounded_product_and_a_rounded_sum():
 @pytest.mark.parametrize("raw", [False, True])
 def test_long_frames_are_decoded_added_and_checked_piece_by_piece(raw):
     values = np.random.default_rng(2).laplace(size=2 * TASK_ENTRIES + 1000).astype(np.float32)
-    for quantizer in (build_quantizer("float32"), Uniform(0.5)):
+    for quantizer in (build_quantizer("lossless"), Uniform(0.5)):
         frame = encode_frame(values, quantizer, raw=raw)
         levels = quantizer.dequantize(quantizer.quantize(values))
         assert_array_equal(decode_frame(frame), levels)
@@ -120,15 +121,15 @@ def test_a_level_of_zero_leaves_even_minus_zero_alone():
     values = np.random.default_rng(6).normal(size=5000).astype(np.float32)
     values[::50] = 0  # so rare a bucket, at such a scale, that it is beyond the coded ones
     accumulator = np.full(values.size, -0.0, np.float32)
-    add_frame(encode_frame(values, Minifloat(FORMATS["float8-1-5-2"], 1000.0), GenNorm(2.0, 2**0.5)), 1.0, accumulator)
+    add_frame(encode_frame(values, Minifloat(FLOAT8_1_5_2, 1000.0), GenNorm(2.0, 2**0.5)), 1.0, accumulator)
     assert np.signbit(accumulator[::50]).all()
 
 
 def test_the_residual_is_exact_at_the_ends_of_the_scales():
     some = np.random.default_rng(5).laplace(size=5000).astype(np.float32)
-    for name in FORMATS:
-        for scale in scale_limits(FORMATS[name]):
-            quantizer = Minifloat(FORMATS[name], scale)
+    for form in MINIFLOATS:
+        for scale in (form.parameter.low, form.parameter.high):
+            quantizer = Minifloat(form, scale)
             values = np.clip(some.astype(np.float64) / scale, -3e38, 3e38).astype(np.float32)
             residual = np.empty_like(values)
             frame = encode_frame(values, quantizer, residual=residual)
@@ -137,7 +138,7 @@ def test_the_residual_is_exact_at_the_ends_of_the_scales():
 
 
 def test_the_residual_may_be_the_values_themselves():
-    for name in QUANTIZER_NAMES:
+    for name in NAMES:
         values = tensors()["laplace"]
         quantizer = build_quantizer(name, fit_gennorm(values), 0.7)
         expected = values - quantizer.dequantize(quantizer.quantize(values))
@@ -214,7 +215,7 @@ def test_non_finite_values_are_refused():
         for place in (0, 9000, 19999):
             values = tensors()["laplace"]
             values[place] = bad
-            for name in QUANTIZER_NAMES:
+            for name in NAMES:
                 with pytest.raises(NonFiniteError):
                     encode_frame(values, build_quantizer(name, GenNorm(1.0, 1.0), 0.5), GenNorm(1.0, 1.0))
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from gradwire_common.codec.formats import STEP_MAX, STEP_MIN, Uniform
+from gradwire_common.codec.formats import Uniform
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.model.rates import (
     SampledRate,
@@ -13,6 +13,7 @@ from gradwire_common.codec.model.rates import (
     measured_bits,
     plan_spending,
 )
+from gradwire_common.codec.model.step_sizes import STEP_MAX, STEP_MIN
 from gradwire_common.codec.model.tensor_fit import TensorFit, fit_tensor
 from gradwire_common.errors import UsageError
 

@@ -6,7 +6,7 @@ from numpy.testing import assert_array_equal
 
 from gradwire_common.codec.codebook import grid_indices, model_codebook
 from gradwire_common.codec.formats import Uniform
-from gradwire_common.codec.frames import decode_frame, encode_frame, read_header, unit_of
+from gradwire_common.codec.frames import decode_frame, encode_frame, read_header
 from gradwire_common.codec.model.fit import fit_gennorm
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.segments import encode_body
@@ -24,8 +24,8 @@ def half_zeros(n):
 
 def fitted_code(quantizer, model):
     """The codebook that `model`, the fit, gives, and the entries of a segment."""
-    scheme, segment = choose_scheme(quantizer.name, *grid_indices(model, unit_of(quantizer)))
-    return model_codebook(quantizer.name, scheme), segment
+    scheme, segment = choose_scheme(quantizer.format, *grid_indices(model, quantizer.unit))
+    return model_codebook(quantizer.format, scheme), segment
 
 
 def body_length(values, quantizer, codebook, segment):

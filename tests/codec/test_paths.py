@@ -5,8 +5,14 @@ import pytest
 from numba import njit
 from numpy.testing import assert_array_equal
 
-from gradwire_common.codec.formats import QUANTIZER_NAMES, Minifloat, build_quantizer
-from gradwire_common.codec.formats.minifloat import FLOAT8_1_4_3, FLOAT8_1_5_2, FORMATS
+from gradwire_common.codec.formats import (
+    FLOAT8_1_4_3,
+    FLOAT8_1_5_2,
+    MINIFLOATS,
+    Minifloat,
+    all_formats,
+    build_quantizer,
+)
 from gradwire_common.codec.frames import add_frame, decode_frame, encode_frame, read_header
 from gradwire_common.codec.kernels.dispatch import fast_path
 from gradwire_common.codec.kernels.layout import coming_after
@@ -51,7 +57,7 @@ def portable(monkeypatch):
     return switch
 
 
-@pytest.mark.parametrize("name", QUANTIZER_NAMES)
+@pytest.mark.parametrize("name", [form.name for form in all_formats()])
 def test_both_paths_make_and_read_the_same_bytes(name, portable):
     rng = np.random.default_rng(11)
     for n in (1, 63, 64, 1000, 70001):
@@ -200,7 +206,7 @@ def test_a_code_that_does_not_exist_is_noticed_wherever_it_is(place):
 
 
 @pytest.mark.skipif(not (IN_REGISTERS and fast_path()), reason="no machine code here, or forbidden")
-@pytest.mark.parametrize("form", FORMATS.values())
+@pytest.mark.parametrize("form", MINIFLOATS)
 @pytest.mark.parametrize("weight", [None, 1.0, -0.3, 1e-30])
 def test_levels_looked_up_are_those_computed(form, weight):
     quantizer, rng = Minifloat(form, 0.37), np.random.default_rng(18)

@@ -13,21 +13,18 @@ from gradwire_common.codec.formats import (
     FLOAT4_1_2_1,
     FLOAT8_1_4_3,
     FLOAT8_1_5_2,
-    FORMATS,
-    K_MAX,
-    QUANTIZER_NAMES,
-    STEP_MAX,
-    STEP_MIN,
+    MINIFLOATS,
     BFloat16,
     Float32,
     Minifloat,
     MinifloatFormat,
     Uniform,
+    all_formats,
     build_quantizer,
-    optimal_scale,
 )
-from gradwire_common.codec.formats.minifloat import grid_distortion, scale_limits
+from gradwire_common.codec.formats.grid_scale import grid_distortion, optimal_scale
 from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.model.step_sizes import K_MAX, STEP_MAX, STEP_MIN
 from gradwire_common.errors import UsageError
 
 F32_MAX = np.float32(np.finfo(np.float32).max)
@@ -38,8 +35,8 @@ HARD = np.array(
 arrays = hnp.arrays(
     np.float32, st.integers(0, 200), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)
 )
-formats = pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
-names = pytest.mark.parametrize("name", QUANTIZER_NAMES)
+formats = pytest.mark.parametrize("form", MINIFLOATS, ids=lambda form: form.name)
+names = pytest.mark.parametrize("name", [form.name for form in all_formats()])
 
 
 @names
@@ -56,7 +53,7 @@ def test_quantisers_are_values(name: str):
     one, other = build_quantizer(name, MODEL, step=0.003), build_quantizer(name, MODEL, step=0.003)
     assert one == other
     assert hash(one) == hash(other)
-    assert one.name == name
+    assert one.format.name == name
 
 
 @names
@@ -178,7 +175,7 @@ def test_the_optimal_scale_of_float4_is_the_known_one(beta: float, scale: float,
 @pytest.mark.parametrize("beta", [0.2, 0.5, 1.0, 2.0, 4.0])
 def test_float8_1_5_2_has_the_known_distortion_and_no_scale_beats_the_optimal_one(beta: float):
     sigma = math.sqrt(GenNorm(beta, 1).variance)
-    for form in FORMATS.values():
+    for form in MINIFLOATS:
         best = float(grid_distortion(form, beta, optimal_scale(form, beta)))
         others = grid_distortion(form, beta, np.geomspace(1e-3, 1e4, 3000) / sigma)
         assert best <= others.min() * (1 + 1e-6)
@@ -208,7 +205,7 @@ def test_every_scale_of_a_float32_tensor_is_met(form: MinifloatFormat, alpha: fl
 
 @formats
 def test_scales_that_lose_the_outermost_level_are_refused(form: MinifloatFormat):
-    low, high = scale_limits(form)
+    low, high = form.parameter.low, form.parameter.high
     assert np.isfinite(Minifloat(form, low).levels).all()
     for scale in (low / 2, high * 2, -1.0, 0.0, math.nan, math.inf):
         with pytest.raises(UsageError, match=f"{form.name} scale is"):
@@ -275,7 +272,7 @@ def test_uniform_cell_probabilities_reach_the_model_alone_by_step_over_alpha():
 
 
 def test_a_name_that_is_no_quantiser_is_refused_with_the_names_that_are():
-    with pytest.raises(UsageError, match="'int8', want one of float32, bfloat16, float8-1-5-2"):
+    with pytest.raises(UsageError, match="'int8', want one of uniform, float8-1-5-2, float8-1-4-3"):
         build_quantizer("int8")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from gradwire_common.codec.formats import FORMATS, Minifloat, Uniform
+from gradwire_common.codec.formats import FLOAT4_1_2_1, Minifloat, Uniform, format_named
 from gradwire_common.codec.kernels.dispatch import fast_path
 from gradwire_common.codec.kernels.quantizing.float4 import quantize_float4
 from gradwire_common.codec.kernels.quantizing.minifloat import quantize_minifloat
@@ -36,7 +36,7 @@ def test_entries_are_quantized_alike_64_at_a_time(unit):
     rng = np.random.default_rng(17)
     x = hard_entries(unit, rng).astype(np.float32)
     runs = [(quantize_uniform, Uniform(max(unit, 1e-37)), n_coded) for n_coded in (1, 61, 250, 253, 254)]
-    runs += [(quantize_float4, Minifloat(FORMATS["float4-1-2-1"], 0.5 / max(unit, 1e-37)), 11)]
+    runs += [(quantize_float4, Minifloat(FLOAT4_1_2_1, 0.5 / max(unit, 1e-37)), 11)]
     for kernel, quantizer, n_coded in runs:
         grid = grid_tables(quantizer, WordScheme(TUPLES, 0, 0, 0, n_coded, 1, 13, 12)).grid
         for some in (x, x[:63], x[: 64 * 5], x[7:]):
@@ -52,7 +52,7 @@ def test_an_entry_that_is_not_finite_is_seen_64_at_a_time(bad):
         x[place] = bad
         for quantizer, kernel, want in (
             (Uniform(1.0), quantize_uniform, -1),
-            (Minifloat(FORMATS["float4-1-2-1"], 1.0), quantize_float4, False),
+            (Minifloat(FLOAT4_1_2_1, 1.0), quantize_float4, False),
         ):
             grid = grid_tables(quantizer, WordScheme(TUPLES, 0, 0, 0, 11, 1, 13, 12)).grid
             assert kernel(x, grid, nothing, True, buckets) == want
@@ -64,8 +64,8 @@ def test_an_entry_that_is_not_finite_is_seen_64_at_a_time(bad):
 def test_small_floats_are_quantized_alike_64_at_a_time(name, raw_bits):
     rng = np.random.default_rng(18)
     for scale in (2.0**-100, 1.0, 3.3, 1e20):
-        quantizer = Minifloat(FORMATS[name], scale)
-        borders = (FORMATS[name].borders / scale).astype(np.float32)
+        quantizer = Minifloat(format_named(name), scale)
+        borders = (format_named(name).borders / scale).astype(np.float32)
         borders = np.concatenate([borders, quantizer.levels, [0.0, -0.0]]).astype(np.float32)
         beside = [np.nextafter(borders, np.float32(to)) for to in (-np.inf, np.inf)]
         x = np.concatenate([borders, *beside, hard_entries(1 / scale, rng)]).astype(np.float32)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gradwire_common.codec.formats import STEP_MAX, STEP_MIN, Uniform
+from gradwire_common.codec.formats import Uniform
 from gradwire_common.codec.model.fit import ALPHA_MIN, BETA_MAX, BETA_MIN, NOTHING, fit_gennorm
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.model.rates import (
@@ -21,6 +21,7 @@ from gradwire_common.codec.model.rates import (
 )
 from gradwire_common.codec.model.rates.integrals import distortion_integral, entropy_integral
 from gradwire_common.codec.model.rates.table import rate_table
+from gradwire_common.codec.model.step_sizes import STEP_MAX, STEP_MIN
 from gradwire_common.errors import UsageError
 
 BETAS = np.geomspace(BETA_MIN, BETA_MAX, 23)  # not the table's rows

@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 
 from codec.reference_decoder import decode
-from gradwire_common.codec.formats import QUANTIZER_NAMES, build_quantizer
+from gradwire_common.codec.formats import all_formats, build_quantizer
 from gradwire_common.codec.frames import decode_frame, encode_frame, read_header
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.words import choice
+
+NAMES = [form.name for form in all_formats()]
 
 
 @pytest.mark.parametrize("explicit", [False, True], ids=["derived", "explicit"])
 @pytest.mark.parametrize("beta", [0.3, 1.0, 3.0])
 @pytest.mark.parametrize(
     ("name", "step"),
-    [(name, None) for name in QUANTIZER_NAMES if name != "uniform"]
+    [(name, None) for name in NAMES if name != "uniform"]
     + [("uniform", step) for step in (1e-4, 0.02, 0.5, 2.0, 6.0, 20.0)],
 )
 def test_both_decoders_agree(name, step, beta, explicit):
@@ -45,7 +47,7 @@ def test_both_decoders_agree_where_the_model_is_wrong():
     model = GenNorm(1.0, 1.0)
     for scale in (1e-3, 1e3):
         values = (scale * np.random.default_rng(3).standard_normal(500)).astype(np.float32)
-        for name in QUANTIZER_NAMES:
+        for name in NAMES:
             frame = encode_frame(values, build_quantizer(name, model, 0.5), model)
             assert decode(frame).tobytes() == decode_frame(frame).tobytes()
 

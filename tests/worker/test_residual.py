@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from gradwire_common.codec.format_names import format_names
 from gradwire_common.layout.manifest import Layout, TensorSpec
 from gradwire_common.methods.entropy import Entropy
-from gradwire_common.methods.entropy_options import QUANTIZER_NAMES
 from gradwire_common.methods.method import EncodeReport
 from gradwire_common.methods.raw import Raw
 from gradwire_common.methods.residual import BLOCK, add_residual
@@ -17,7 +17,7 @@ N = LAYOUT.n_parameters
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.9, 1.0])
-@pytest.mark.parametrize("quantizer", QUANTIZER_NAMES)
+@pytest.mark.parametrize("quantizer", format_names())
 def test_error_feedback_loses_nothing(quantizer, gamma):
     rng = np.random.default_rng(3)
     encoder = Entropy(quantizer=quantizer, bits=1.5, gamma=gamma).encoder(LAYOUT, np.zeros(N, np.float32))

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gradwire_common.methods.entropy_options import Allocation, QuantizerSetting, TransformName
+from gradwire_common.methods.entropy_options import Allocation, TransformName
+from gradwire_common.methods.quantizer_names import QuantizerSetting
 from gradwire_common.methods.registry import DEFAULT, build_method
 
 

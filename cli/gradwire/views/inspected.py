@@ -6,15 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.formats import (
-    Float32,
-    Minifloat,
-    Quantizer,
-    Uniform,
-)
-from gradwire_common.codec.formats.minifloat import grid_distortion
 from gradwire_common.codec.model.gennorm import GenNorm
-from gradwire_common.codec.model.rates import distortion, entropy_bits
 from gradwire_common.codec.model.tensor_fit import TensorFit, fit_tensor
 from gradwire_common.errors import NonFiniteError, UsageError
 from gradwire_common.methods.coding import EXACT, Coding, plan_codings, unfitted_coding
@@ -56,7 +48,9 @@ def inspect_tensors(tensors: dict[str, F32], method: Method) -> Iterator[Inspect
     for (name, values), coding in zip(tensors.items(), _codings(list(fits.values()), method), strict=True):
         model, residual = fits[name].model, np.empty_like(values)
         frame = coding.encode(values, residual)
-        bits, lost = predict(coding.quantizer, model, raw=coding.raw)
+        bits, lost = coding.quantizer.predict(model)
+        if coding.raw:
+            bits = 8.0 * np.dtype(coding.quantizer.format.raw_dtype).itemsize
         yield Inspected(name, values, model, bits, lost, 8 * len(frame) / values.size, nmse(residual, values))
 
 
@@ -65,31 +59,11 @@ def _codings(fits: list[TensorFit], method: Method) -> list[Coding]:
         return [Coding(EXACT, raw=True)] * len(fits)
     if not isinstance(method, Entropy):
         raise UsageError(f"method: got {method.name}, of which fits predict nothing; want entropy or raw")
-    unfitted = unfitted_coding(method.quantizer)
+    unfitted = unfitted_coding(method.format)
     return [unfitted] * len(fits) if unfitted else plan_codings(fits, method, method.target_bits)[0]
-
-
-def predict(quantizer: Quantizer, model: GenNorm, *, raw: bool = False) -> tuple[float | None, float | None]:
-    """Return bits per entry and NMSE that `model` expects of `quantizer`; None where it does not tell."""
-    if isinstance(quantizer, Float32):
-        return 32.0 if raw else None, 0.0
-    if isinstance(quantizer, Uniform):
-        ratio = quantizer.step / model.alpha
-        return float(entropy_bits(model.beta, ratio)), float(distortion(model.beta, ratio)) * _gain(model)
-    if isinstance(quantizer, Minifloat):
-        p = quantizer.cell_probabilities(model)
-        p = p[p > 0]
-        lost = float(grid_distortion(quantizer.form, model.beta, quantizer.scale * model.alpha))
-        return float((p * np.log2(1 / p)).sum()), lost * _gain(model)
-    return None, None
 
 
 def nmse(lost: F32, values: F32) -> float:
     """Return mean square of `lost` / mean square of `values`; 0 where nothing was lost."""
     error = float(np.square(lost, dtype=np.float64).sum())
     return error / float(np.square(values, dtype=np.float64).sum()) if error else 0.0
-
-
-def _gain(model: GenNorm) -> float:
-    """Units of alpha**2 in the mean square."""
-    return model.alpha**2 / model.variance

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.formats import FORMATS, K_MAX
+from gradwire_common.codec.formats import Format
 from gradwire_common.codec.huffman import check_lengths, code_lengths
 from gradwire_common.codec.kernels.words import tables
 from gradwire_common.codec.kernels.words.lengths import pack_halves, unpack_halves
@@ -60,72 +60,48 @@ def grid_model(beta_index: int, ratio_index: int) -> GenNorm:
     return GenNorm(BETA_LOW * 2.0 ** (beta_index / BETA_PER_OCTAVE), 1 / ratio)
 
 
-def magnitude_borders(kind: str, raw_bits: int, n: int) -> F64:
-    """Return the lower borders of the magnitude buckets 0..n of a quantiser kind, in its own units; the last may be
-    inf.
-
-    A magnitude bucket holds 2**(raw_bits - 1) magnitudes, or one where `raw_bits` is 0.
-    """
-    width = 1 << max(raw_bits - 1, 0)
-    places = np.arange(n + 1, dtype=np.float64) * width
-    if kind == "uniform":
-        return np.maximum(places - 0.5, 0)
-    if kind in FORMATS:
-        borders = np.concatenate([[0.0], FORMATS[kind].borders, [np.inf]])
-        return np.asarray(borders[np.minimum(places.astype(np.int64), borders.size - 1)])
-    return np.concatenate([[0.0], np.ldexp(1.0, np.minimum(np.arange(1, n + 1), 255) - 127)])
-
-
-def n_magnitude_buckets(kind: str, raw_bits: int) -> int:
-    """Return how many magnitude buckets the quantiser kind has: the modulus of the origin."""
-    width = 1 << max(raw_bits - 1, 0)
-    if kind == "uniform":
-        return K_MAX // width + 1
-    return FORMATS[kind].n_positive // width + 1 if kind in FORMATS else 255
-
-
 @lru_cache(maxsize=1024)
-def magnitude_weights(kind: str, raw_bits: int, beta_index: int, ratio_index: int, n: int) -> U64:
+def magnitude_weights(form: Format, raw_bits: int, beta_index: int, ratio_index: int, n: int) -> U64:
     """Return the weights of the first `n` magnitude buckets under the grid's model, and that of all others."""
     all_of_them = -(-n // MANY_MAGNITUDES) * MANY_MAGNITUDES
-    inside, outside = inside_and_outside(kind, raw_bits, beta_index, ratio_index, all_of_them)
+    inside, outside = inside_and_outside(form, raw_bits, beta_index, ratio_index, all_of_them)
     inside, outside = inside[: n + 1], outside[: n + 1]
     masses = np.where(inside[:-1] < 0.5, np.diff(inside), -np.diff(outside))
     return rounded_weights(np.append(masses, outside[-1]))
 
 
 @lru_cache(maxsize=64)
-def inside_and_outside(kind: str, raw_bits: int, beta_index: int, ratio_index: int, n: int) -> tuple[F64, F64]:
+def inside_and_outside(form: Format, raw_bits: int, beta_index: int, ratio_index: int, n: int) -> tuple[F64, F64]:
     """Return the shares of magnitudes below the borders of the buckets 0..n and above: what few and many buckets share.
 
     (n + 1,) float64 each, not to be changed.
     """
     model = grid_model(beta_index, ratio_index)
-    borders = magnitude_borders(kind, raw_bits, n)
+    borders = form.lower_borders(np.arange(n + 1) * form.buckets.width(raw_bits))
     inside, outside = model.inside(borders), 2 * model.survival(borders)
     inside[0], outside[0] = 0.0, 1.0
     return inside, outside
 
 
-def bucket_weights(kind: str, scheme: WordScheme) -> U64:
+def bucket_weights(form: Format, scheme: WordScheme) -> U64:
     """Return the weights of the coded buckets, and last that of all others, (n_buckets + 1,) uint64, not to be changed.
 
     Without raw bits, bucket 0 is zero, 2 m - 1 is +m and 2 m is -m; each sign has half of its magnitude's weight.
     """
-    return layout_weights(kind, *scheme.layout)
+    return layout_weights(form, *scheme.layout)
 
 
 @lru_cache(maxsize=64)
-def layout_weights(kind: str, raw_bits: int, n: int, origin: int, *indices: int) -> U64:
+def layout_weights(form: Format, raw_bits: int, n: int, origin: int, *indices: int) -> U64:
     """Return what `bucket_weights` does, for buckets alone: schemes differ in words much oftener."""
     if raw_bits == 0:
-        magnitudes = magnitude_weights(kind, 0, *indices, n // 2 + 1)
+        magnitudes = magnitude_weights(form, 0, *indices, n // 2 + 1)
         halves = np.maximum(magnitudes[1:-1] >> np.uint64(1), np.uint64(1))
         coded = np.concatenate([magnitudes[:1], np.repeat(halves, 2)])
         weights = np.append(coded[:n], magnitudes[-1] + coded[n:].sum())
     else:
-        places = (origin + np.arange(n)) % n_magnitude_buckets(kind, raw_bits)
-        magnitudes = magnitude_weights(kind, raw_bits, *indices, int(places.max()) + 1)
+        places = (origin + np.arange(n)) % form.buckets.n_magnitude_buckets(raw_bits)
+        magnitudes = magnitude_weights(form, raw_bits, *indices, int(places.max()) + 1)
         weights = np.append(magnitudes[places], magnitudes.sum() - magnitudes[places].sum())
     largest = int(np.argmax(weights[:n]))  # where rounding matters least; what is left for rare words must be exact
     weights[largest] = max(ONE - int(weights.sum() - weights[largest]), 1)
@@ -176,13 +152,13 @@ class Codebook:
 
 
 @lru_cache(maxsize=CACHED_CODEBOOKS)
-def model_codebook(kind: str, scheme: WordScheme) -> Codebook:
-    """Return the codebook that quantiser kind and scheme name.
+def model_codebook(form: Format, scheme: WordScheme) -> Codebook:
+    """Return the codebook that format and scheme name.
 
     Raises:
         UsageError: more words than codes of the scheme's longest length.
     """
-    return build_codebook(scheme, *word_lengths(scheme, bucket_weights(kind, scheme)))
+    return build_codebook(scheme, *word_lengths(scheme, bucket_weights(form, scheme)))
 
 
 def word_lengths(scheme: WordScheme, weights: U64) -> tuple[I64, U8, U8, U8]:

@@ -12,17 +12,13 @@ import numpy.typing as npt
 from isal.isal_zlib import crc32
 
 from gradwire_common.codec.codebook import Codebook, grid_indices, model_codebook, pack_lengths, unpack_lengths
-from gradwire_common.codec.formats import FORMATS, BFloat16, Float32, Minifloat, Quantizer, Uniform
+from gradwire_common.codec.formats import Quantizer, all_formats, format_numbered
 from gradwire_common.codec.headers import (
     CHECKSUM_BYTES,
     FRAME_VERSION,
     HEADER_MAX,
-    KINDS,
-    RAW_DTYPE,
-    RAW_DTYPES,
     FrameHeader,
     build_header,
-    kind_of,
     parse_header,
 )
 from gradwire_common.codec.kernels.encoding import BLOCK
@@ -48,6 +44,8 @@ __all__ = [
 F32 = npt.NDArray[np.float32]
 BytesLike = bytes | bytearray | memoryview
 
+WARM_PARAMETERS = (0.01, 1.5)  # step sizes and scales at which the entries -1 to 1 have many and few levels
+
 
 def encode_frame(
     values: F32,
@@ -67,7 +65,7 @@ def encode_frame(
         model: Fit of the entries, from which the codebook is made; fitted here where None.
         residual: (n,) float32 that receives `values` minus what `decode_frame` will give; may be `values` itself.
         explicit_lengths: Whether code lengths travel in the frame even where the fit's own would do.
-        raw: Whether the symbols are stored uncoded, as whoever does not code sends them.
+        raw: Whether the symbols are stored uncoded.
         threads: How many threads may encode segments.
 
     Returns:
@@ -75,12 +73,14 @@ def encode_frame(
 
     Raises:
         NonFiniteError: `values` holds a NaN or infinity.
-        UsageError: an array of the wrong shape or dtype.
+        UsageError: an array of the wrong shape or dtype, or a format that is not registered.
     """
     _check_entries("values", values)
     if residual is not None:
         _check_entries("residual", residual, values.size)
-    kind = KINDS[kind_of(quantizer)]
+    form = quantizer.format
+    if format_numbered(form.number) is not form:
+        raise UsageError(f"format {form.name} with number {form.number} is not registered, so no frame can be read")
     if values.size == 0:
         return _seal(FrameHeader(quantizer, 0, CHECKSUM_BYTES), [])
     if raw:
@@ -91,8 +91,8 @@ def encode_frame(
         return _store(quantizer, symbols)
     if model is None:
         model = fit_gennorm(values, check_finite=False)  # `encode_body` looks at every entry
-    scheme, segment = choose_scheme(kind, *grid_indices(model, unit_of(quantizer)), values.size)
-    codebook = model_codebook(kind, scheme)
+    scheme, segment = choose_scheme(form, *grid_indices(model, quantizer.unit), values.size)
+    codebook = model_codebook(form, scheme)
     own = own_codebook(values, quantizer, codebook, segment, wanted=explicit_lengths)
     if own is not None:
         codebook = own
@@ -147,8 +147,8 @@ def add_frame(frame: BytesLike, weight: float, accumulator: F32, *, threads: int
         frame: Any bytes.
         weight: Rounded to float32.
         accumulator: (n_entries,) float32, C-contiguous. Where the checksum is wrong it is untouched; where the frame is
-            wrong although its checksum is right, it may hold a part. Levels of zero of uniform, float8 and float4 leave
-            it as it is.
+            wrong although its checksum is right, it may hold a part. Levels of zero leave it
+            as it is, but those of float32 and bfloat16.
         threads: How many threads may decode segments.
 
     Raises:
@@ -191,31 +191,25 @@ def warm_up() -> float:
     began = time.perf_counter()
     values = np.linspace(-1, 1, 2 * BLOCK, dtype=np.float32) ** 9
     residual, accumulator = np.empty_like(values), np.zeros_like(values)
-    quantizers: list[Quantizer] = [Float32(), BFloat16(), Uniform(0.01), Uniform(1.5)]
-    for quantizer in (*quantizers, *(Minifloat(form, 1.0) for form in FORMATS.values())):
-        for explicit in (False, True):
-            frame = encode_frame(values, quantizer, residual=residual, explicit_lengths=explicit)
-            add_frame(frame, 0.5, accumulator)
-            decode_frame(frame)
+    for form in all_formats():
+        for parameter in (0.0,) if form.parameter is None else WARM_PARAMETERS:
+            quantizer = form.build(parameter)
+            for explicit in (False, True):
+                frame = encode_frame(values, quantizer, residual=residual, explicit_lengths=explicit)
+                add_frame(frame, 0.5, accumulator)
+                decode_frame(frame)
     return time.perf_counter() - began
-
-
-def unit_of(quantizer: Quantizer) -> float:
-    """Return what a quantiser's codebooks count alpha in: step size, 1 / scale, or 1."""
-    if isinstance(quantizer, Uniform):
-        return quantizer.step
-    return 1 / quantizer.scale if isinstance(quantizer, Minifloat) else 1.0
 
 
 def _store(quantizer: Quantizer, symbols: npt.NDArray[Any]) -> bytes:
     """The raw frame of `symbols`."""
-    data = symbols.astype(RAW_DTYPES.get(quantizer.name, RAW_DTYPE)).tobytes()
+    data = symbols.astype(quantizer.format.raw_dtype).tobytes()
     return _seal(FrameHeader(quantizer, symbols.size, len(data) + CHECKSUM_BYTES), [data])
 
 
 def _raw_length(quantizer: Quantizer, n: int) -> int:
     """Bytes of the raw frame of `n` entries."""
-    n_bytes = n * np.dtype(RAW_DTYPES.get(quantizer.name, RAW_DTYPE)).itemsize + CHECKSUM_BYTES
+    n_bytes = n * np.dtype(quantizer.format.raw_dtype).itemsize + CHECKSUM_BYTES
     return n_bytes + len(build_header(FrameHeader(quantizer, n, n_bytes)))
 
 
@@ -228,7 +222,7 @@ def _codebook_of(header: FrameHeader, body: memoryview) -> tuple[Codebook, memor
         body = body[n_bytes:]
     else:
         try:
-            codebook = model_codebook(header.quantizer.name, header.scheme)
+            codebook = model_codebook(header.quantizer.format, header.scheme)
         except UsageError as error:
             raise BitstreamError(f"frame: {error}") from error
     if codebook.fingerprint != header.fingerprint:
@@ -241,18 +235,11 @@ def _codebook_of(header: FrameHeader, body: memoryview) -> tuple[Codebook, memor
 
 def _raw_levels(header: FrameHeader, body: memoryview) -> Iterator[tuple[slice, F32]]:
     """Yield the levels of a raw frame piece by piece, and where each piece belongs."""
-    quantizer, name = header.quantizer, header.quantizer.name
-    entries = np.frombuffer(body, RAW_DTYPES.get(name, RAW_DTYPE))
+    quantizer = header.quantizer
+    entries = np.frombuffer(body, quantizer.format.raw_dtype)
     for start in range(0, max(entries.size, 1), TASK_ENTRIES):
         symbols = entries[start : start + TASK_ENTRIES]
-        if isinstance(quantizer, Minifloat) and symbols.size and int(symbols.max()) > 2 * quantizer.form.n_positive:
-            raise BitstreamError(f"frame has symbol {int(symbols.max())}, want at most {2 * quantizer.form.n_positive}")
-        if (
-            isinstance(quantizer, Uniform)
-            and symbols.size
-            and int(np.abs(symbols.astype(np.int64)).max()) > quantizer.k_max
-        ):
-            raise BitstreamError(f"frame has a symbol beyond {quantizer.k_max}")
+        quantizer.check_symbols(symbols)
         levels = quantizer.dequantize(symbols).copy()
         if not np.isfinite(levels).all():
             raise BitstreamError("frame holds a NaN or infinity, want finite entries")

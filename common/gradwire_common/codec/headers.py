@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradwire_common.codec.codebook import n_magnitude_buckets
-from gradwire_common.codec.formats import FORMATS, BFloat16, Float32, Minifloat, Quantizer, Uniform
+from gradwire_common.codec.formats import Format, Quantizer, all_formats, format_numbered
 from gradwire_common.codec.words.scheme import MAX_GROWTH, MAX_RUN, RAW, RUNS, TUPLES, WordScheme
 from gradwire_common.errors import BitstreamError, UsageError
 
@@ -22,9 +21,7 @@ MAX_SEGMENT = 1 << 22  # entries; bounds the decoder's buffers
 EXPLICIT = 0x80  # flag in the coding byte: code lengths follow the header
 GROWING = 3  # coding byte of TUPLES that grow
 
-KINDS = ("float32", "bfloat16", *FORMATS, "uniform")  # the kind byte is the place in this list
-RAW_DTYPES = {"float32": "<u4", "bfloat16": "<u2", "uniform": "<i4"}  # of symbols that are stored raw
-RAW_DTYPE = "u1"  # of the others
+PARAMETER = "<f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +60,9 @@ def build_header(header: FrameHeader) -> bytes:
     coding = RAW
     if scheme is not None:
         coding = GROWING if scheme.growth else scheme.coding | (EXPLICIT if header.explicit else 0)
-    parts = [MAGIC, bytes((FRAME_VERSION, kind_of(quantizer), coding))]
-    if isinstance(quantizer, Uniform):
-        parts.append(struct.pack("<f", quantizer.step))
-    elif isinstance(quantizer, Minifloat):
-        parts.append(struct.pack("<f", quantizer.scale))
+    parts = [MAGIC, bytes((FRAME_VERSION, quantizer.format.number, coding))]
+    if quantizer.format.parameter is not None:
+        parts.append(struct.pack(PARAMETER, quantizer.parameter))
     parts += [build_varint(header.n_entries), build_varint(header.body_length)]
     if scheme is not None:
         parts.append(_build_scheme(scheme))
@@ -86,17 +81,19 @@ def parse_header(data: memoryview) -> FrameHeader:
     magic = reader.take(2)
     if magic != MAGIC:
         raise BitstreamError(f"frame starts with {magic!r}, want {MAGIC!r}")
-    version, kind, coding = reader.take(3)
+    version, number, coding = reader.take(3)
     if version != FRAME_VERSION:
         raise BitstreamError(f"frame version is {version}, want {FRAME_VERSION}")
-    if kind >= len(KINDS):
-        raise BitstreamError(f"frame has quantiser kind {kind}, want one below {len(KINDS)}")
-    quantizer = _read_quantizer(KINDS[kind], reader)
+    form = format_numbered(number)
+    if form is None:
+        known = ", ".join(str(each) for each in sorted(each.number for each in all_formats()))
+        raise BitstreamError(f"frame has format number {number}, want one of {known}")
+    quantizer = _read_quantizer(form, reader)
     n_entries, body_length = reader.varint(), reader.varint()
     if body_length < CHECKSUM_BYTES:
         raise BitstreamError(f"frame body has {body_length} bytes, want at least the {CHECKSUM_BYTES} of the checksum")
     if coding == RAW:
-        want = n_entries * np.dtype(RAW_DTYPES.get(KINDS[kind], RAW_DTYPE)).itemsize + CHECKSUM_BYTES
+        want = n_entries * np.dtype(form.raw_dtype).itemsize + CHECKSUM_BYTES
         if body_length != want:
             raise BitstreamError(f"raw frame of {n_entries} entries has a body of {body_length} bytes, want {want}")
         return FrameHeader(quantizer, n_entries, body_length, header_length=reader.place)
@@ -105,7 +102,7 @@ def parse_header(data: memoryview) -> FrameHeader:
     if not 1 <= n_entries <= body_length * MAX_ENTRIES_PER_BYTE:
         raise BitstreamError(f"frame claims {n_entries} coded entries in {body_length} bytes")
     scheme = _read_scheme(coding, reader)
-    check_raw_bits(KINDS[kind], scheme)
+    check_raw_bits(form, scheme)
     segment_entries = reader.varint()
     if not 1 <= segment_entries <= MAX_SEGMENT:
         raise BitstreamError(f"frame has segments of {segment_entries} entries, want 1 to {MAX_SEGMENT}")
@@ -122,37 +119,27 @@ def parse_header(data: memoryview) -> FrameHeader:
     )
 
 
-def check_raw_bits(kind: str, scheme: WordScheme) -> None:
-    """Check that a scheme's raw bits and origin go with the quantiser kind.
+def check_raw_bits(form: Format, scheme: WordScheme) -> None:
+    """Check that a scheme's raw bits and origin go with the format.
 
     Raises:
         BitstreamError: they do not.
     """
-    want = {"float32": (24,), "bfloat16": (8,)}.get(kind, range(9))
-    if scheme.raw_bits not in want:
-        raise BitstreamError(f"{kind} frame has {scheme.raw_bits} raw bits, want {want[0]} to {want[-1]}")
-    if scheme.coding == RUNS and kind in RAW_DTYPES and kind != "uniform":
+    layout, kind = form.buckets, form.name
+    if scheme.raw_bits not in layout.raw_bits:
+        low, high = layout.raw_bits[0], layout.raw_bits[-1]
+        raise BitstreamError(f"{kind} frame has {scheme.raw_bits} raw bits, want {low} to {high}")
+    if scheme.coding == RUNS and not layout.signed:
         raise BitstreamError(f"{kind} frame is coded as runs")
-    if kind == "uniform" and scheme.origin:
-        raise BitstreamError(f"uniform frame has origin {scheme.origin}, want 0")
-    n_all = n_magnitude_buckets(kind, scheme.raw_bits)
+    if scheme.origin and not layout.any_origin:
+        raise BitstreamError(f"{kind} frame has origin {scheme.origin}, want 0")
+    n_all = layout.n_magnitude_buckets(scheme.raw_bits)
     if scheme.raw_bits and scheme.n_buckets > n_all:
         raise BitstreamError(
             f"{kind} frame has {scheme.n_buckets} buckets of {scheme.raw_bits} raw bits, want at most {n_all}"
         )
     if scheme.raw_bits == 0 and scheme.origin:
         raise BitstreamError(f"frame without raw bits has origin {scheme.origin}, want 0")
-
-
-def kind_of(quantizer: Quantizer) -> int:
-    """Return the kind byte of `quantizer`.
-
-    Raises:
-        UsageError: if frames of this version cannot hold it.
-    """
-    if not isinstance(quantizer, Float32 | BFloat16 | Minifloat | Uniform):
-        raise UsageError(f"a frame cannot hold quantiser {quantizer!r}")
-    return KINDS.index(quantizer.name)
 
 
 def build_varint(value: int) -> bytes:
@@ -223,15 +210,13 @@ class _Reader:
         return BitstreamError(f"frame header ends after {len(self.data)} bytes, want more")
 
 
-def _read_quantizer(name: str, reader: _Reader) -> Quantizer:
-    if name == "float32":
-        return Float32()
-    if name == "bfloat16":
-        return BFloat16()
-    (number,) = struct.unpack("<f", reader.take(4))
+def _read_quantizer(form: Format, reader: _Reader) -> Quantizer:
+    if form.parameter is None:
+        return form.build()
+    (number,) = struct.unpack(PARAMETER, reader.take(struct.calcsize(PARAMETER)))
+    if not math.isfinite(number):
+        raise BitstreamError(f"frame's {form.parameter.name} is {number}, want a finite number")
     try:
-        if not math.isfinite(number):
-            raise BitstreamError(f"frame's {name} step or scale is {number}, want a finite number")
-        return Uniform(number) if name == "uniform" else Minifloat(FORMATS[name], number)
+        return form.build(number)
     except UsageError as error:
         raise BitstreamError(f"frame: {error}") from error

@@ -10,13 +10,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.codebook import Codebook, n_magnitude_buckets
-from gradwire_common.codec.formats import Float32, Minifloat, Quantizer, Uniform
+from gradwire_common.codec.codebook import Codebook
+from gradwire_common.codec.formats import Quantizer
 from gradwire_common.codec.headers import FrameHeader
 from gradwire_common.codec.kernels.decoding import decode_segments
 from gradwire_common.codec.kernels.dispatch import fast_path
 from gradwire_common.codec.kernels.encoding import encode_segments
-from gradwire_common.codec.kernels.grids import BFLOAT16, FLOAT32, MINIFLOAT, UNIFORM, Grid
+from gradwire_common.codec.kernels.grids import Grid, looks_levels_up
 from gradwire_common.codec.kernels.layout import INDEX_FIELDS, N_STREAMS, SLACK, Book, Work, place_segments, work_of
 from gradwire_common.codec.kernels.levels.levels import fill_levels
 from gradwire_common.codec.kernels.words.bits import put_varints, read_varints
@@ -41,7 +41,7 @@ _kept = threading.local()  # .work and .room: no call allocates what the last ha
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GridTables:
-    """A quantiser and bucket layout as the kernels take them, with the levels >= 0 of a Minifloat."""
+    """A quantiser and bucket layout as the kernels take them, with the levels >= 0 that they look up."""
 
     grid: Grid
     magnitudes: F32
@@ -50,23 +50,7 @@ class GridTables:
 @lru_cache(maxsize=256)
 def grid_tables(quantizer: Quantizer, scheme: WordScheme) -> GridTables:
     """Return what the kernels need to know of `quantizer` under `scheme`."""
-    raw_bits, origin = scheme.raw_bits, scheme.origin
-    modulus = n_magnitude_buckets(quantizer.name, raw_bits)
-    one, zero = np.float32(1), np.float32(0)
-    if isinstance(quantizer, Uniform):
-        fields = (UNIFORM, quantizer.inverse_step, np.float32(quantizer.step), quantizer.k_max, zero, zero, 1, 0)
-        magnitudes = NOTHING
-    elif isinstance(quantizer, Minifloat):
-        form = quantizer.form
-        shift, spacing = 23 - form.mantissa_bits, 2.0 ** (1 - form.bias - form.mantissa_bits)
-        subnormal, rounder = np.float32(2.0 ** (1 - form.bias)), np.float32(spacing * 2**23)
-        scale, rebias = np.float32(quantizer.scale), (127 - form.bias) << form.mantissa_bits
-        fields = (MINIFLOAT, scale, scale, form.n_positive, subnormal, rounder, shift, rebias)
-        magnitudes = np.ascontiguousarray(quantizer.levels[form.n_positive :])
-    else:
-        fields = (FLOAT32 if isinstance(quantizer, Float32) else BFLOAT16, one, one, 254, zero, zero, 1, 0)
-        magnitudes = NOTHING
-    return GridTables(Grid(*fields, raw_bits, origin, modulus, scheme.n_buckets), magnitudes)
+    return GridTables(quantizer.grid(scheme.raw_bits, scheme.origin, scheme.n_buckets), quantizer.magnitudes)
 
 
 def kernel_book(codebook: Codebook) -> Book:
@@ -136,7 +120,7 @@ def encode_body(
     Raises:
         NonFiniteError: a NaN or infinity among `values`; `residual` may be filled in part.
     """
-    tables, book, fast = grid_tables(quantizer, codebook.scheme), kernel_book(codebook), fast_path()  # type: ignore[arg-type]
+    tables, book, fast = grid_tables(quantizer, codebook.scheme), kernel_book(codebook), fast_path()
 
     def encode(first: int, stop: int, room: U8) -> tuple[I64, int]:
         some = values[first:stop]
@@ -198,10 +182,10 @@ def decode_body(
     end = place_segments(index, segment, n_entries, scheme.raw_bits, n_index, places)
     if end != data.size:
         raise BitstreamError(f"frame's segments have {end} bytes, want {data.size}")
-    tables, book, fast = grid_tables(header.quantizer, scheme), kernel_book(codebook), fast_path()  # type: ignore[arg-type]
+    tables, book, fast = grid_tables(header.quantizer, scheme), kernel_book(codebook), fast_path()
     adding, factor = weight is not None, np.float32(1 if weight is None else weight)
     levels = NOTHING
-    if tables.grid.kind == UNIFORM or (tables.grid.kind == MINIFLOAT and scheme.raw_bits == 0):  # float8 goes by codes
+    if looks_levels_up(tables.grid):
         levels = np.empty((scheme.n_buckets + 1) << scheme.raw_bits, np.float32)
         fill_levels(tables.grid, tables.magnitudes, factor, adding, levels)
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.formats import FORMATS, Float32, Quantizer, Uniform, build_quantizer
-from gradwire_common.codec.formats.grid_scale import choose_minifloat
+from gradwire_common.codec.formats import LOSSLESS, Format, Quantizer
 from gradwire_common.codec.frames import encode_frame
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.model.rates import Selector, Spending, plan_each, plan_spending
@@ -16,7 +15,7 @@ from gradwire_common.methods.entropy_options import EntropyOptions
 
 F32 = npt.NDArray[np.float32]
 
-EXACT = Float32()
+EXACT = LOSSLESS.build()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +52,12 @@ class Coding:
 
     def silences(self, largest: float) -> bool:
         """Whether entries of at most the magnitude `largest` are all sent as zeros."""
-        step = self.quantizer.step if isinstance(self.quantizer, Uniform) else 0.0
-        return largest <= step / 2
+        return largest <= self.quantizer.dead_zone
 
 
-def unfitted_coding(name: str) -> Coding | None:
-    """Return the coding by a quantiser that needs no fit; None for the others."""
-    if name in ("float32", "lossless"):
-        return Coding(EXACT, raw=name == "float32")
-    return Coding(build_quantizer(name)) if name == "bfloat16" else None
+def unfitted_coding(form: Format) -> Coding | None:
+    """Return the coding of all tensors by a format that needs no fit; None for the others."""
+    return None if form.needs_fit else Coding(form.build())
 
 
 def plan_codings(
@@ -71,32 +67,31 @@ def plan_codings(
 
     Args:
         fits: one each.
-        options: whose quantiser needs fits.
-        bits: per entry, for the uniform quantiser.
+        options: whose format needs fits.
+        bits: per entry, where the format takes bits.
         guess: as for `plan_spending`.
     """
-    if options.quantizer in FORMATS:
-        return [coding_by(fit, options, bits, 0.0) for fit in fits], 0.0
+    form = options.format
+    if not form.takes_bits:
+        return [Coding(form.choose(fit, 0.0), fit.model) for fit in fits], 0.0
     if options.allocation == "per-tensor":
         plans = plan_each(fits, bits)
-        return [_spent(fit, plan, _selector(plan)) for fit, plan in zip(fits, plans, strict=True)], 0.0
+        return [_spent(form, fit, plan, _selector(plan)) for fit, plan in zip(fits, plans, strict=True)], 0.0
     plan = plan_spending(fits, bits, guess)
     selector = _selector(plan)
-    return [_spent(fit, plan, selector) for fit in fits], plan.step
+    return [_spent(form, fit, plan, selector) for fit in fits], plan.step
 
 
 def coding_by(fit: TensorFit, options: EntropyOptions, bits: float, step: float) -> Coding:
     """Return how one tensor or bundle is coded by itself, where the common step size is `step` already."""
-    if options.quantizer in FORMATS:
-        return Coding(choose_minifloat(FORMATS[options.quantizer], fit), fit.model)
-    if options.allocation == "per-tensor":
+    if not options.format.takes_bits or options.allocation == "per-tensor":
         return plan_codings([fit], options, bits)[0][0]
-    return _spent(fit, Spending(max(step, fit.finest_step)), None)
+    return _spent(options.format, fit, Spending(max(step, fit.finest_step)), None)
 
 
 def _selector(plan: Spending) -> Selector | None:
     return None if plan.thinning is None else Selector(plan.thinning)
 
 
-def _spent(fit: TensorFit, plan: Spending, selector: Selector | None) -> Coding:
-    return Coding(Uniform(plan.step), fit.model if selector is None else None, selector)
+def _spent(form: Format, fit: TensorFit, plan: Spending, selector: Selector | None) -> Coding:
+    return Coding(form.choose(fit, plan.step), fit.model if selector is None else None, selector)

@@ -59,7 +59,7 @@ class Entropy(CodecFrames, EntropyOptions):
     @property
     def exact(self) -> bool:
         """Whether nothing is lost, so that no residual is needed."""
-        return self.quantizer == "lossless"
+        return self.format.exact
 
     @property
     def stored(self) -> bool:
@@ -76,8 +76,7 @@ class Entropy(CodecFrames, EntropyOptions):
     @property
     def nominal_bits(self) -> float:
         """Bits per entry that an update takes, about; the most that it may where they follow from a budget."""
-        fixed = {"uniform": self.target_bits, "float4-1-2-1": 4.0, "bfloat16": 16.0}
-        return fixed.get(self.quantizer, 8.0 if self.quantizer.startswith("float8") else 32.0)
+        return self.target_bits if self.format.takes_bits else self.format.nominal_bits
 
     def encoder(self, layout: Layout, memory: F32 | None = None) -> "EntropyEncoder":
         """Return an encoder of updates of `layout`, which leaves in `memory` what quantising loses."""
@@ -94,7 +93,7 @@ class Entropy(CodecFrames, EntropyOptions):
 
     def __str__(self) -> str:
         bits = self.bits if self.bits == AUTO else f"{self.bits:g}"
-        return f"{bits} bits" if self.quantizer == "uniform" else self.quantizer
+        return f"{bits} bits" if self.format.takes_bits else self.quantizer
 
 
 class EntropyEncoder:
@@ -141,7 +140,7 @@ class EntropyEncoder:
     def encode_unit(self, values: F32, unit: Unit, lost: F32, report: EncodeReport) -> bytes:
         """Return the frame of one unit, by its own fit and the common step size. Raises NonFiniteError."""
         began = time.perf_counter()
-        coding = unfitted_coding(self._options.quantizer)
+        coding = unfitted_coding(self._options.format)
         if coding is not None:
             largest = check_finite(values, unit)
         else:
@@ -180,7 +179,7 @@ class EntropyEncoder:
         self, bits: float, values: F32, units: Sequence[Unit], fits: list[TensorFit], report: EncodeReport
     ) -> list[Coding]:
         """Choose how every unit is coded, by its fit unless its quantiser needs none."""
-        coding = unfitted_coding(self._options.quantizer)
+        coding = unfitted_coding(self._options.format)
         if coding is not None:
             report.silent = coding.silences(max((check_finite(values, unit) for unit in units), default=0.0))
             return [coding] * len(units)

@@ -1,25 +1,21 @@
 """The options of the entropy method, checked: residual memory, transform, quantiser and the bits that it aims at."""
 
 from contextlib import suppress
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
+from gradwire_common.methods.quantizer_names import QuantizerName
 from gradwire_common.units import AUTO
 
-QuantizerName = Literal[
-    "uniform", "float8-1-5-2", "float8-1-4-3", "float4-1-2-1", "bfloat16", "lossless"
-]  # lossless is float32 with its exponents coded
-QuantizerSetting = Literal[
-    "uniform", "float8-1-5-2", "float8-1-4-3", "float4-1-2-1", "bfloat16", "lossless", "float32"
-]  # float32 means the method raw
+if TYPE_CHECKING:  # settings load neither numpy nor kernels
+    from gradwire_common.codec.formats import Format
+
 Allocation = Literal["common", "per-tensor"]
 TransformName = Literal["none", "dct"]
 
 MIN_BITS, MAX_BITS = 0.01, 8.0  # per entry; what the uniform quantiser is made for
 BROADCAST_BITS = 2.0  # per entry of the broadcast where the uplink's are auto and nothing else is said
-
-QUANTIZER_NAMES: tuple[str, ...] = get_args(QuantizerName)
 
 
 def _bits(value: Any) -> float | str:
@@ -44,9 +40,16 @@ class EntropyOptions(BaseModel):
     transform: TransformName = Field("none", description="orthonormal transform before quantising")
 
     @property
+    def format(self) -> "Format":
+        """What entries are quantised to."""
+        from gradwire_common.codec.formats import format_named
+
+        return format_named(self.quantizer)
+
+    @property
     def auto(self) -> bool:
         """Whether each update takes as many bits as its budget allows."""
-        return self.bits == AUTO and self.quantizer == "uniform"
+        return self.bits == AUTO and self.format.takes_bits
 
     @property
     def target_bits(self) -> float:

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from gradwire_common.codec.formats import Float32
 from gradwire_common.codec.frames import encode_frame
 from gradwire_common.errors import ConfigError
 from gradwire_common.layout.manifest import Layout, Unit
+from gradwire_common.methods.coding import EXACT
 from gradwire_common.methods.frames import ENTRIES, CodecFrames
 from gradwire_common.methods.method import F32, EncodeReport
+from gradwire_common.methods.quantizer_names import STORED
 from gradwire_common.methods.update import check_finite
 
 
@@ -51,7 +52,7 @@ class Raw(CodecFrames):
         return self
 
     def __str__(self) -> str:
-        return "float32"
+        return STORED
 
 
 class RawEncoder:
@@ -94,7 +95,7 @@ class RawEncoder:
 
     def _store(self, values: F32, unit: Unit, lost: F32 | None, report: EncodeReport) -> bytes:
         began = time.perf_counter()
-        frame = encode_frame(values[unit.place], Float32(), raw=True)
+        frame = encode_frame(values[unit.place], EXACT, raw=True)
         if lost is not None:
             lost[unit.place] = 0
         report.encode_seconds += time.perf_counter() - began

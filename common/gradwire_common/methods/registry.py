@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.methods.entropy_options import EntropyOptions
+from gradwire_common.methods.quantizer_names import STORED
 from gradwire_common.registry import Registry
 
 if TYPE_CHECKING:  # settings load neither numpy nor kernels
     from gradwire_common.methods.method import Method
 
-STORED = "float32"  # as the quantiser of the entropy method: the raw method
 DEFAULT = "entropy"
 
 

@@ -37,5 +37,5 @@ class StepPlan:
 
     def plan(self, fits: Sequence[TensorFit]) -> None:
         """Choose the common step size that the entries whose `fits` these are would have needed."""
-        if self._options.quantizer == "uniform" and self._options.allocation == "common":
+        if self._options.format.takes_bits and self._options.allocation == "common":
             self.step = plan_spending(fits, self.bits, self.step or None).step

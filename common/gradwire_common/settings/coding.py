@@ -11,9 +11,9 @@ from gradwire_common.methods.entropy_options import (
     MIN_BITS,
     Allocation,
     Bits,
-    QuantizerSetting,
     TransformName,
 )
+from gradwire_common.methods.quantizer_names import QuantizerSetting
 from gradwire_common.methods.registry import DEFAULT, build_method
 from gradwire_common.settings.section import Section
 from gradwire_common.settings.types import Options

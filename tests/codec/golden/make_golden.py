@@ -11,7 +11,7 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.formats import QUANTIZER_NAMES, build_quantizer
+from gradwire_common.codec.formats import all_formats, build_quantizer
 from gradwire_common.codec.frames import decode_frame, encode_frame
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.words import choice
@@ -40,7 +40,7 @@ def build_frames() -> dict[str, bytes]:
     """Return a frame of every quantiser, rate, coding and odd size, by name."""
     model, rng = GenNorm(0.8, 1.0), np.random.default_rng(20)
     frames = {}
-    for name in QUANTIZER_NAMES:
+    for name in (form.name for form in sorted(all_formats(), key=lambda form: form.number)):
         for what, step in STEPS.items() if name == "uniform" else [("", None)]:
             quantizer = build_quantizer(name, model, step)
             full = f"{name}-{what}".rstrip("-")

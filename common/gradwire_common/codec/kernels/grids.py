@@ -36,3 +36,8 @@ class Grid(NamedTuple):
     origin: int
     modulus: int
     n_coded: int
+
+
+def looks_levels_up(grid: Grid) -> bool:
+    """Return whether decoding wants a table of levels by bucket and raw bits: float8 with raw bits goes by codes."""
+    return grid.kind == UNIFORM or (grid.kind == MINIFLOAT and grid.raw_bits == 0)

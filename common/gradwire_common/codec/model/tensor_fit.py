@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.formats import K_MAX, STEP_MIN
 from gradwire_common.codec.model.fit import Moments, draw_sample, fit_moments, measure, refuse_non_finite
 from gradwire_common.codec.model.gennorm import GenNorm
+from gradwire_common.codec.model.step_sizes import K_MAX, STEP_MIN
 
 F32 = npt.NDArray[np.float32]
 
@@ -80,3 +80,8 @@ def fit_tensor(values: F32) -> TensorFit:
     share = 1 - moments.n_zero / max(moments.n, 1)
     mean_log2, mean_square = (float(moments.means[i]) if share else 0.0 for i in (0, 3))
     return TensorFit(model, values.size, used, share, mean_log2, share * mean_square, largest)
+
+
+def fit_of_model(model: GenNorm) -> TensorFit:
+    """Return what a GenNorm alone tells of a tensor: no entries and no facts beside it."""
+    return TensorFit(model, 0, np.empty(0, np.float32), 0.0, 0.0, 0.0, 0.0)

@@ -4,7 +4,7 @@ decoder.
 The bits that candidates take are computed from their code lengths; the least wins. Another choice changes no format.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from operator import itemgetter
@@ -12,8 +12,8 @@ from operator import itemgetter
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.codebook import BETA_LAST, grid_model, magnitude_weights, n_magnitude_buckets
-from gradwire_common.codec.formats import FORMATS
+from gradwire_common.codec.codebook import BETA_LAST, grid_model, magnitude_weights
+from gradwire_common.codec.formats import Format
 from gradwire_common.codec.kernels.words.tables import PACKED_SYMBOLS, PACKED_WIDTHS
 from gradwire_common.codec.words.costs import ExpectedBits
 from gradwire_common.codec.words.scheme import MAX_RUN, MAX_WORDS, ONE, RUNS, TUPLES, WordScheme
@@ -28,6 +28,7 @@ MOST_BUCKETS_TO_GROW = {2: 63, 3: 23, 4: 9, 5: 5}  # by size; (n + 1)**size <= M
 GROWTHS = (11, 15, 20, 23, 29)  # with all of 2 to 43, uniform at 90 rates would lose a hundredth less
 FEW_ENTRIES = 1 << 16  # of fewer, half a percent of the bits is at most 80 bytes: not worth a millisecond's choice
 FEW_MAGNITUDES = 64
+MOST_WEIGHED = 255  # magnitudes of a format that are all weighed; of more, those within reach
 FEW_MORE = 6  # buckets
 COARSE_BETA, COARSE_RATIO = 4, 2  # steps of the grid
 BITS_FOR_TIME = 0.006  # share of the bits that a cycle of decoding is worth ...
@@ -49,52 +50,54 @@ SEGMENT_QUANTUM = 256  # entries
 MAX_SEGMENT_ENTRIES = 1 << 22
 
 
-def choose_scheme(kind: str, beta_index: int, ratio_index: int, n_entries: int = FEW_ENTRIES) -> tuple[WordScheme, int]:
+def choose_scheme(
+    form: Format, beta_index: int, ratio_index: int, n_entries: int = FEW_ENTRIES
+) -> tuple[WordScheme, int]:
     """Return the scheme to code `n_entries` of a grid model with, and the entries of a segment."""
-    return shared_choice(kind, beta_index, ratio_index, n_entries >= FEW_ENTRIES)
+    return shared_choice(form, beta_index, ratio_index, n_entries >= FEW_ENTRIES)
 
 
 @lru_cache(maxsize=4096)
-def shared_choice(kind: str, beta_index: int, ratio_index: int, thorough: bool) -> tuple[WordScheme, int]:
+def shared_choice(form: Format, beta_index: int, ratio_index: int, thorough: bool) -> tuple[WordScheme, int]:
     """Return a choice that neighbours on the grid share, so that successive gradients rarely need a new one.
 
     Where it is `thorough`, only if it is good enough for this model too.
     """
     beta_near = min((beta_index + COARSE_BETA // 2) // COARSE_BETA * COARSE_BETA, BETA_LAST)
     ratio_near = (ratio_index + COARSE_RATIO // 2) // COARSE_RATIO * COARSE_RATIO
-    scheme, segment = chosen(kind, beta_near, ratio_near, thorough)
+    scheme, segment = chosen(form, beta_near, ratio_near, thorough)
     scheme = replace(scheme, beta_index=beta_index, ratio_index=ratio_index)
-    promised = (1 + PROMISED_EXCESS) * _entropy(kind, beta_index, ratio_index)
-    if thorough and promised > 0 and ExpectedBits(kind, scheme).bits(scheme.max_length) > promised:
-        return chosen(kind, beta_index, ratio_index, thorough)
+    promised = (1 + PROMISED_EXCESS) * _entropy(form, beta_index, ratio_index)
+    if thorough and promised > 0 and ExpectedBits(form, scheme).bits(scheme.max_length) > promised:
+        return chosen(form, beta_index, ratio_index, thorough)
     return scheme, segment
 
 
 @lru_cache(maxsize=4096)
-def chosen(kind: str, beta_index: int, ratio_index: int, thorough: bool) -> tuple[WordScheme, int]:
+def chosen(form: Format, beta_index: int, ratio_index: int, thorough: bool) -> tuple[WordScheme, int]:
     """Return the scheme of least cost, and the entries of a segment; a `thorough` choice is among more."""
-    entropy = _entropy(kind, beta_index, ratio_index)
+    entropy = _entropy(form, beta_index, ratio_index)
     enough, promised = (1 + MOST_EXCESS) * entropy, (1 + PROMISED_EXCESS) * entropy
-    zero = int(_few_weights(kind, beta_index, ratio_index)[0]) / ONE
+    zero = int(_few_weights(form, beta_index, ratio_index)[0]) / ONE
 
     def cost(scheme: WordScheme, bits: float, words: ExpectedBits) -> float:
         spent = bits * (1 + BITS_FOR_TIME * _time(scheme, bits, words)) + EXCESS_WEIGHT * max(bits - enough, 0)
         return spent + (BROKEN_PROMISE * bits if bits > promised else 0.0)
 
-    candidates = _candidates(kind, beta_index, ratio_index)
-    best = _cheapest(kind, candidates, cost, np.inf)
+    candidates = _candidates(form, beta_index, ratio_index)
+    best = _cheapest(form, candidates, cost, np.inf)
     if best is None:
-        raise UsageError(f"no words for {kind}, beta index {beta_index}, ratio index {ratio_index}")
+        raise UsageError(f"no words for {form.name}, beta index {beta_index}, ratio index {ratio_index}")
     least, scheme, bits = best
     if thorough and entropy > 0 and (bits > enough or scheme.coding == RUNS):
         more = growing_schemes(candidates) + (_more_run_schemes(candidates, zero) if bits > enough else [])
-        _, scheme, bits = _cheapest(kind, more, cost, least) or best
+        _, scheme, bits = _cheapest(form, more, cost, least) or best
     entries = int(SEGMENT_BITS / max(bits, SEGMENT_BITS / MAX_SEGMENT_ENTRIES))
     return scheme, max(entries // SEGMENT_QUANTUM, 1) * SEGMENT_QUANTUM
 
 
 def _cheapest(
-    kind: str, candidates: list[WordScheme], cost: Callable[[WordScheme, float, ExpectedBits], float], least: float
+    form: Format, candidates: list[WordScheme], cost: Callable[[WordScheme, float, ExpectedBits], float], least: float
 ) -> tuple[float, WordScheme, float] | None:
     """The candidate of the least cost, that cost first, and its bits an entry; None where none costs less than `least`.
 
@@ -102,7 +105,7 @@ def _cheapest(
     """
     trials, best = [], None
     for scheme in candidates:
-        expected = ExpectedBits(kind, scheme)
+        expected = ExpectedBits(form, scheme)
         trials.append((cost(scheme, expected.least, expected), scheme, expected))
     for bound, scheme, expected in sorted(trials, key=itemgetter(0)):
         if bound >= least:
@@ -116,21 +119,21 @@ def _cheapest(
     return best
 
 
-def _entropy(kind: str, beta_index: int, ratio_index: int) -> float:
+def _entropy(form: Format, beta_index: int, ratio_index: int) -> float:
     """Bits an entry of the symbols, where few magnitudes have nearly all weight; 0 elsewhere."""
-    if kind in ("float32", "bfloat16"):
+    if not form.buckets.signed:
         return 0.0
-    shares = _few_weights(kind, beta_index, ratio_index) / ONE
+    shares = _few_weights(form, beta_index, ratio_index) / ONE
     weights, beyond = shares[:-1], shares[-1]
     if beyond > 1e-4:
         return 0.0
     return float(-(weights * np.log2(weights)).sum() + weights[1:].sum())
 
 
-def _few_weights(kind: str, beta_index: int, ratio_index: int) -> U64:
+def _few_weights(form: Format, beta_index: int, ratio_index: int) -> U64:
     """Weights of all magnitudes, or the first FEW_MAGNITUDES, and of all others."""
-    n = n_magnitude_buckets(kind, 0) if kind in FORMATS else FEW_MAGNITUDES
-    return magnitude_weights(kind, 0, beta_index, ratio_index, n)
+    n = form.buckets.largest + 1
+    return magnitude_weights(form, 0, beta_index, ratio_index, n if n <= MOST_WEIGHED else FEW_MAGNITUDES)
 
 
 def _time(scheme: WordScheme, bits: float, words: ExpectedBits) -> float:
@@ -145,42 +148,45 @@ def _time(scheme: WordScheme, bits: float, words: ExpectedBits) -> float:
     return look_ups / words.size + (RAW_TIME if scheme.raw_bits else 0.0) + (PARSE_TIME if scheme.growth else 0.0)
 
 
-def _candidates(kind: str, beta_index: int, ratio_index: int) -> list[WordScheme]:
+def _candidates(form: Format, beta_index: int, ratio_index: int) -> list[WordScheme]:
     """The schemes worth computing."""
     indices = (beta_index, ratio_index)
-    if kind in ("float32", "bfloat16"):
-        raw_bits = 24 if kind == "float32" else 8
-        first, n = _span(magnitude_weights(kind, raw_bits, *indices, 255)[:-1])
-        return tuple_schemes(indices, raw_bits, n, first)
-    model = grid_model(*indices)
-    weights = _few_weights(kind, *indices)[:-1]
-    zero, found = int(weights[0]) / ONE, []
-    if zero > 0.3:
-        n_positive = int((weights[1:] >= (1 - zero) * ONE / 4096).sum())
-        found += run_schemes(indices, zero, 2 * n_positive + 1)
-    if zero > 0.85:
-        return found
-    if kind in FORMATS:
-        for raw_bits in (
-            (0,) if FORMATS[kind].mantissa_bits == 1 else (FORMATS[kind].mantissa_bits, FORMATS[kind].mantissa_bits + 1)
-        ):
-            first, n = _span(magnitude_weights(kind, raw_bits, *indices, n_magnitude_buckets(kind, raw_bits))[:-1])
-            if raw_bits == 0:
-                first, n = 0, 2 * (first + n) - 1
-            if n <= MOST_BUCKETS:
-                found += tuple_schemes(indices, raw_bits, n, first)
-        return found
-    reach = float(model.quantile(1 - 2.0**-16))  # steps
-    for raw_bits in range(9):
-        width = 1 << max(raw_bits - 1, 0)
-        n = int(reach / width) + 1 if raw_bits else 2 * int(reach + 0.5) + 1
+    found: list[WordScheme] = []
+    if form.buckets.signed:
+        weights = _few_weights(form, *indices)[:-1]
+        zero = int(weights[0]) / ONE
+        if zero > 0.3:
+            n_positive = int((weights[1:] >= (1 - zero) * ONE / 4096).sum())
+            found += run_schemes(indices, zero, 2 * n_positive + 1)
+        if zero > 0.85:
+            return found
+    spans = _weighed_spans if form.buckets.largest < MOST_WEIGHED else _reached_spans
+    return found + [scheme for span in spans(form, indices) for scheme in tuple_schemes(indices, *span)]
+
+
+def _weighed_spans(form: Format, indices: tuple[int, int]) -> Iterator[tuple[int, int, int]]:
+    """Raw bits, number and first of the buckets worth coding, of few magnitudes."""
+    for raw_bits in form.buckets.tried_raw_bits:
+        n_all = form.buckets.n_magnitude_buckets(raw_bits)
+        first, n = _span(magnitude_weights(form, raw_bits, *indices, n_all)[:-1])
+        if raw_bits == 0:
+            first, n = 0, 2 * (first + n) - 1
+        if n <= MOST_BUCKETS:
+            yield raw_bits, n, first
+
+
+def _reached_spans(form: Format, indices: tuple[int, int]) -> Iterator[tuple[int, int, int]]:
+    """Raw bits, number and first of the buckets worth coding, of more magnitudes than are weighed."""
+    reach = float(grid_model(*indices).quantile(1 - 2.0**-16))  # in units of the quantiser
+    tried = form.buckets.tried_raw_bits
+    for raw_bits in tried:
+        n = int(reach / form.buckets.width(raw_bits)) + 1 if raw_bits else 2 * int(reach + 0.5) + 1
         if MOST_PACKED < n < MOST_PACKED + FEW_MORE:
             n = MOST_PACKED
-        if n <= MOST_BUCKETS << 2 * (raw_bits == 0) or raw_bits == 8:
-            found += tuple_schemes(indices, raw_bits, min(max(n, 2), MOST_BUCKETS), 0)
+        if n <= MOST_BUCKETS << 2 * (raw_bits == 0) or raw_bits == tried[-1]:
+            yield raw_bits, min(max(n, 2), MOST_BUCKETS), 0
         if n <= MOST_BUCKETS >> (raw_bits > 0):
             break
-    return found
 
 
 def tuple_schemes(

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gradwire_common.codec.codebook import bucket_weights, layout_weights
+from gradwire_common.codec.formats import Format
 from gradwire_common.codec.kernels.words import costs
 from gradwire_common.codec.words.scheme import MAX_WORDS, ONE, TUPLES, WordScheme, run_words
 
@@ -23,13 +24,13 @@ class ExpectedBits:
         size: Mean buckets of a word.
     """
 
-    def __init__(self, kind: str, scheme: WordScheme):
-        weights = bucket_weights(kind, scheme)
+    def __init__(self, form: Format, scheme: WordScheme):
+        weights = bucket_weights(form, scheme)
         if scheme.coding == TUPLES:
             words, rare = np.empty(MAX_WORDS + 1, np.uint64), np.empty(weights.size, np.uint64)
             least, growth = max(ONE >> scheme.detail, 1), scheme.growth_weight
             n, self._entries = costs.keep_tuples(
-                likeliest_first(kind, scheme.layout), scheme.size, least, growth, words, rare
+                likeliest_first(form, scheme.layout), scheme.size, least, growth, words, rare
             )
             if n == 0:
                 words[0], n, self._entries = ONE, 1, float(ONE)
@@ -72,7 +73,7 @@ class ExpectedBits:
 
 
 @lru_cache(maxsize=64)
-def likeliest_first(kind: str, layout: tuple[int, ...]) -> U64:
+def likeliest_first(form: Format, layout: tuple[int, ...]) -> U64:
     """Return the weights of the coded buckets, descending, and that of all others; not to be changed."""
-    weights = layout_weights(kind, *layout)
+    weights = layout_weights(form, *layout)
     return np.append(np.sort(weights[:-1])[::-1], weights[-1])

@@ -13,15 +13,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.codec.codebook import Codebook, build_codebook, n_magnitude_buckets
-from gradwire_common.codec.formats import Minifloat, Quantizer, Uniform
+from gradwire_common.codec.codebook import Codebook, build_codebook
+from gradwire_common.codec.formats import Quantizer
 from gradwire_common.codec.huffman import code_lengths
 from gradwire_common.codec.kernels.layout import N_STREAMS, quarter
 from gradwire_common.codec.kernels.quantizing.sampling import count_chunks, tuple_bits
 from gradwire_common.codec.kernels.words.bits import EXTRA_COUNT_BITS
 from gradwire_common.codec.kernels.words.lengths import pack_halves
 from gradwire_common.codec.segments import grid_tables
-from gradwire_common.codec.words.choice import CLASSES_AND_REACH, DETAILS, MAX_LENGTH, run_schemes, tuple_schemes
+from gradwire_common.codec.words.choice import (
+    CLASSES_AND_REACH,
+    DETAILS,
+    MAX_LENGTH,
+    MOST_WEIGHED,
+    run_schemes,
+    tuple_schemes,
+)
 from gradwire_common.codec.words.scheme import MAX_BUCKETS, ONE, RUNS, TUPLES, WordScheme, rounded_weights, tuple_words
 from gradwire_common.errors import NonFiniteError, UsageError
 
@@ -73,7 +80,7 @@ class Lengths:
 
 
 def own_codebook(values: F32, quantizer: Quantizer, fitted: Codebook, segment: int, *, wanted: bool) -> Codebook | None:
-    """Return the codebook of the data's own code where that is better than the `fitted` one, or `wanted` all the same.
+    """Return the codebook of the data's own code where it is better than the `fitted` one, or `wanted` anyway.
 
     Raises:
         NonFiniteError: a NaN or infinity in the sample.
@@ -120,12 +127,12 @@ def sample_of(values: F32, quantizer: Quantizer, scheme: WordScheme, segment: in
         starts = np.linspace(0, values.size - CHUNK, n // CHUNK).astype(np.int64)
     signed = np.zeros(MOST_COUNTED + 1, np.int64)
     symbols = np.empty(starts.size * chunk, np.int32)
-    grid = grid_tables(quantizer, scheme).grid  # type: ignore[arg-type]
+    grid = grid_tables(quantizer, scheme).grid
     n_used = int(count_chunks(values, starts, chunk, grid, symbols, signed))
     if n_used < 0:
         raise NonFiniteError("got a NaN or infinity, want finite numbers")
     nothing = np.empty(0, np.int64)
-    if not isinstance(quantizer, Uniform | Minifloat):
+    if not quantizer.format.buckets.signed:
         return Sample(symbols.size, whole, signed[:255], nothing, nothing)
     signed = signed[: max(n_used, 3)]
     if not runs:
@@ -134,7 +141,7 @@ def sample_of(values: F32, quantizer: Quantizer, scheme: WordScheme, segment: in
     used = symbols[places].astype(np.int64)
     ends = np.minimum(2 * np.abs(used) - (used > 0), MOST_COUNTED)
     before = np.append(-1, places[:-1]) if places.size else places
-    if whole:  # where each bitstream starts, runs start anew
+    if whole:  # runs start again where each bitstream starts
         firsts = np.arange(0, values.size, segment)
         quarters = [quarter(segment, 1)] * (firsts.size - 1) + [quarter(values.size - int(firsts[-1]), 1)]
         starts = (firsts[:, None] + np.arange(N_STREAMS) * np.array(quarters)[:, None]).ravel()
@@ -165,11 +172,11 @@ def bucket_counts(quantizer: Quantizer, scheme: WordScheme, sample: Sample) -> t
         counts = np.zeros(max(n, signed.size), np.int64)
         counts[: signed.size] = signed
     else:
-        if isinstance(quantizer, Uniform | Minifloat):
+        if quantizer.format.buckets.signed:
             signed = np.append(signed, 0) if signed.size % 2 == 0 else signed
             signed = np.append(signed[0], signed[1::2] + signed[2::2])
             signed = np.add.reduceat(signed, np.arange(0, signed.size, 1 << (scheme.raw_bits - 1)))
-        n_all = n_magnitude_buckets(quantizer.name, scheme.raw_bits)
+        n_all = quantizer.format.buckets.n_magnitude_buckets(scheme.raw_bits)
         places = (np.flatnonzero(signed) - scheme.origin) % n_all
         counts = np.zeros(max(n, int(places.max(initial=0)) + 1), np.int64)
         counts[places] = signed[signed > 0]
@@ -196,7 +203,7 @@ def _candidates(quantizer: Quantizer, scheme: WordScheme, sample: Sample) -> Ite
         yield tuple_schemes(indices, scheme.raw_bits, scheme.n_buckets, scheme.origin, (scheme.detail,))[-1]
     else:
         yield scheme
-    if not isinstance(quantizer, Uniform | Minifloat):
+    if not quantizer.format.buckets.signed:
         yield replace(scheme, n_buckets=MAX_BUCKETS, size=1, origin=0)
         return
     zero = sample.signed[0] / sample.n
@@ -209,7 +216,7 @@ def _candidates(quantizer: Quantizer, scheme: WordScheme, sample: Sample) -> Ite
     if zero < 0.9:
         for n_coded in dict.fromkeys(min(n, most) for most in FEW_BUCKETS):
             yield from tuple_schemes(indices, 0, n_coded, 0, DETAILS[:1])[: 2 if n_coded < 64 else 1]
-    if zero < 0.5 and isinstance(quantizer, Uniform):
+    if zero < 0.5 and quantizer.format.buckets.largest >= MOST_WEIGHED:
         for raw_bits in (1, 2):
             yield from tuple_schemes(indices, raw_bits, max(n >> raw_bits, 1) + 1, 0, DETAILS[:1])[:1]
 

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
 
-from gradwire_common.codec.formats import STEP_MAX, STEP_MIN
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.model.rates.table import (
     TABLE_BITS_MAX,
@@ -20,6 +19,7 @@ from gradwire_common.codec.model.rates.table import (
     ratio_for_bits,
     ratio_range,
 )
+from gradwire_common.codec.model.step_sizes import STEP_MAX, STEP_MIN
 from gradwire_common.errors import UsageError
 
 F64 = npt.NDArray[np.float64]

@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gradwire_common.codec.formats import STEP_MAX, STEP_MIN, Uniform
 from gradwire_common.codec.kernels.exceedances import gains
 from gradwire_common.codec.model.rates.allocation import common_step
 from gradwire_common.codec.model.rates.measured import SampledRate, measured_bits
 from gradwire_common.codec.model.rates.thinning import Thinning, thin
+from gradwire_common.codec.model.step_sizes import STEP_MAX, STEP_MIN, n_levels
 from gradwire_common.codec.model.tensor_fit import TensorFit
 from gradwire_common.errors import UsageError
 
@@ -130,7 +130,7 @@ def _search(
 def _gains(fits: Sequence[TensorFit], step: float) -> tuple[float, float]:
     """Return the energy of what is sent at `step`, and how much less the errors have, in squared gradient units."""
     every = max(1, sum(fit.values.size for fit in fits) // N_GAINS)
-    k_max, energy, gain = float(Uniform(step).k_max), 0.0, 0.0
+    k_max, energy, gain = float(n_levels(step)), 0.0, 0.0
     for fit in fits:
         got = gains(fit.values, step, k_max, every)
         energy, gain = energy + got[0], gain + got[1]
