@@ -30,7 +30,7 @@ class ServerSettings(Section):
         description="HOST or HOST:PORT to serve on; port 0 takes a free one, 50051 when not given",
     )
     aggregation: str = Field("mean", description="how the pushes of a round become one update: mean")
-    outcome: str = Field("step", description="what becomes of that update: step, of the server's optimizer")
+    outcome: str = Field("step", description="what is done with that update: step, of the server's optimizer")
     optimizer: str = Field(
         "SGD", description=f"any optimizer of torch.optim, by name, or a recipe: {', '.join(RECIPES)}"
     )
@@ -76,7 +76,7 @@ class ServerSettings(Section):
         100, ge=0, description="rounds between checkpoints; 0 keeps nothing on the disk but the results"
     )
     checkpoints: int = Field(2, ge=1, description="checkpoints that are kept")
-    resume: bool = Field(False, description="go on with the run in RUNS/NAME, where there is one")
+    resume: bool = Field(False, description="resume the run in RUNS/NAME, where there is one")
     reflection: bool = Field(False, description="offer gRPC reflection")
 
     @property

@@ -29,7 +29,10 @@ class WorkerSettings(Section):
     local_schedule_options: Options = Field({}, description="that scheduler's parameters, as JSON")
     overlap: bool = Field(False, description="encode each gradient during the backward pass, once it is there")
     delay: int = Field(
-        0, ge=0, le=1, description="1: compute the next gradients while a round goes on, on weights one version old"
+        0,
+        ge=0,
+        le=1,
+        description="1: compute the next gradients while a round is under way, on weights one version old",
     )
     worker_id: Name | None = Field(None, description="id of this worker; the same id takes the old place again")
     slot: int | None = Field(None, ge=0, description="shard of this worker; the lowest free one when not given")
@@ -37,6 +40,6 @@ class WorkerSettings(Section):
     threads: int = Field(0, ge=0, description="torch threads of a worker; 0 shares the cores among local workers")
     pace: bool = Field(True, description="send no faster than the server's rate limit")
     state: Path | None = Field(
-        None, description="folder of this worker's own checkpoint, from which it goes on when started again"
+        None, description="folder of this worker's own checkpoint, from which it resumes when restarted"
     )
-    patience: Seconds = Field(60.0, description="seconds to go on trying to reach a server that does not answer")
+    patience: Seconds = Field(60.0, description="seconds to keep trying to reach a server that does not answer")
