@@ -74,7 +74,7 @@ def measured_row(system: str, link: str, parts: Parts | None, flower: Path | Non
         found: Measured = run_flower(flower, rate, rounds)
     else:
         method = METHODS[system]
-        found = run_gradwire(rate, rounds, quantizer=method.quantizer, bits=method.bits, bits_down=method.bits)
+        found = run_gradwire(rate, rounds, method=method.name, method_options=dict(method.options))
     alone = found.bound(rate) + parts.total if parts else None
     return {
         "system": system,

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coding import method_of
 from gradwire_common.layout.manifest import Manifest, TensorSpec
-from gradwire_common.methods.entropy import Entropy, EntropyEncoder
-from gradwire_common.methods.method import EncodeReport
+from gradwire_common.methods.entropy import Entropy
+from gradwire_common.methods.method import Encoder, EncodeReport
 from gradwire_common.methods.transforms.registry import build_transform
 from gradwire_common.methods.update import decode_update
 
@@ -94,12 +95,12 @@ def tensors_of(drawn: list) -> list[F32]:
     ]
 
 
-def encoder_of(tensors: list[F32], **options: object) -> EntropyEncoder:
+def encoder_of(tensors: list[F32], **options: object) -> Encoder:
     manifest = Manifest(tuple(TensorSpec(f"t{i}", (tensor.size,)) for i, tensor in enumerate(tensors)))
-    return Entropy(**options).encoder(manifest.layout)
+    return method_of(**options).encoder(manifest.layout)
 
 
-def in_layout(encoder: EntropyEncoder, tensors: list[F32]) -> F32:
+def in_layout(encoder: Encoder, tensors: list[F32]) -> F32:
     named = {f"t{i}": tensor for i, tensor in enumerate(tensors)}
     return np.concatenate([named[spec.name] for spec in encoder.layout.order])
 
@@ -113,7 +114,7 @@ def is_nearer(decoded: F32, u: F32) -> bool:
     return energy(u - decoded) < energy(u) or not (np.abs(u) >= 2.0**-126).any()
 
 
-def sent(encoder: EntropyEncoder, u: F32, residual: F32 | None = None) -> tuple[F32, int]:
+def sent(encoder: Encoder, u: F32, residual: F32 | None = None) -> tuple[F32, int]:
     encoder.memory = residual
     frames = b"".join(encoder.encode(u, EncodeReport()))
     decoded = np.empty_like(u)
@@ -121,7 +122,7 @@ def sent(encoder: EntropyEncoder, u: F32, residual: F32 | None = None) -> tuple[
     return decoded, len(frames)
 
 
-def most_bytes(encoder: EntropyEncoder, bits: float) -> float:
+def most_bytes(encoder: Encoder, bits: float) -> float:
     return 1.3 * bits * encoder.layout.n_parameters / 8 + OVERHEAD * (1 + len(encoder.layout.parameters))
 
 

@@ -22,9 +22,9 @@ def test_the_first_worker_is_asked_for_weights_and_told_all_it_needs(tmp_path: P
         assert not b.join().weights_wanted
         assert (got.slot, b.joined.slot, got.slots) == (0, 1, 3)
         assert (got.rounds, got.evaluate_every, got.buffers_every, got.heartbeat_ms) == (9, 4, 5, 1500)
-        assert (got.run, got.method.quantizer, got.limits.rate_up, got.limits.chunk_bytes) == (
+        assert (got.run, got.method.name, got.limits.rate_up, got.limits.chunk_bytes) == (
             "trial",
-            "float32",
+            "raw",
             0,
             (2 << 20) // 3,  # two MiB for the chunks of all workers
         )

@@ -44,7 +44,7 @@ def run_train(config: Config, *, compare: bool = False, json_file: Path | None =
         config = linked(config, way)
         console.print(f"every worker behind a link of {way}")
     if compare and config.uplink.stored:
-        raise UsageError("compare: got float32, the baseline itself; want another quantizer, or no --compare")
+        raise UsageError("compare: got quantizer float32, the baseline itself; want another quantizer, or no --compare")
     if json_file:
         _check_writable(json_file)
     with checked(config):
