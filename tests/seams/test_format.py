@@ -24,6 +24,7 @@ from gradwire_common.codec.model.tensor_fit import TensorFit, fit_tensor
 from gradwire_common.errors import BitstreamError, ConfigError, UsageError
 from gradwire_common.settings.config import Config
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
 from running import running_server
 from worker.toys import (
     assert_same_state,
@@ -193,7 +194,8 @@ def test_two_workers_train_with_it_and_one_is_killed_and_resumed(tmp_path: Path)
 
 
 def train(address: str, worker_id: str, model, steps: int, state: Path | None = None) -> None:
-    with RemoteOptimizer(model, address, worker_id=worker_id, slot="ab".index(worker_id), state=state) as optimizer:
+    session = SessionOptions(worker_id=worker_id, slot="ab".index(worker_id))
+    with RemoteOptimizer(model, address, state=state, session=session) as optimizer:
         while optimizer.next_round <= steps:
             take_step(model, optimizer, SAMPLES[worker_id][optimizer.next_round - 1], samples=8)
         if steps == KILLED_AFTER:
