@@ -18,14 +18,8 @@ from gradwire_common.codec.kernels.dispatch import fast_path
 from gradwire_common.codec.kernels.layout import coming_after
 from gradwire_common.codec.kernels.levels.level_tables import place_few, place_magnitudes
 from gradwire_common.codec.kernels.levels.levels import largest_bucket
-from gradwire_common.codec.kernels.levels.vector_levels import IN_REGISTERS
-from gradwire_common.codec.kernels.portable import encode_tuples as portable_tuples
-from gradwire_common.codec.kernels.quantizing.minifloat import join_codes, join_packed, place_codes
-from gradwire_common.codec.kernels.raws import pack_raws, raw_bytes, unpack_raws
-from gradwire_common.codec.kernels.scanning import find_byte
-from gradwire_common.codec.kernels.words import vector_lookups
-from gradwire_common.codec.kernels.words.lookups import (
-    HAS_BMI2,
+from gradwire_common.codec.kernels.native import vector_lookups
+from gradwire_common.codec.kernels.native.batch_lookups import (
     INDEX_BITS,
     N_BATCHES,
     PLACE,
@@ -34,12 +28,17 @@ from gradwire_common.codec.kernels.words.lookups import (
     TO,
     look_up_batches,
 )
+from gradwire_common.codec.kernels.native.processor import HAS_BMI2, HAS_VBMI2, IN_REGISTERS
+from gradwire_common.codec.kernels.native.vector_lookups import decode_eight, decode_four
+from gradwire_common.codec.kernels.portable import encode_tuples as portable_tuples
+from gradwire_common.codec.kernels.quantizing.minifloat import join_codes, join_packed, place_codes
+from gradwire_common.codec.kernels.raws import pack_raws, raw_bytes, unpack_raws
+from gradwire_common.codec.kernels.scanning import find_byte
 from gradwire_common.codec.kernels.words.parsing import N_WALKERS, parse, parse_one_by_one, place_words
 from gradwire_common.codec.kernels.words.side_by_side import fill_constants
 from gradwire_common.codec.kernels.words.tables import RARE_FLAG, fill_pairs
 from gradwire_common.codec.kernels.words.tuple_encoding import encode_pairs, encode_tuples
 from gradwire_common.codec.kernels.words.tuples import look_up_batches_anywhere
-from gradwire_common.codec.kernels.words.vector_lookups import decode_eight, decode_four
 from gradwire_common.codec.model.fit import fit_gennorm
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.segments import grid_tables
@@ -263,7 +262,7 @@ def _take_turns(n_streams, width, state):
         decode_four(np.uint64(state.ctypes.data))
 
 
-@pytest.mark.skipif(not (vector_lookups.HAS_VBMI2 and fast_path()), reason="no machine code here, or forbidden")
+@pytest.mark.skipif(not (HAS_VBMI2 and fast_path()), reason="no machine code here, or forbidden")
 @pytest.mark.parametrize(("width", "most"), [(6, 4), (8, 3)])
 @pytest.mark.parametrize(("n_streams", "n_turns"), [(4, 1), (8, 1), (4, 9), (8, 9)])
 def test_turns_find_the_buckets_that_the_bits_say(n_streams, n_turns, width, most):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from gradwire_common.codec.formats import Format
 from gradwire_common.codec.huffman import check_lengths, code_lengths
+from gradwire_common.codec.kernels.native.vector_lookups import PACKED_SYMBOLS
 from gradwire_common.codec.kernels.words import tables
 from gradwire_common.codec.kernels.words.lengths import pack_halves, unpack_halves
 from gradwire_common.codec.model.gennorm import GenNorm
@@ -223,7 +224,7 @@ def _rare_byte(width: int) -> int:
 def _packed_width(scheme: WordScheme, words: I64) -> int:
     """The bits of a bucket in the packed table; 0 where a word has no room, or some bits start none."""
     for width in tables.PACKED_WIDTHS:
-        most = min(tables.PACKED_SYMBOLS, (32 - tables.LENGTH_BITS) // width)
+        most = min(PACKED_SYMBOLS, (32 - tables.LENGTH_BITS) // width)
         if scheme.n_buckets + 3 <= 1 << width and scheme.size <= most and (words >= 0).all():
             return int(width)
     return 0

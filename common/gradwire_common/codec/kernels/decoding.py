@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, no-any-return, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """The bytes of segments to levels: decode, dequantise and store or add, a segment at a time through the caches."""
 
 import numpy as np
@@ -10,13 +8,13 @@ from gradwire_common.codec.kernels import portable
 from gradwire_common.codec.kernels.grids import BFLOAT16, FLOAT32, Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, SIDE_BY_SIDE, Book, Work, fill_borders
 from gradwire_common.codec.kernels.levels.levels import largest_bucket, place_levels, restore_beyond, scatter
+from gradwire_common.codec.kernels.native.processor import HAS_VBMI2
 from gradwire_common.codec.kernels.quantizing.floats import place_floats
 from gradwire_common.codec.kernels.raws import raw_bytes
 from gradwire_common.codec.kernels.words import runs
 from gradwire_common.codec.kernels.words.rares import decode_rares
 from gradwire_common.codec.kernels.words.side_by_side import decode_side_by_side
 from gradwire_common.codec.kernels.words.tuples import decode_tuples
-from gradwire_common.codec.kernels.words.vector_lookups import HAS_VBMI2
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

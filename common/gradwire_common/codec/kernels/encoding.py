@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, no-any-return, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Entries to the bytes of segments: quantise, residual and encode in one pass, a block and a segment at a time."""
 
 import numpy as np

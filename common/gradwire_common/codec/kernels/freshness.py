@@ -23,7 +23,7 @@ def forget_stale_kernels(sources: Path) -> bool:
     """
     paths = sorted(sources.rglob("*.py"))
     files = [(str(path.relative_to(sources)), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    state = repr((bool(config.BOUNDSCHECK), files))  # type: ignore[attr-defined]
+    state = repr((bool(config.BOUNDSCHECK), files))
     mark = sources / CACHE / MARK
     if mark.is_file() and mark.read_text() == state:
         return False

@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """How a segment is laid out: a quarter of its entries in each of four bitstreams, then the rare list, then raw bits."""
 
 from typing import NamedTuple

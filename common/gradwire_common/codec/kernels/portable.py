@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """The portable path: words to bits and back, every access checked. The fast path makes and reads the same bytes.
 
 Runs are read by runs.decode_runs on both, on the fast path what is left near the ends of bitstreams.

@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, call-arg, no-any-return, return-value, var-annotated"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Raw bits: the low bits of symbols, packed in columns so that compilers make vector code of the loops.
 
 Entries come in groups of 64 (the last may be smaller): `width` = ceil(group / 8) columns of up to 8 entries, entry
@@ -11,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.memory import load64, store64
-from gradwire_common.codec.kernels.raw_vectors import unpack64
+from gradwire_common.codec.kernels.native.memory import load64, store64
+from gradwire_common.codec.kernels.native.raw_vectors import unpack64
 
 U8 = npt.NDArray[np.uint8]
 

@@ -1,12 +1,10 @@
-# mypy: disable-error-code="arg-type, assignment, call-arg, return-value, var-annotated"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Finding the few buckets that need a second look, by vector code over many at a time."""
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.memory import matches64, shift_right, trailing_zeros
+from gradwire_common.codec.kernels.native.memory import matches64, shift_right, trailing_zeros
 
 U8 = npt.NDArray[np.uint8]
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from gradwire_common.codec.codebook import BETA_LAST, grid_model, magnitude_weights
 from gradwire_common.codec.formats import Format
-from gradwire_common.codec.kernels.words.tables import PACKED_SYMBOLS, PACKED_WIDTHS
+from gradwire_common.codec.kernels.native.vector_lookups import PACKED_SYMBOLS
+from gradwire_common.codec.kernels.words.tables import PACKED_WIDTHS
 from gradwire_common.codec.words.costs import ExpectedBits
 from gradwire_common.codec.words.scheme import MAX_RUN, MAX_WORDS, ONE, RUNS, TUPLES, WordScheme
 from gradwire_common.errors import UsageError

@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, call-arg, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Levels by look-ups in registers, for processors with AVX-512 VBMI: of few buckets, or of float8's codes.
 
 The bits are those of the arithmetic that other processors do. A zero leaves a sum as it is: it adds -0.
@@ -9,13 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.levels.vector_levels import (
-    FEW,
-    IN_REGISTERS,
-    MAGNITUDES,
-    look_up_few,
-    look_up_planes,
-)
+from gradwire_common.codec.kernels.native.processor import IN_REGISTERS
+from gradwire_common.codec.kernels.native.vector_levels import FEW, MAGNITUDES, look_up_few, look_up_planes
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]

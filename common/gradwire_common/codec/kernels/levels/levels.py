@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Buckets and raw bits to levels: stored, or weighted and added to an accumulator.
 
 Every sum is float32(accumulator + float32(weight * level)): a rounded product, then a rounded sum. There is neither
@@ -13,7 +11,8 @@ from numba import njit
 
 from gradwire_common.codec.kernels.grids import MINIFLOAT, UNIFORM, Grid
 from gradwire_common.codec.kernels.levels.level_tables import place_few, place_magnitudes
-from gradwire_common.codec.kernels.levels.vector_levels import FEW, IN_REGISTERS
+from gradwire_common.codec.kernels.native.processor import IN_REGISTERS
+from gradwire_common.codec.kernels.native.vector_levels import FEW
 from gradwire_common.codec.kernels.quantizing.minifloat import join_packed, place_codes
 from gradwire_common.codec.kernels.raws import unpack_raws
 

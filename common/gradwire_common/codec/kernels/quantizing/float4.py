@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, call-arg, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """float4 1-2-1 without raw bits: entries to buckets and residuals in one pass.
 
 In units of the least level its magnitudes are 0, 1, 2, 3, 4, 6; a tie between the last two goes to 4.
@@ -10,8 +8,8 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.grids import INFINITY_BITS, MAGNITUDE_MASK, Grid
-from gradwire_common.codec.kernels.quantizing.vector_quantize import (
-    HAS_AVX512,
+from gradwire_common.codec.kernels.native.processor import HAS_AVX512
+from gradwire_common.codec.kernels.native.vector_quantize import (
     N_LEVELS,
     NOT_FINITE,
     OUTER_INDEX,

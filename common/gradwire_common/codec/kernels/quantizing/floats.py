@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, attr-defined, no-any-return, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """float32 and bfloat16: entries to exponents and planes of raw bytes, and back, each in one pass.
 
 The last plane holds the sign and the upper seven bits of the fraction; float32 has two more before it, lower bits

@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, attr-defined, call-arg, no-any-return, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Small floating-point grids: entries to codes, codes to buckets and raw bits, and back to levels.
 
 A code is a byte: twice the magnitude, plus 1 where the entry is negative. Magnitude 0 may have the sign set.
@@ -14,15 +12,15 @@ from numba import njit
 
 from gradwire_common.codec.kernels.grids import INFINITY_BITS, MAGNITUDE_MASK, Grid
 from gradwire_common.codec.kernels.moments import largest_bits
-from gradwire_common.codec.kernels.quantizing.vector_minifloat import (
+from gradwire_common.codec.kernels.native.processor import HAS_AVX512_VBMI2
+from gradwire_common.codec.kernels.native.raw_vectors import join_groups
+from gradwire_common.codec.kernels.native.vector_minifloat import (
     CONSTANTS_SIZE,
-    HAS_AVX512_VBMI2,
     INDEX,
     minifloat_residual_vectors,
     minifloat_vectors,
 )
-from gradwire_common.codec.kernels.quantizing.vector_quantize import LAST_FOUND, NOT_FINITE, STEP
-from gradwire_common.codec.kernels.raw_vectors import join_groups
+from gradwire_common.codec.kernels.native.vector_quantize import LAST_FOUND, NOT_FINITE, STEP
 from gradwire_common.codec.kernels.raws import GROUP, raw_bytes, unpack_raws
 
 F32 = npt.NDArray[np.float32]

@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Entries to buckets and raw bits, a block at a time: arithmetic that vectorises, the same as the quantisers' own.
 
 A symbol is a magnitude and a sign. Without raw bits bucket 0 is zero, 2 m - 1 is +m, 2 m is -m. With them, bucket and

@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, call-overload, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """The symbols of a sample, counted, and what they take with a code."""
 
 import numpy as np

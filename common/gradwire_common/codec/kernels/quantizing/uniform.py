@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, call-arg, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Uniform without raw bits: entries to buckets and residuals in one pass."""
 
 import numpy as np
@@ -7,8 +5,8 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.grids import INFINITY_BITS, MAGNITUDE_MASK, Grid
-from gradwire_common.codec.kernels.quantizing.vector_quantize import (
-    HAS_AVX512,
+from gradwire_common.codec.kernels.native.processor import HAS_AVX512
+from gradwire_common.codec.kernels.native.vector_quantize import (
     LAST_FOUND,
     MOST_LAST,
     NOT_FINITE,

@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Uniform with raw bits: entries to symbols, and symbols to buckets, raw bits and residuals."""
 
 import numpy as np

@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, call-arg, return-value, var-annotated"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """A bitstream, bit by bit with every access checked: for what is rare, and for the portable path.
 
 Bits fill each byte from its low end; a code's first bit is the lower one.
@@ -9,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.memory import load64
+from gradwire_common.codec.kernels.native.memory import load64
 
 U8 = npt.NDArray[np.uint8]
 

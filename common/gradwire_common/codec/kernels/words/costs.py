@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """What codes cost: bits under a model's weights, without building a codebook. For choosing among many schemes.
 
 Three answers, each dearer and nearer than the one before: entropy, Huffman's code, the code of limited length.

@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Length-limited Huffman code lengths by package-merge, on whole numbers only; and the half bytes they travel as.
 
 Source: Larmore, Hirschberg, "A fast algorithm for optimal length-limited Huffman codes", J. ACM 37(3), 1990.

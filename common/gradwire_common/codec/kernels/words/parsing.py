@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, call-arg, no-any-return, return-value, var-annotated"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Buckets to words of TUPLES that grow: where each begins depends on all before it.
 
 Such a chain of look-ups waits for every single one, so eight walkers go side by side, each from an eighth of the

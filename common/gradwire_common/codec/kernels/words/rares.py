@@ -1,12 +1,10 @@
-# mypy: disable-error-code="arg-type, assignment, call-arg, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """The rare list of a segment: the buckets of its rare tuples, in order, with a code of their own."""
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.memory import shift_left, shift_right, store64
+from gradwire_common.codec.kernels.native.memory import shift_left, shift_right, store64
 from gradwire_common.codec.kernels.scanning import find_byte
 from gradwire_common.codec.kernels.words.bits import EXTRA_COUNT_BITS, peek_extra, window_at
 

@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, call-arg, no-any-return, return-value, var-annotated"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Words of RUNS to bits and back, the fast path: what is not zero is listed 64 buckets at a time, a word a look-up.
 
 Unguarded accesses, and why each is safe:
@@ -18,7 +16,14 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.layout import N_STREAMS
-from gradwire_common.codec.kernels.memory import load64, matches64, shift_left, shift_right, store64, trailing_zeros
+from gradwire_common.codec.kernels.native.memory import (
+    load64,
+    matches64,
+    shift_left,
+    shift_right,
+    store64,
+    trailing_zeros,
+)
 from gradwire_common.codec.kernels.scanning import GROUP
 from gradwire_common.codec.kernels.words.bits import EXTRA_COUNT_BITS, EXTRA_MAX_BITS, peek, peek_extra
 from gradwire_common.codec.kernels.words.tables import NO_WORD, UNUSUAL

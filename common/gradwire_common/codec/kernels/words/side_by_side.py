@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, call-arg, no-any-return, return-value, var-annotated"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Bits to words of TUPLES, the fast path of processors with AVX-512 VBMI2: two segments' bitstreams side by side.
 
 Rounds of turns, each as many as the stream with the least room stands. What a stream misses when that is none is read
@@ -21,15 +19,14 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.layout import Book
-from gradwire_common.codec.kernels.memory import leading_zeros
-from gradwire_common.codec.kernels.words.tables import LENGTH_BITS, PACKED_SYMBOLS
-from gradwire_common.codec.kernels.words.tuples import finish
-from gradwire_common.codec.kernels.words.vector_lookups import (
+from gradwire_common.codec.kernels.native.memory import leading_zeros
+from gradwire_common.codec.kernels.native.processor import HAS_VBMI2
+from gradwire_common.codec.kernels.native.vector_lookups import (
     CONTROL,
-    HAS_VBMI2,
     MASK,
     MOST_STREAMS,
     N_TURNS,
+    PACKED_SYMBOLS,
     PLACE,
     STATE_SIZE,
     TABLE,
@@ -40,6 +37,8 @@ from gradwire_common.codec.kernels.words.vector_lookups import (
     decode_eight,
     decode_four,
 )
+from gradwire_common.codec.kernels.words.tables import LENGTH_BITS
+from gradwire_common.codec.kernels.words.tuples import finish
 
 U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]

@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, return-value"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Tables of a codebook, from code lengths: canonical codes, what the encoders look up, what the decoders look up.
 
 Codes are canonical (shorter first, then by word index) and stored reversed, so that a bitstream is filled and read from
@@ -10,12 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from gradwire_common.codec.kernels.native.vector_lookups import PACKED_SYMBOLS
+
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
-LENGTH_BITS, PACKED_SYMBOLS = 6, 4  # of a packed entry of 32 bits; and buckets, as many of their width as fit
+LENGTH_BITS = 6  # of a packed entry of 32 bits; the rest are buckets, as many of their width as fit
 PACKED_INDEX_BITS, PACKED_WIDTHS = 12, (6, 8)
 ENTRY_SYMBOLS = 6  # buckets that one decoding entry can hold, a byte each below its two high bytes
 RARE_FLAG = 0x80  # in an encoding entry, above its length: the tuple is rare

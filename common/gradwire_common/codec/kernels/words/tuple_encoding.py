@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, call-arg, no-any-return, return-value, var-annotated"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Buckets to words of TUPLES, and words to bits, the fast path: up to 51 bits a flush.
 
 An entry of a table has its code at the top, below zeros, and at the bottom the length and, from RARE_FLAG on, flags.
@@ -20,7 +18,7 @@ import numpy.typing as npt
 from numba import njit
 
 from gradwire_common.codec.kernels.layout import Coming
-from gradwire_common.codec.kernels.memory import fetch, fetch_to_write, load16, load64, shift_right, store64
+from gradwire_common.codec.kernels.native.memory import fetch, fetch_to_write, load16, load64, shift_right, store64
 from gradwire_common.codec.kernels.words.tables import RARE_FLAG
 
 U8 = npt.NDArray[np.uint8]

@@ -1,5 +1,3 @@
-# mypy: disable-error-code="arg-type, assignment, call-arg, no-any-return, return-value, var-annotated"
-# numba's integers are NumPy's: np.int64 stands where Python has int.
 """Bits to words of TUPLES, the fast path: several words a look-up, four bitstreams side by side.
 
 Unguarded accesses, and why each is safe:
@@ -16,10 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from gradwire_common.codec.kernels.memory import load64, shift_left, shift_right, store64
-from gradwire_common.codec.kernels.words.bits import peek
-from gradwire_common.codec.kernels.words.lookups import (
-    HAS_BMI2,
+from gradwire_common.codec.kernels.native.batch_lookups import (
     INDEX_BITS,
     LOOKUPS,
     N_BATCHES,
@@ -31,6 +26,9 @@ from gradwire_common.codec.kernels.words.lookups import (
     WINDOW,
     look_up_batches,
 )
+from gradwire_common.codec.kernels.native.memory import load64, shift_left, shift_right, store64
+from gradwire_common.codec.kernels.native.processor import HAS_BMI2
+from gradwire_common.codec.kernels.words.bits import peek
 from gradwire_common.codec.kernels.words.tables import ENTRY_SYMBOLS
 
 U8 = npt.NDArray[np.uint8]

@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """Unaligned loads and stores, fetching ahead, and shifts without range checks: what the fast kernels are made of.
 
 They check nothing. Every use stands in a kernel that has proven its bounds for a whole batch, and whose module says why

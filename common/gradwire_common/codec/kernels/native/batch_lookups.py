@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """Batches of decoding look-ups in four bitstreams, as machine code for x86-64 with BMI2.
 
 Compilers run out of registers on this loop and put what it waits for in memory: written out, it takes two thirds of the
@@ -13,9 +12,7 @@ An entry holds its buckets in the six low bytes, then its length, then its count
 written over by the next look-up. Only the low six bits of a length or `valid` matter to a shift, so neither is masked.
 """
 
-import platform
-
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -27,11 +24,6 @@ WINDOWS, COUNTS, TARGETS = ("rbx", "rsi", "rdi", "r8"), ("r9", "r10", "r11", "r1
 FRAME = 256  # bytes: the 128 below the stack pointer belong to the caller, ours are below
 GENERAL = ("rax", "rbx", "rcx", "rdx", "rsi", *(f"r{i}" for i in range(8, 16)))
 CLOBBERED = (*GENERAL, "memory", "cc", "dirflag", "fpsr", "flags")
-
-
-def has_bmi2() -> bool:
-    """Return whether this processor, and this LLVM, can run the machine code below."""
-    return platform.machine() in ("x86_64", "AMD64") and bool(binding.get_host_cpu_features().get("bmi2"))
 
 
 def _program() -> str:
@@ -82,11 +74,6 @@ def _program() -> str:
         ]
     lines += ["movq %rax, %rdi", "movq 40(%rsp), %rbp", f"addq $${FRAME}, %rsp"]
     return "\n".join(lines)
-
-
-HAS_BMI2 = has_bmi2()
-if HAS_BMI2:
-    binding.initialize_native_asmparser()
 
 
 @intrinsic

@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """Entries to buckets, 64 at a time, as machine code for x86-64 with AVX-512: uniform without raw bits, and float4.
 
     symbol      x * factor, at most `limit` from zero, rounded to even
@@ -11,9 +10,7 @@ infinite is told by the sum of all of them times zero. `uniform.py` and `float4.
 processors and for what is left of a block, and are where loads and stores are kept within their arrays.
 """
 
-import platform
-
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -21,19 +18,12 @@ STEP = 64  # entries
 NOT_FINITE, LAST_FOUND = 0xFFFF, 1 << 32  # bits of what a program returns: no entry may be used; a bucket is `last`
 MOST_LAST = 253  # of `last`: what symbols beyond 127 are taken for is no coded bucket
 N_LEVELS, OUTER_INDEX = 32, 8  # of float4's table: symbol s is at s modulo N_LEVELS; flipped where outermost
-NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl")
 FACTOR, LIMIT, ORDER, ZERO, ONES = (f"%zmm{i}" for i in range(20, 25))
 STEP_SIZE, LAST, LARGEST, MOST = (f"%zmm{i}" for i in range(25, 29))  # uniform
 LOW_LEVELS, HIGH_LEVELS, FLIP, FIVE, ABS, TWO = (f"%zmm{i}" for i in range(25, 31))  # float4
 CLOBBERED = (*(f"zmm{i}" for i in range(3, 32)), *(f"k{i}" for i in range(1, 6)))
 CLOBBERED += ("rax", *(f"r{i}" for i in range(9, 14)), "memory", "cc", "dirflag", "fpsr", "flags")
 SIGNED_ABS_MIN = 2  # vrangeps: the nearer to zero, with the sign of the first
-
-
-def has_avx512() -> bool:
-    """Return whether this processor, and this LLVM, can run the machine code below."""
-    features = binding.get_host_cpu_features()
-    return platform.machine() in ("x86_64", "AMD64") and all(features.get(name) for name in NEEDED)
 
 
 def _program(is_float4: bool, subtracting: bool) -> str:
@@ -90,11 +80,6 @@ def _program(is_float4: bool, subtracting: bool) -> str:
         lines += [f"vpcmpeqb {LAST}, {LARGEST}, %k1", "kmovq %k1, %r10", "xorl %r9d, %r9d", "testq %r10, %r10"]
         lines += ["setne %r9b", "shlq $$32, %r9", "orq %r9, %rax"]
     return "\n".join(lines)
-
-
-HAS_AVX512 = has_avx512()
-if HAS_AVX512:
-    binding.initialize_native_asmparser()
 
 
 def _quantize(is_float4, subtracting):

@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """Raw bits of 64 entries at a time, unpacked, and joined with buckets in the same pass.
 
     raw bits    a group is `raw_bits` words of 64 bits, byte j of each for column j; entry t of all columns is word t of

@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """Decoding look-ups in four or eight bitstreams, and what they find spread to buckets, as machine code for x86-64 with
 AVX-512 VBMI2.
 
@@ -13,18 +12,15 @@ found. The next bits of a window begin at its third, which makes them the distan
 highest one bit tell how many bits were used. `side_by_side.py` says why all accesses are safe.
 """
 
-import platform
-
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-
-from gradwire_common.codec.kernels.words.tables import PACKED_SYMBOLS
 
 LOOKUPS = 4  # between refills, of at most 12 bits: 48 of the 54 that a refill leaves at least
 REFILLS = 4  # a turn
 MOST_STREAMS = 8
 SLOTS = LOOKUPS * REFILLS  # of a stream; as many as a vector holds
+PACKED_SYMBOLS = 4  # buckets in a packed entry of 32 bits, beside 6 bits of length
 TURN_BUCKETS = PACKED_SYMBOLS * SLOTS  # of a stream at most, and what one store writes
 TURN_BYTES = 8 * REFILLS  # of a stream at least what a turn moves it by; 28 do, 32 are quickly divided by
 PLACE, WINDOW, TO, TABLE, N_TURNS = 0, 8, 16, 24, 25  # of the state, in uint64: eight places, windows, targets ...
@@ -36,13 +32,6 @@ AHEAD = 256  # bytes: what is written soon is fetched into the cache
 HALF = 4 * SLOTS * MOST_STREAMS  # bytes of the slots of a turn; those of two turns take turns
 CLOBBERS = ("rax", "rbx", "rcx", "rdx", "rsi", *(f"r{i}" for i in range(8, 16)), *(f"zmm{i}" for i in range(16, 20)))
 CLOBBERS += ("k1", "memory", "cc", "dirflag", "fpsr", "flags")
-NEEDED = ("bmi", "bmi2", "lzcnt", "popcnt", "avx512f", "avx512bw", "avx512vbmi", "avx512vbmi2")
-
-
-def has_vbmi2() -> bool:
-    """Return whether this processor, and this LLVM, can run the machine code below."""
-    features = binding.get_host_cpu_features()
-    return platform.machine() in ("x86_64", "AMD64") and all(features.get(name) for name in NEEDED)
 
 
 def _program(n_streams: int) -> str:
@@ -118,11 +107,6 @@ def _spread(i: int) -> list[str]:
         "vmovdqu64 %zmm19, (%rax)",
         f"addq %rbp, {TARGETS + 8 * i}(%rsp)",
     ]
-
-
-HAS_VBMI2 = has_vbmi2()
-if HAS_VBMI2:
-    binding.initialize_native_asmparser()
 
 
 def _build(n_streams):

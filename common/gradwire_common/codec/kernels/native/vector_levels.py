@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """Levels looked up in registers, 64 entries at a time, by AVX-512 VBMI.
 
     few         up to 64 levels by bucket: four registers hold the table (vpermi2ps)
@@ -13,12 +12,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gradwire_common.codec.kernels.words.vector_lookups import HAS_VBMI2
-
-IN_REGISTERS = HAS_VBMI2 and config.CPU_NAME is None and config.CPU_FEATURES is None  # LLVM knows the instructions too
 FEW, MAGNITUDES = 64, 128
 REGISTER = 64  # bytes
 

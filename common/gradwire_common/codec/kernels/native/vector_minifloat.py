@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """Entries to buckets and raw bits of small floats, 64 at a time, as machine code for x86-64 with AVX-512 VBMI2.
 
     round       y = |x| * factor, at most `top`; coarse = its binade, `least` at least, times a power of two;
@@ -12,13 +11,9 @@
 stores are kept within their arrays. As in `vector_quantize.py`, NaN and infinity are told by a sum of zeros.
 """
 
-import platform
-
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-
-from gradwire_common.codec.kernels.quantizing.vector_quantize import NEEDED
 
 FIELDS = ("factor", "unit", "top", "least", "coarser", "shift")  # words
 FIELDS += ("raw_bits", "start", "origin", "modulus", "mask", "kept", "n_coded")  # a count for shifts, then bytes
@@ -28,12 +23,6 @@ REGISTERS = {name: f"%zmm{16 + i}" for i, name in enumerate(FIELDS)}
 BINADE, ABS, ZERO, EACH_FOURTH, ONE, SIGN, LARGEST = (f"%zmm{i}" for i in (29, 30, 31, 12, 13, 14, 15))
 CLOBBERED = (*(f"zmm{i}" for i in range(32)), "k1", "rax", *(f"r{i}" for i in range(10, 16)), "memory", "cc")
 CLOBBERED += ("dirflag", "fpsr", "flags")
-
-
-def has_avx512_vbmi2() -> bool:
-    """Return whether this processor, and this LLVM, can run the machine code below."""
-    features, needed = binding.get_host_cpu_features(), (*NEEDED, "avx512vbmi", "avx512vbmi2")
-    return platform.machine() in ("x86_64", "AMD64") and all(features.get(name) for name in needed)
 
 
 def _program(subtracting: bool) -> str:
@@ -79,11 +68,6 @@ def _program(subtracting: bool) -> str:
     lines += ["kmovw %k1, %eax", f"vpcmpnltub {r['n_coded']}, {LARGEST}, %k1", "kmovq %k1, %r10"]
     lines += ["xorl %r11d, %r11d", "testq %r10, %r10", "setne %r11b", "shlq $$32, %r11", "orq %r11, %rax"]
     return "\n".join(lines)
-
-
-HAS_AVX512_VBMI2 = has_avx512_vbmi2()
-if HAS_AVX512_VBMI2:
-    binding.initialize_native_asmparser()
 
 
 def _quantize(subtracting):
