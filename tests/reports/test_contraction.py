@@ -16,7 +16,7 @@ from gradwire_common.methods.update import decode_update
 
 F32 = np.ndarray
 
-OVERHEAD = 160  # bytes of an update, and of a frame: headers, checksum, an explicit codebook
+OVERHEAD = 200  # bytes of an update, and of a frame: headers, checksum, an explicit codebook
 QUANTIZERS = ("float8-1-5-2", "float8-1-4-3", "float4-1-2-1", "bfloat16", "lossless", "float32")
 
 
