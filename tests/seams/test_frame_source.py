@@ -36,7 +36,7 @@ class AccumulatedSource(FrameSource):
     def __init__(self, steps: int, joined: Joined):
         self.taken = 0
         self._steps, self._flat, self._uplink = steps, joined.flat, joined.uplink
-        self._sum = self._flat.new_vector(self._flat.layout.n_parameters)
+        self._sum = self._flat.compute.new_vector(self._flat.layout.n_parameters)
         self._scale = 2.0
 
     def begin(self, version: int) -> None:

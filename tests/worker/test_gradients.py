@@ -196,7 +196,7 @@ def test_a_model_on_the_gpu_reads_and_loads_the_same_bits(cuda):
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
     flat = flat_of(model)
-    out = flat.new_vector(flat.layout.size)
+    out = flat.compute.new_vector(flat.layout.size)
     assert torch.from_numpy(out).is_pinned()
     flat.read_gradients(out)
     for name, parameter in model.named_parameters():

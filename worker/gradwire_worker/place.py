@@ -79,7 +79,7 @@ class Place:
         shared = [{"params": [p for group in groups for p in group["params"]]}] if source.own_options else groups
         manifest = manifest_of(model, shared)
         flat = FlatModel(model, manifest)
-        replica = Replica(manifest.layout, flat.new_vector(manifest.layout.size))
+        replica = Replica(manifest.layout, flat.compute.new_vector(manifest.layout.size))
         options = replace(options, settings={**options.settings, **source.shared})
         session = Session.join(server, manifest, flat.read_weights, options, replica)
         with ExitStack() as undo:
@@ -129,7 +129,7 @@ class Place:
         due = self.source.step(samples, loss)
         if due is None:
             return
-        self.flat.synchronize()
+        self.flat.compute.synchronize()
         began = time.perf_counter()
         try:
             self.exchange.round(due.samples, due.loss, began - self.stepped, began)

@@ -32,8 +32,8 @@ class Uplink:
     def __init__(self, flat: FlatModel, method: Method):
         self.method = method
         self.layout: Layout = flat.layout
-        self.entries: F32 = flat.new_vector(self.layout.n_parameters + self.layout.n_buffers)
-        self.encoder = method.encoder(self.layout, flat.new_vector(self.layout.n_parameters))
+        self.entries: F32 = flat.compute.new_vector(self.layout.n_parameters + self.layout.n_buffers)
+        self.encoder = method.encoder(self.layout, flat.compute.new_vector(self.layout.n_parameters))
         self._computed = math.inf  # seconds, of the step before
 
     @property

@@ -10,7 +10,8 @@ from gradwire_common.errors import RunEndedError
 from gradwire_common.layout.manifest import Role
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker.checkpoint.state import Pushed, WorkerState, load_or_warn
-from gradwire_worker.compute.flat_model import F32, FlatModel
+from gradwire_worker.compute.compute import F32
+from gradwire_worker.compute.flat_model import FlatModel
 from gradwire_worker.compute.loader import Loader
 from gradwire_worker.session.pending import PendingPush
 from gradwire_worker.session.session import Session

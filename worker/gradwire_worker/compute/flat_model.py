@@ -6,17 +6,17 @@ model -> manifest (names, shapes, roles) -> layout (places) -> flat vector, and 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from gradwire_common.errors import ModelMismatchError, UsageError
 from gradwire_common.layout.manifest import Manifest, Role, TensorSpec, Unit
 from gradwire_common.methods.update import check_finite
+from gradwire_worker.compute.compute import F32, Compute
+from gradwire_worker.compute.cpu import CpuCompute
 from gradwire_worker.compute.groups import Group, group_of_parameters, numeric_options
+from gradwire_worker.compute.staged import StagedCompute
 from gradwire_worker.compute.tensors import tensors_of
-
-F32 = npt.NDArray[np.float32]
 
 LARGEST_INTEGER = 2**24  # float32 holds every integer up to this one; buffers of integers travel as float32
 
@@ -68,7 +68,7 @@ class FlatModel:
             for name, parameter in tied.items()
             if not parameter.requires_grad
         }
-        self._staging: dict[torch.device, torch.Tensor] = {}
+        self._computes: dict[torch.device, Compute] = {}
 
     @property
     def device(self) -> torch.device:
@@ -76,15 +76,14 @@ class FlatModel:
         name = self._by_role[Role.PARAMETER][0].name
         return self._parameters[name][name].device
 
-    def synchronize(self) -> None:
-        """Wait until the device has finished what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-    def new_vector(self, size: int) -> F32:
-        """Return `size` zeros of host memory, pinned where a GPU copies from it."""
-        zeros = torch.zeros(size, dtype=torch.float32, device="cpu", pin_memory=self.device.type == "cuda")
-        return zeros.numpy()
+    @property
+    def compute(self) -> Compute:
+        """What moves numbers to and from that device."""
+        device = self.device
+        if device not in self._computes:
+            on_host = device.type == "cpu"
+            self._computes[device] = CpuCompute() if on_host else StagedCompute(device, self.layout.n_parameters)
+        return self._computes[device]
 
     def gradients(self) -> Iterator[tuple[str, torch.Tensor | None]]:
         """Yield every trained parameter's name and gradient, a sparse one with all its entries.
@@ -170,7 +169,7 @@ class FlatModel:
             return
         start = self.layout.slots[specs[0].name].start
         stop = self.layout.slots[specs[-1].name].stop
-        flat = self._to_device(values[start:stop])
+        flat = self.compute.on_device(values[start:stop])
         with torch.no_grad():
             for spec in specs:
                 slot = self.layout.slots[spec.name]
@@ -185,35 +184,8 @@ class FlatModel:
 
     def _read(self, tensors: Sequence[torch.Tensor | None], specs: Sequence[TensorSpec], out: F32) -> None:
         """Gather `tensors` on their device and copy them to `out` at once."""
-        if not specs:
-            return
-        device = self.device
-        host = torch.from_numpy(out)
-        flat = host if device.type == "cpu" else self._staged(out.size, device)
-        zero = torch.zeros(1, dtype=torch.float32, device=device)
-        with torch.no_grad():
-            pieces = [
-                zero.expand(spec.size) if tensor is None else tensor.detach().to(device).reshape(-1)
-                for tensor, spec in zip(tensors, specs, strict=True)
-            ]
-            torch.cat([piece.float() for piece in pieces], out=flat)
-        if flat is not host:
-            host.copy_(flat)
-
-    def _to_device(self, values: F32) -> torch.Tensor:
-        host = torch.from_numpy(values)
-        device = self.device
-        if device.type == "cpu":
-            return host
-        return self._staged(values.size, device).copy_(host)
-
-    def _staged(self, size: int, device: torch.device) -> torch.Tensor:
-        """Return a part of the flat vector that is kept on `device`."""
-        held = self._staging.get(device)
-        if held is None or held.numel() < size:
-            n = max(size, self.layout.n_parameters)
-            held = self._staging[device] = torch.empty(n, dtype=torch.float32, device=device)
-        return held[:size]
+        if specs:
+            self.compute.gather(tensors, [spec.size for spec in specs], out)
 
 
 def _spec(name: str, tensor: torch.Tensor, role: Role, group: int) -> TensorSpec:

@@ -2,7 +2,8 @@
 
 from gradwire_common.layout.buffers import BufferSchedule
 from gradwire_common.layout.manifest import Role
-from gradwire_worker.compute.flat_model import F32, FlatModel
+from gradwire_worker.compute.compute import F32
+from gradwire_worker.compute.flat_model import FlatModel
 from gradwire_worker.session.replica import Replica
 from gradwire_worker.session.session import Session
 
@@ -50,4 +51,4 @@ class Loader:
             if version > self._loaded[role]:
                 self._flat.load(replica.values, [role])
                 self._loaded[role] = version
-        self._flat.synchronize()
+        self._flat.compute.synchronize()

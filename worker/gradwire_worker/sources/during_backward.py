@@ -78,7 +78,7 @@ class BackwardSource(FrameSource):
     def __init__(self, joined: Joined):
         self._flat = joined.flat
         self._uplink = uplink = joined.uplink
-        self._lost = self._flat.new_vector(uplink.layout.n_parameters)
+        self._lost = self._flat.compute.new_vector(uplink.layout.n_parameters)
         self._pass = _Pass()
         self._encoder = cast(UnitEncoder, uplink.encoder)
         self._first = True

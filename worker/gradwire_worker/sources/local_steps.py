@@ -128,7 +128,7 @@ class LocalSource(FrameSource):
         self._samples = 0
         self._loss_sum = 0.0
         self._version = -1
-        self._base = self._flat.new_vector(self._flat.layout.n_parameters)
+        self._base = self._flat.compute.new_vector(self._flat.layout.n_parameters)
         self.optimizer = settings.build_optimizer(joined.groups)
         self._schedule: Any = settings.build_schedule(self.optimizer, settings.steps * joined.rounds)
 
