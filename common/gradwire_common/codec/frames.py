@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from isal.isal_zlib import crc32
 
-from gradwire_common.codec.codebook import Codebook, grid_indices, model_codebook, pack_lengths, unpack_lengths
+from gradwire_common.codec.codebook import Codebook, grid_indices, model_codebook
+from gradwire_common.codec.explicit_lengths import pack_lengths, unpack_lengths
 from gradwire_common.codec.formats import Quantizer, all_formats, format_numbered
 from gradwire_common.codec.headers import (
     CHECKSUM_BYTES,

@@ -8,7 +8,7 @@ uniform     multiples of a step size, which is planned for the bits asked
 minifloat   float8 and float4, at a scale that fits the tensor: grid_scale
 exact       float32, which loses nothing, and bfloat16
 
-`quantize` and `dequantize` are written for clearness; the fused kernels of the codec produce the same symbols and
+`quantize` and `dequantize` are written for clarity; the fused kernels of the codec produce the same symbols and
 levels, bit for bit, and the tests hold them against these. All rounding is to nearest, ties to even, as in IEEE 754.
 """
 

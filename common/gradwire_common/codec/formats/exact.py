@@ -78,7 +78,7 @@ class _OfBits:
     grid_kind: ClassVar[int]
 
     def check_symbols(self, symbols: npt.NDArray[np.unsignedinteger]) -> None:
-        """Take any bits; levels that are not finite are refused by whoever decodes them."""
+        """Accept any bits; the decoder refuses levels that are not finite."""
 
     def grid(self, raw_bits: int, origin: int, n_coded: int) -> Grid:
         """Return the quantiser and a bucket layout, as the kernels take them."""
