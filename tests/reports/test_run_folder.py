@@ -350,9 +350,11 @@ def test_a_checkpoint_whose_hash_is_right_and_contents_are_not_is_named_and_skip
         lambda path: path.write_text("[]"),
         lambda path: path.write_text('{"checkpoint": 7, "sha256": 8}'),
         lambda path: (path.unlink(), path.mkdir()),
-        lambda path: rewritten(path, lambda meta: meta["training"].pop("optimizer")),
-        lambda path: rewritten(path, lambda meta: meta["training"]["optimizer"].update(param_groups=[])),
-        lambda path: rewritten(path, lambda meta: meta["training"]["optimizer"].update(state={"7": {"step": {}}})),
+        lambda path: rewritten(path, lambda meta: meta["training"]["outcome"].pop("optimizer")),
+        lambda path: rewritten(path, lambda meta: meta["training"]["outcome"]["optimizer"].update(param_groups=[])),
+        lambda path: rewritten(
+            path, lambda meta: meta["training"]["outcome"]["optimizer"].update(state={"7": {"step": {}}})
+        ),
     ],
 )
 def test_where_no_checkpoint_can_be_read_the_server_ends_with_one_line(played, damage):
