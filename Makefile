@@ -44,7 +44,7 @@ format: $(VENV)/.installed-test  ## format the code and mend what lint can mend
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-stubs: $(VENV)/.installed-test  ## write the stubs of proto/ anew
+stubs: $(VENV)/.installed-test  ## write the stubs of proto/ again
 	$(BIN)/python -m grpc_tools.protoc -Igradwire_common/v1=proto --python_out=common --pyi_out=common \
 		--grpc_python_out=common gradwire_common/v1/parameter_server.proto
 

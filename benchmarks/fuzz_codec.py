@@ -20,7 +20,7 @@ from pathlib import Path
 
 from fuzzing.checks import Oracle, check_decoder, check_paths_agree
 from fuzzing.corpus import LARGE, build_corpus
-from fuzzing.keeper import Keeper, read_kept
+from fuzzing.frame_log import FrameLog, read_kept
 from fuzzing.memory import limit_further_memory, peak_mib
 from fuzzing.mutations import MUTATIONS
 from fuzzing.processes import run_in_processes
@@ -94,13 +94,13 @@ def fuzz_as(process: int, corpus: Sequence[bytes], options: argparse.Namespace) 
         limit_further_memory(options.memory)
     n = len(range(process, options.frames, options.processes))
     rng = random.Random(f"{options.seed} {process}")
-    with Keeper(options.keep, process) as keeper:
-        tried, taken = fuzz(corpus, rng, n, options.seconds, options.reference, keeper)
+    with FrameLog(options.keep, process) as frame_log:
+        tried, taken = fuzz(corpus, rng, n, options.seconds, options.reference, frame_log)
     return Outcome(tried, taken, before, peak_mib())
 
 
 def fuzz(
-    corpus: Sequence[bytes], rng: random.Random, n: int, seconds: float, reference: float, keeper: Keeper
+    corpus: Sequence[bytes], rng: random.Random, n: int, seconds: float, reference: float, frame_log: FrameLog
 ) -> tuple[Counter[str], Counter[str]]:
     """Damage and decode; return how many frames were tried, and how many were taken, by mutation."""
     tried: Counter[str] = Counter()
@@ -110,7 +110,7 @@ def fuzz(
         faulthandler.dump_traceback_later(PATIENCE, exit=True)
         for _ in range(min(BATCH, n - n_tried)):
             mutation = rng.choice(MUTATIONS)
-            data = keeper.keep(mutation(corpus, rng))
+            data = frame_log.keep(mutation(corpus, rng))
             oracle = choose_oracle(data) if rng.random() < reference else None
             n_tried += 1
             tried[mutation.__name__] += 1

@@ -1,7 +1,7 @@
 """A server that reports its processor time, memory and stacks: `python sampled_server.py CONFIG.toml REPORT.json`.
 
 Prints its port once it listens, and the report at the end of the run: peak memory above the idle process, processor
-time by kind of thread, and how often a stack was seen where, for whoever wants to know what a round waits for.
+time by kind of thread, and how often a stack was seen where, for anyone who wants to know what a round waits for.
 """
 
 import json
@@ -103,7 +103,7 @@ def main() -> None:
     idle: dict[str, Any] = {}
 
     def ready(port: int) -> None:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
         idle.update(rss=memory_of("VmRSS"), seconds=sampler.seconds(), began=time.monotonic())
         sampler.start()
         print(port, flush=True)

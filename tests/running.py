@@ -33,7 +33,7 @@ class Halt:
         self.reached, self.go_on = threading.Event(), threading.Event()
 
     def halt(self) -> None:
-        """Say that the place is reached, and wait; called by whoever works."""
+        """Say that the place is reached, and wait; called by the one that works."""
         self.reached.set()
         assert self.go_on.wait(HALT_SECONDS)
 

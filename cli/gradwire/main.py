@@ -131,7 +131,7 @@ def limit(
     window: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes under way in a round trip, or none")] = None,
     timeout: Annotated[str, typer.Option(metavar="SECONDS", help="how long to wait for an answer")] = "5",
 ) -> None:
-    """Change the rate limits of a run that goes on."""
+    """Change the rate limits of a run that continues."""
     from gradwire.commands.limit import change_limits
 
     given = {

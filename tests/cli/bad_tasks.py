@@ -5,7 +5,7 @@ import os
 import numpy as np
 from torch import nn
 
-from gradwire_common.methods import update
+from gradwire_common.methods import coding
 from gradwire_worker.tasks import Classification
 
 
@@ -35,13 +35,13 @@ def not_a_number(config):
 
 
 def corrupted(config):
-    """Flip a bit in every frame that this process encodes from the second push on."""
-    encode_frame = update.encode_frame
+    """Flip a bit in every frame that this process encodes of gradients."""
+    encode_frame = coding.encode_frame
 
     def flip(*arguments, **options):
         frame = bytearray(encode_frame(*arguments, **options))
         frame[-6] ^= 1
         return bytes(frame)
 
-    update.encode_frame = flip
+    coding.encode_frame = flip
     return _task(_samples())

@@ -29,7 +29,7 @@ def test_damaged_frames_decode_right_or_are_refused(tmp_path):
     fuzz(tmp_path, 20, 1)
 
 
-@pytest.mark.long  # compiles every kernel anew, or none
+@pytest.mark.long  # compiles every kernel again, or none
 @pytest.mark.parametrize(
     "environment",
     [{"NUMBA_BOUNDSCHECK": "1"}, {"NUMBA_DISABLE_JIT": "1"}],

@@ -142,6 +142,6 @@ def test_all_hold_the_servers_bits_after_many_rounds_with_joins_leaves_and_slow_
         server.join()
     assert all(len(digests) == 1 for digests in seen.values())
     held = load_file(tmp_path / "run" / "weights.safetensors")
-    assert final  # whoever's push the last round closed with
+    assert final  # the worker whose push the last round closed with
     for model in final:
         assert_same_state(dict(sorted(state_of(model).items())), dict(sorted(held.items())))

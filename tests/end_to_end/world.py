@@ -176,7 +176,7 @@ class World:
         raise AssertionError(f"no version {version} within {STALL_SECONDS} s; {self._logs()}")
 
     def wait_for_the_end(self) -> None:
-        """Wait until all processes have ended by themselves, and take note of what they left."""
+        """Wait until all processes have ended by themselves, and remember what they left."""
         for process in (*self.workers, self.server):
             process.join(STALL_SECONDS)
             assert process.exitcode == 0, f"{process.name} ended with {process.exitcode}; {self._logs()}"

@@ -38,7 +38,7 @@ def no_proxies(monkeypatch):
 
 @contextmanager
 def peer(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Something that listens, and lets `answer` speak to whoever connects."""
+    """Something that listens, and lets `answer` speak to anyone who connects."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def accept() -> None:

@@ -153,7 +153,7 @@ def test_an_introduction_without_a_join_or_with_two_is_refused(tmp_path):
         for parts, message in (
             ([], "introduction begins with nothing, want a join"),
             ([pb.Introduction(manifest=b"x")], "introduction begins with manifest, want a join"),
-            ([join, join], "introduction goes on with join, want the manifest"),
+            ([join, join], "introduction continues with join, want the manifest"),
         ):
             with refused(UsageError, message):
                 worker.stub.Introduce(iter(parts), timeout=60)

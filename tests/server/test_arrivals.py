@@ -85,7 +85,7 @@ def test_no_push_counts_that_would_make_a_version_after_the_last() -> None:
     assert world.count(1, "b", 1) is Verdict.LATE
     apply_one(world)
     assert world.phase is Phase.ENDED
-    assert world.count(1, "b", 1) is Verdict.LATE  # its worker goes on to the last version, and sees the end
+    assert world.count(1, "b", 1) is Verdict.LATE  # its worker continues to the last version, and sees the end
     assert world.version_to_await("b", 1, Verdict.LATE) == 1
 
 

@@ -1,4 +1,4 @@
-"""Pushes never take more memory than is allowed, and none waits for ever."""
+"""Pushes never take more memory than is allowed, and none waits indefinitely."""
 
 import asyncio
 import math
@@ -33,7 +33,7 @@ LARGE = Manifest((TensorSpec("dense.weight", (256, 1024)),))  # 1 MiB of float32
 class Pushing(RuleBasedStateMachine):
     """Five slots push, a push taking 10 bytes and the memory having room for 25; they stop in the middle and come back.
 
-    The lowest slots are needed first; whoever breaks off is needed again.
+    The lowest slots are needed first; one that breaks off is needed again.
     """
 
     slots = st.integers(0, 4)

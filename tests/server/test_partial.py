@@ -1,4 +1,4 @@
-"""A push that was cut goes on after its last good chunk."""
+"""A push that was cut continues after its last good chunk."""
 
 import itertools
 import zlib
@@ -64,10 +64,10 @@ def test_a_push_that_goes_on_elsewhere_than_it_was_cut_begins_anew(tmp_path: Pat
         a.begin()
         a.chunk_bytes = CHUNK
         messages = list(a.gradient_messages(gradient_of(0), 1))
-        with refused(UnavailableError, "push for round 1: got one that goes on at byte 1000, want 0"):
+        with refused(UnavailableError, "push for round 1: got one that continues at byte 1000, want 0"):
             a.send(rest_of(messages, CHUNK))
         cut(a, messages, 3)
-        with refused(UnavailableError, "push for round 1: got one that goes on at byte 2000, want 3000"):
+        with refused(UnavailableError, "push for round 1: got one that continues at byte 2000, want 3000"):
             a.send(rest_of(messages, 2 * CHUNK))
         cut(a, messages, 3)
         with refused(BitstreamError, "chunk begins at byte 4000, want 3000"):
@@ -109,5 +109,5 @@ def test_another_push_does_not_go_on_with_one_that_was_cut(what: str) -> None:
     partials.keep("a", partial)
     header.offset = 5
     setattr(header, what, 1)
-    with pytest.raises(UnavailableError, match="goes on at byte 5, want 0"):
+    with pytest.raises(UnavailableError, match="continues at byte 5, want 0"):
         partials.begin("a", header, Staging(UNITS, 100))

@@ -133,7 +133,7 @@ def test_a_push_that_is_one_message_counts_as_the_same_in_chunks_does(tmp_path: 
         ({"data": bytes(WHOLE_BYTES + 1)}, UsageError, "got a push of 32769 bytes in one message, want at most 32768"),
         ({"data": b"nothing"}, BitstreamError, "push ends after 7 bytes, want"),
         ({"data": b""}, BitstreamError, "push ends after 0 bytes, want"),
-        ({"header": pb.PushHeader(offset=5)}, UnavailableError, "got one that goes on at byte 5, want 0"),
+        ({"header": pb.PushHeader(offset=5)}, UnavailableError, "got one that continues at byte 5, want 0"),
     ],
 )
 def test_one_message_that_cannot_be_right_is_refused_and_the_right_one_counts(
@@ -230,7 +230,7 @@ def test_a_push_that_stops_anywhere_counts_for_nothing(tmp_path: Path, n_message
 
 
 def test_a_worker_that_vanishes_in_the_middle_of_a_push_leaves_no_trace(tmp_path: Path) -> None:
-    """Its connection breaks; the round goes on without it after a heartbeat and a half."""
+    """Its connection breaks; the round continues without it after a heartbeat and a half."""
     config = run_config(tmp_path, heartbeat=1.0)
     with running_server(config) as server, plain_workers(server.address, 2) as (a, b):
         a.begin()

@@ -1,4 +1,4 @@
-"""A server that comes back goes on with the last committed version, bit for bit.
+"""A server that comes back continues with the last committed version, bit for bit.
 
 A kill is played by a copy of the run's folder, taken while the server runs: nothing that it would still write is there.
 """

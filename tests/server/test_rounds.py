@@ -273,7 +273,7 @@ class SmallWorld(RuleBasedStateMachine):
         assert world.may_close == (quorum and enough and complete and world.phase is Phase.COLLECTING)
         assert world.missing == (set() if self.overdue and quorum else world.waited_for - world.contributors)
         assert world.contributors == self.counted
-        if world.may_close:  # no push that counts is held back for ever
+        if world.may_close:  # no push that counts is held back indefinitely
             assert world.has_ready or not self.unadded
 
     @property

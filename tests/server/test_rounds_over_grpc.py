@@ -1,4 +1,4 @@
-"""Rounds go on whoever dies, leaves or is busy."""
+"""Rounds continue, no matter which worker dies, leaves or is busy."""
 
 import json
 from pathlib import Path

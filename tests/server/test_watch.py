@@ -22,7 +22,7 @@ CODED = [("uniform", 0.5), ("uniform", 3.0), ("float8-1-4-3", 2.0), ("float4-1-2
 
 @pytest.mark.parametrize(("quantizer", "bits"), CODED)
 def test_all_hold_the_same_bits_after_many_rounds(tmp_path: Path, quantizer: str, bits: float) -> None:
-    """The digest in every update says so, whoever joined when; and so do the weights that the run leaves."""
+    """The digest in every update says so, whenever a worker joined; and so do the weights that the run leaves."""
     config = run_config(tmp_path, rounds=30, quantizer=quantizer, bits=bits, buffers_every=1)
     with running_server(config) as server, plain_workers(server.address, 3) as (a, b, late):
         workers = [a.begin(), b.begin()]

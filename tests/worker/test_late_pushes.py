@@ -100,7 +100,7 @@ def test_a_step_that_meets_the_end_of_the_run_loads_its_last_version(
 
 
 class LatePushes(RuleBasedStateMachine):
-    """Three workers push when they like, and rounds close at their deadline with whoever has.
+    """Three workers push when they like, and rounds close at their deadline with those that have.
 
     The books know what of every gradient a worker still carries, and what the server has applied of it.
     """

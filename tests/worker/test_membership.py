@@ -223,10 +223,10 @@ def test_a_server_that_began_anew_is_not_trained_on(tmp_path):
     with running_server(server_config(tmp_path)) as server, Forwarder(server.address) as link:
         optimizer = RemoteOptimizer(model, link.address, session=SessionOptions(patience=60))
         step(model, optimizer)
-        with running_server(server_config(tmp_path, name="anew")) as another:
+        with running_server(server_config(tmp_path, name="again")) as another:
             link.retarget(another.address)
             link.cut()
-            with pytest.raises(JoinError, match=r"came back with version 0 of run 'anew', want at least 1"):
+            with pytest.raises(JoinError, match=r"came back with version 0 of run 'again', want at least 1"):
                 step(model, optimizer)
             optimizer.leave()
 

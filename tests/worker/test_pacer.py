@@ -41,7 +41,7 @@ def test_messages_leave_at_the_rate_after_the_burst_and_follow_changes() -> None
     assert seconds_for(pacer, fake, 100) == 0  # not limited
     pacer.set(pb.Limits(rate_up=COST, burst=10 * COST))
     assert abs(seconds_for(pacer, fake, 30) - 20) < 1e-6
-    pacer.set(pb.Limits(rate_up=COST, burst=10 * COST))  # told again, the bucket is not filled anew
+    pacer.set(pb.Limits(rate_up=COST, burst=10 * COST))  # told again, the bucket is not filled again
     assert abs(seconds_for(pacer, fake, 10) - 10) < 1e-6
     pacer.set(pb.Limits(rate_up=5 * COST, burst=10 * COST))
     assert abs(seconds_for(pacer, fake, 10) - 2) < 1e-6

@@ -1,4 +1,4 @@
-"""A worker that was killed and started again under its id goes on as if nothing had happened."""
+"""A worker that was killed and started again under its id continues as if nothing had happened."""
 
 from pathlib import Path
 

@@ -16,7 +16,7 @@ class Flight:
         known: fields of the step's report.
         sending: None until it is being sent.
         received: whether its receipt has come.
-        version: that the step goes on with, once the receipt has told it.
+        version: that the step continues with, once the receipt has told it.
     """
 
     push: PendingPush

@@ -37,7 +37,7 @@ class Passage:
 
 @dataclass
 class Connection:
-    """One forwarded connection; `up` flows from whoever connected to the target."""
+    """One forwarded connection; `up` flows from the one that connected to the target."""
 
     up: Passage = field(default_factory=Passage)
     down: Passage = field(default_factory=Passage)

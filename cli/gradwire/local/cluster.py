@@ -95,7 +95,7 @@ class Child:
         raise ClusterError(f"{self.name} {ending}" + (f" (log: {self.log})" if self.log_kept else ""))
 
     def stop(self, deadline: float) -> None:
-        """End the process: politely until `deadline` (of time.monotonic), then by force."""
+        """End the process: gracefully until `deadline` (of time.monotonic), then by force."""
         try:
             self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:

@@ -50,7 +50,7 @@ class Partials:
         length = partial.staging.length if partial is not None and partial.key == key_of(header) else 0
         if partial is None or header.offset != length:
             raise UnavailableError(
-                f"push for round {header.round}: got one that goes on at byte {header.offset}, want {length}"
+                f"push for round {header.round}: got one that continues at byte {header.offset}, want {length}"
             )
         partial.staging.chunk_bytes = fresh.chunk_bytes
         return partial

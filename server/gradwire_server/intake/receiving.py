@@ -56,7 +56,7 @@ async def read_manifest(context: Any) -> bytes:
         async with asyncio.timeout(MANIFEST_SECONDS):
             while (message := await _read_soon(context)) is not grpc.aio.EOF:
                 if message.WhichOneof("part") != "manifest":
-                    raise UsageError(f"introduction goes on with {message.WhichOneof('part')}, want the manifest")
+                    raise UsageError(f"introduction continues with {message.WhichOneof('part')}, want the manifest")
                 packed += message.manifest
                 check_pieces(len(packed))
     except TimeoutError:

@@ -22,7 +22,7 @@ class Gates:
 
 
 class Limiter:
-    """Holds workers to their limits, which may change while the run goes on.
+    """Holds workers to their limits, which may change while the run continues.
 
     Attributes:
         limits: of every worker that has none of its own, and of all together.

@@ -142,7 +142,7 @@ class Gate:
     def settle(self, taken: int, used: int) -> None:
         """Charge the `used` bytes that have passed now in place of the `taken` ones that were let pass before.
 
-        What was taken has been part of what the bucket holds until now, so whoever held it back has gained nothing.
+        What was taken has been part of what the bucket holds until now, so holding it back gains nothing.
         """
         self.n_bytes += used - taken
         if self._bucket is not None:

@@ -168,7 +168,7 @@ class ParameterServer(rpc.ParameterServerServicer):
         return reply
 
     def failed(self, call: str, error: GradwireError) -> None:
-        """Take note of a call that is refused with `error`."""
+        """Count a call that is refused with `error`."""
         if call == "Push":
             self._run.tallies.refused(error)
 

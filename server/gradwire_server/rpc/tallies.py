@@ -20,6 +20,6 @@ class Tallies:
     damaged: Counter[str] = field(default_factory=Counter)
 
     def refused(self, error: GradwireError) -> None:
-        """Take note of a push that was refused."""
+        """Count a push that was refused."""
         if isinstance(error, DataError):
             self.damaged[type(error).__name__] += 1

@@ -121,7 +121,7 @@ def test_a_link_that_is_held_loses_nothing():
 
 
 def test_answers_can_be_lost():
-    """The target has heard it; whoever asked does not know."""
+    """The target has heard it; the one that asked does not know."""
     with echo_server() as server, Forwarder(server) as forwarder:
         with connect(forwarder.address) as connection:
             forwarder.lose_answers(0.5)

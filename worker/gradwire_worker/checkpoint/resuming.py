@@ -1,4 +1,4 @@
-"""How a worker keeps its own checkpoint, and how a process that comes after a kill goes on from it."""
+"""How a worker keeps its own checkpoint, and how a process that comes after a kill continues from it."""
 
 import logging
 from pathlib import Path
@@ -35,7 +35,7 @@ class OwnCheckpoint:
         self._source = source
 
     def save(self, push: PendingPush, loss: float, *, in_hand: bool = False) -> None:
-        """Write all frames of `push`; where that fails, a restarted worker goes on without its residual.
+        """Write all frames of `push`; where that fails, a restarted worker continues without its residual.
 
         Args:
             push: the newest.

@@ -34,7 +34,7 @@ class PendingPush:
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def append(self, frame: bytes) -> None:
-        """Add the next frame; whoever sends may send it from now on."""
+        """Add the next frame; the sender may send it from now on."""
         with self._changed:
             self._frames.append(frame)
             self.n_bytes += len(frame)

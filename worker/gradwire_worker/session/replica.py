@@ -46,7 +46,7 @@ class Replica:
     """All weights as one flat vector, and the version that they are.
 
     An update is applied frame by frame as it comes: `begin`, `add`, `finish`. If it breaks off, the same update sent
-    again goes on after the frames that were applied; a snapshot sets all right whatever there was.
+    again continues after the frames that were applied; a snapshot sets all right whatever there was.
 
     Attributes:
         values: (size,) float32 in layout order.

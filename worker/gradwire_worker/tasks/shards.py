@@ -1,6 +1,6 @@
 """Which samples each worker has, and which of them it takes in a round: functions of seed, slot and round alone.
 
-A worker that joins late or again therefore goes on where the run is, without any state of its own.
+A worker that joins late or again therefore continues where the run is, without any state of its own.
 """
 
 import numpy as np

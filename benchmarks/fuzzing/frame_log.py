@@ -9,7 +9,7 @@ from types import TracebackType
 ROOM = 1 << 20  # bytes; longer frames are kept in part
 
 
-class Keeper:
+class FrameLog:
     """A file of frames' last; the kernel writes it even where the process dies.
 
     Attributes:
@@ -20,7 +20,7 @@ class Keeper:
         path = path or Path(tempfile.gettempdir()) / f"gradwire-fuzz-{os.getppid()}-last-frame"
         self.path = path.with_name(f"{path.name}-{process}")
 
-    def __enter__(self) -> "Keeper":
+    def __enter__(self) -> "FrameLog":
         """Make the file."""
         self.path.write_bytes(bytes(ROOM))
         self._file = self.path.open("r+b")
@@ -44,6 +44,6 @@ class Keeper:
 
 
 def read_kept(path: Path) -> bytes:
-    """Return the frame that a Keeper left at `path`."""
+    """Return the frame that a FrameLog left at `path`."""
     content = path.read_bytes()
     return content[8 : 8 + int.from_bytes(content[:8], "little")]
