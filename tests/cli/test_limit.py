@@ -11,7 +11,7 @@ from worker.toys import server_config
 def test_limits_are_changed_and_printed(tmp_path, capsys):
     with running_server(server_config(tmp_path, rate_up="1 Mbit/s")) as server:
         change_limits(server.address, None, {"rate_up": "20 Mbit/s", "burst": "1 MiB", "shared_down": None}, 5.0)
-    expected = "rate_up 20 Mbit/s, rate_down none, burst 1.00 MiB, shared_up none, shared_down none"
+    expected = "rate_up 20 Mbit/s, rate_down none, burst 1 MiB, shared_up none, shared_down none"
     assert capsys.readouterr().out.startswith(expected)
 
 
