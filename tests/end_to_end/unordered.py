@@ -22,6 +22,7 @@ from gradwire_server.rounds.schedule import ScheduleSettings
 from gradwire_server.store.journal import Kind, Reader
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.runner import shard_of, shared_settings, train
+from gradwire_worker.session.options import SessionOptions
 from gradwire_worker.tasks import load_task
 from running import eventually
 
@@ -69,9 +70,8 @@ class Witness(threading.Thread):
 
         task = load_task(config)
         model = task.model()
-        with Noting(
-            model, config.server, worker_id=WITNESS, slot=config.slot, settings=shared_settings(config)
-        ) as optimizer:
+        session = SessionOptions(worker_id=WITNESS, slot=config.slot, settings=shared_settings(config))
+        with Noting(model, config.server, session=session) as optimizer:
             shard = shard_of(task, config, optimizer.slot, optimizer.slots)
             train(task, model, optimizer, shard, config, torch.device("cpu"))
 
@@ -105,6 +105,8 @@ def _disturbed(folder: Path, kinds: Sequence[str], workers: int, rounds: int, rn
         witness = Witness(world.config, world.link.address)
         witness.start()
         eventually(lambda: witness.counted or witness.error or world.server.exitcode is not None, JOIN_SECONDS)
+        if witness.error is not None:
+            raise witness.error
         got = world.run(kinds)
         witness.join(JOIN_SECONDS)
         assert not witness.is_alive(), "the witness did not end"
