@@ -63,6 +63,14 @@ class WorkerIdError(JoinError):
     """A worker id that is not a valid name."""
 
 
+class IdentityError(UsageError):
+    """A certificate, key or token that is missing, wrong, expired or not accepted."""
+
+
+class RightsError(UsageError):
+    """A call that the role or the name of its caller does not allow."""
+
+
 class TaskError(UsageError):
     """A task or its data that cannot be found or used."""
 

@@ -68,6 +68,8 @@ def wire_bytes(message_bytes: int) -> int:
 _STATUS_OF: list[tuple[type[GradwireError], grpc.StatusCode]] = [
     (errors.DataError, grpc.StatusCode.INVALID_ARGUMENT),
     (errors.WorkerIdError, grpc.StatusCode.INVALID_ARGUMENT),
+    (errors.IdentityError, grpc.StatusCode.UNAUTHENTICATED),
+    (errors.RightsError, grpc.StatusCode.PERMISSION_DENIED),
     (errors.UsageError, grpc.StatusCode.FAILED_PRECONDITION),
     (errors.RunEndedError, grpc.StatusCode.OUT_OF_RANGE),
     (errors.TransientError, grpc.StatusCode.UNAVAILABLE),
