@@ -12,7 +12,8 @@ from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.segments import encode_body
 from gradwire_common.codec.words import choice
 from gradwire_common.codec.words.choice import choose_scheme
-from gradwire_common.codec.words.measured import bits_with, own_codebook, sample_of
+from gradwire_common.codec.words.measured import own_codebook
+from gradwire_common.codec.words.samples import bits_with, sample_of
 
 
 def half_zeros(n):
