@@ -1,7 +1,7 @@
 """What the run waits for, in words, and since when. Time is an argument, in seconds of any monotonic clock."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from gradwire_server.rounds.members import Member, Members
 from gradwire_server.rounds.schedule import Phase, Schedule
@@ -10,6 +10,7 @@ log = logging.getLogger("gradwire.server")
 
 FIRST_NOTICE = 5.0  # seconds of a wait before the log tells of it; then after twice as many each time
 MAX_NAMED = 5  # workers that a line names
+LOOK_SECONDS = 0.5  # what is told of a round may be as old: hundreds of workers ask, and each look is at all of them
 
 
 class Waits:
@@ -26,12 +27,17 @@ class Waits:
         self.what = ""
         self.since = 0.0
         self._wait: tuple[Phase, int] | None = None
+        self._looked: tuple[Phase, int, float] | None = None
         self._notice = FIRST_NOTICE
 
     def look(self, now: float) -> None:
         """Find out what is being waited for, and tell the log where that takes long."""
+        phase, round_ = self._schedule.phase, self._schedule.open_round
+        if self._looked is not None and self._looked[:2] == (phase, round_) and now - self._looked[2] < LOOK_SECONDS:
+            return
+        self._looked = phase, round_, now
         self.what = awaited(self._members, self._schedule)
-        wait = (self._schedule.phase, self._schedule.open_round) if self.what else None
+        wait = (phase, round_) if self.what else None
         if wait != self._wait:
             self._wait, self.since, self._notice = wait, now, FIRST_NOTICE
         if self.what and now - self.since >= self._notice:
@@ -66,7 +72,6 @@ def awaited(members: Members, schedule: Schedule) -> str:
     return ""
 
 
-def _named(members: Iterable[Member]) -> str:
-    names = [f"{member.worker_id} (slot {member.slot})" for member in members]
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more
+def _named(members: Sequence[Member]) -> str:
+    names = ", ".join(f"{member.worker_id} (slot {member.slot})" for member in members[:MAX_NAMED])
+    return names + (f" and {len(members) - MAX_NAMED} more" if len(members) > MAX_NAMED else "")
