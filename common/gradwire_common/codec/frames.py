@@ -4,28 +4,19 @@ float32 entries -> symbols -> bits -> frame -> symbols -> float32 levels
 """
 
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from isal.isal_zlib import crc32
 
 from gradwire_common.codec.codebook import Codebook, grid_indices, model_codebook
 from gradwire_common.codec.explicit_lengths import pack_lengths, unpack_lengths
 from gradwire_common.codec.formats import Quantizer, all_formats, format_numbered
-from gradwire_common.codec.headers import (
-    CHECKSUM_BYTES,
-    FRAME_VERSION,
-    HEADER_MAX,
-    FrameHeader,
-    build_header,
-    parse_header,
-)
+from gradwire_common.codec.headers import CHECKSUM_BYTES, FRAME_VERSION, HEADER_MAX, FrameHeader, parse_header
 from gradwire_common.codec.kernels.encoding import BLOCK
 from gradwire_common.codec.model.fit import fit_gennorm, refuse_non_finite
 from gradwire_common.codec.model.gennorm import GenNorm
-from gradwire_common.codec.segments import TASK_ENTRIES, decode_body, encode_body
+from gradwire_common.codec.sealing import opened, raw_length, raw_levels, sealed, stored_frame
+from gradwire_common.codec.segments import decode_body, encode_body
 from gradwire_common.codec.words.choice import choose_scheme
 from gradwire_common.codec.words.measured import own_codebook
 from gradwire_common.errors import BitstreamError, CodebookMismatchError, UsageError
@@ -83,13 +74,13 @@ def encode_frame(
     if format_numbered(form.number) is not form:
         raise UsageError(f"format {form.name} with number {form.number} is not registered, so no frame can be read")
     if values.size == 0:
-        return _seal(FrameHeader(quantizer, 0, CHECKSUM_BYTES), [])
+        return sealed(FrameHeader(quantizer, 0, CHECKSUM_BYTES), [])
     if raw:
         refuse_non_finite(values)
         symbols = quantizer.quantize(values)
         if residual is not None:
             np.subtract(values, quantizer.dequantize(symbols), out=residual)
-        return _store(quantizer, symbols)
+        return stored_frame(quantizer, symbols)
     if model is None:
         model = fit_gennorm(values, check_finite=False)  # `encode_body` looks at every entry
     scheme, segment = choose_scheme(form, *grid_indices(model, quantizer.unit), values.size)
@@ -102,11 +93,11 @@ def encode_frame(
     length = sum(len(part) for part in body) + CHECKSUM_BYTES
     explicit = own is not None
     header = FrameHeader(quantizer, values.size, length, codebook.scheme, explicit, segment, codebook.fingerprint)
-    frame = _seal(header, body)
-    if explicit_lengths or len(frame) <= _raw_length(quantizer, values.size):
+    frame = sealed(header, body)
+    if explicit_lengths or len(frame) <= raw_length(quantizer, values.size):
         return frame
     # `residual` may have replaced `values` by now, so the symbols come from the frame; levels quantise to themselves
-    return _store(quantizer, quantizer.quantize(decode_frame(frame)))
+    return stored_frame(quantizer, quantizer.quantize(decode_frame(frame)))
 
 
 def decode_frame(frame: BytesLike, *, out: F32 | None = None, threads: int = 1) -> F32:
@@ -127,13 +118,13 @@ def decode_frame(frame: BytesLike, *, out: F32 | None = None, threads: int = 1) 
         CodebookMismatchError: this machine derives another codebook than the encoder did.
         UsageError: `out` has the wrong shape or dtype.
     """
-    header, body = _open(frame)
+    header, body = opened(frame)
     if out is None:
         out = np.empty(header.n_entries, np.float32)
     else:
         _check_room("out", out, header)
     if header.scheme is None:
-        for place, levels in _raw_levels(header, body):
+        for place, levels in raw_levels(header, body):
             out[place] = levels
         return out
     codebook, body = _codebook_of(header, body)
@@ -156,10 +147,10 @@ def add_frame(frame: BytesLike, weight: float, accumulator: F32, *, threads: int
         BitstreamError: as `decode_frame`, or the frame holds another number of entries.
         UsageError: `accumulator` has the wrong shape or dtype.
     """
-    header, body = _open(frame)
+    header, body = opened(frame)
     _check_room("accumulator", accumulator, header)
     if header.scheme is None:
-        for place, levels in _raw_levels(header, body):
+        for place, levels in raw_levels(header, body):
             levels *= np.float32(weight)
             accumulator[place] += levels
         return
@@ -169,9 +160,9 @@ def add_frame(frame: BytesLike, weight: float, accumulator: F32, *, threads: int
 
 def check_frame(frame: BytesLike) -> None:
     """Raise BitstreamError unless `decode_frame` can decode a frame. Takes no more memory for a longer one."""
-    header, body = _open(frame)
+    header, body = opened(frame)
     if header.scheme is None:
-        for _ in _raw_levels(header, body):
+        for _ in raw_levels(header, body):
             pass
         return
     codebook, body = _codebook_of(header, body)
@@ -202,18 +193,6 @@ def warm_up() -> float:
     return time.perf_counter() - began
 
 
-def _store(quantizer: Quantizer, symbols: npt.NDArray[Any]) -> bytes:
-    """The raw frame of `symbols`."""
-    data = symbols.astype(quantizer.format.raw_dtype).tobytes()
-    return _seal(FrameHeader(quantizer, symbols.size, len(data) + CHECKSUM_BYTES), [data])
-
-
-def _raw_length(quantizer: Quantizer, n: int) -> int:
-    """Bytes of the raw frame of `n` entries."""
-    n_bytes = n * np.dtype(quantizer.format.raw_dtype).itemsize + CHECKSUM_BYTES
-    return n_bytes + len(build_header(FrameHeader(quantizer, n, n_bytes)))
-
-
 def _codebook_of(header: FrameHeader, body: memoryview) -> tuple[Codebook, memoryview]:
     """The frame's codebook, and what follows explicit code lengths."""
     if header.scheme is None:
@@ -232,39 +211,6 @@ def _codebook_of(header: FrameHeader, body: memoryview) -> tuple[Codebook, memor
             f"{codebook.fingerprint:08x} here, want {header.fingerprint:08x}; explicit code lengths would help"
         )
     return codebook, body
-
-
-def _raw_levels(header: FrameHeader, body: memoryview) -> Iterator[tuple[slice, F32]]:
-    """Yield the levels of a raw frame piece by piece, and where each piece belongs."""
-    quantizer = header.quantizer
-    entries = np.frombuffer(body, quantizer.format.raw_dtype)
-    for start in range(0, max(entries.size, 1), TASK_ENTRIES):
-        symbols = entries[start : start + TASK_ENTRIES]
-        quantizer.check_symbols(symbols)
-        levels = quantizer.dequantize(symbols).copy()
-        if not np.isfinite(levels).all():
-            raise BitstreamError("frame holds a NaN or infinity, want finite entries")
-        yield slice(start, start + symbols.size), levels
-
-
-def _seal(header: FrameHeader, body: list[bytes | memoryview]) -> bytes:
-    parts = [build_header(header), *body]
-    checksum = 0
-    for part in parts:
-        checksum = crc32(part, checksum)
-    return b"".join([*parts, checksum.to_bytes(CHECKSUM_BYTES, "little")])
-
-
-def _open(frame: BytesLike) -> tuple[FrameHeader, memoryview]:
-    data = memoryview(frame).cast("B")
-    header = parse_header(data)
-    if len(data) < header.frame_length:
-        raise BitstreamError(f"frame has {len(data)} bytes, want {header.frame_length}")
-    end = header.frame_length - CHECKSUM_BYTES
-    got, want = crc32(data[:end]), int.from_bytes(data[end : header.frame_length], "little")
-    if got != want:
-        raise BitstreamError(f"frame checksum is {got:08x}, want {want:08x}")
-    return header, data[header.header_length : end]
 
 
 def _check_room(name: str, entries: F32, header: FrameHeader) -> None:

@@ -9,10 +9,9 @@ from gradwire_common.codec.codebook import bucket_weights, layout_weights
 from gradwire_common.codec.formats import Format
 from gradwire_common.codec.kernels.words import costs
 from gradwire_common.codec.words.scheme import MAX_WORDS, ONE, TUPLES, WordScheme, run_words
+from gradwire_common.codec.words.tuning import EXTRA_BITS
 
 U64 = npt.NDArray[np.uint64]
-
-EXTRA_BITS = 10.0  # rough cost of saying which bucket beyond the coded ones it is
 
 
 class ExpectedBits:
