@@ -22,6 +22,11 @@ from gradwire_common.units import named, parse_seconds
 if TYPE_CHECKING:
     from gradwire_common.settings.config import Config
 
+Certs = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", envvar="GRADWIRE_CERTS", help="kit of certificates of who asks, for a server with TLS"),
+]
+
 app = typer.Typer(
     help="Train one PyTorch model on many machines with thin links.",
     epilog="Every setting may also stand in a TOML file (--config FILE) or in a variable such as GRADWIRE_BITS.",
@@ -40,7 +45,7 @@ app.add_typer(certs.app, name="certs")
     "server",
     "worker",
     "task",
-    without=("listen", "reflection", "resume", "server", "worker_id", "slot"),
+    without=("listen", "insecure", "certs", "reflection", "resume", "server", "worker_id", "slot"),
 )
 def train(
     config: "Config",
@@ -110,12 +115,15 @@ def status(
     worker_id: Annotated[
         str | None, typer.Option("--worker", metavar="ID", help="succeed only if this worker is alive in the run")
     ] = None,
+    certs: Certs = None,
     timeout: Annotated[str, typer.Option(metavar="SECONDS", help="how long to wait for an answer")] = "5",
 ) -> None:
     """Show a run: its rounds, its workers, its bytes. Fails where no server answers."""
     from gradwire.commands.status import show_status
+    from gradwire_common.identity.access import Access
 
-    show_status(address, worker_id=worker_id, timeout=named("timeout", parse_seconds, timeout))
+    seconds = named("timeout", parse_seconds, timeout)
+    show_status(address, worker_id=worker_id, timeout=seconds, access=Access(certs))
 
 
 @app.command()
@@ -131,10 +139,12 @@ def limit(
     shared_down: Annotated[str | None, typer.Option(metavar="RATE", help="most all are sent together, or none")] = None,
     burst_shared: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes of all that may pass at once")] = None,
     window: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes under way in a round trip, or none")] = None,
+    certs: Certs = None,
     timeout: Annotated[str, typer.Option(metavar="SECONDS", help="how long to wait for an answer")] = "5",
 ) -> None:
-    """Change the rate limits of a run that continues."""
+    """Change the rate limits of a run that continues; an admin's right where there are certificates."""
     from gradwire.commands.limit import change_limits
+    from gradwire_common.identity.access import Access
 
     given = {
         "rate_up": rate_up,
@@ -145,7 +155,7 @@ def limit(
         "burst_shared": burst_shared,
         "window": window,
     }
-    change_limits(address, worker_id, given, named("timeout", parse_seconds, timeout))
+    change_limits(address, worker_id, given, named("timeout", parse_seconds, timeout), Access(certs))
 
 
 @app.command()

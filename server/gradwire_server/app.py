@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from gradwire_common.errors import ConfigError, UnavailableError
+from gradwire_common.errors import ConfigError, IdentityError, UnavailableError
 from gradwire_common.settings.config import Config, ServedRun
 from gradwire_common.transport.channel import SERVER_OPTIONS, window
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -22,6 +22,8 @@ from gradwire_common.warming import warm_kernels
 from gradwire_server.limits.heap import return_large_blocks
 from gradwire_server.limits.limits import Limits
 from gradwire_server.rounds.schedule import ScheduleSettings
+from gradwire_server.rpc.callers import Callers
+from gradwire_server.rpc.certificates import Certificates, ServerCertificate
 from gradwire_server.rpc.listening import check_address
 from gradwire_server.rpc.metrics import exported
 from gradwire_server.rpc.servicer import ParameterServer
@@ -36,6 +38,7 @@ from gradwire_server.versions.training import check_training
 log = logging.getLogger("gradwire.server")
 
 GRACE_SECONDS = 120.0  # after the run's end, for workers to evaluate its last version and to leave
+LOOK_SECONDS = 0.25  # between looks at who may call: somebody revoked is out within a second
 DRAIN_SECONDS = 5.0  # after a signal, for workers to leave, and then for calls to end by themselves
 SERVICE = pb.DESCRIPTOR.services_by_name["ParameterServer"].full_name
 
@@ -121,10 +124,11 @@ async def _serve_in(
             if config.resume:
                 await resume(run)
             write_durably(folder / CONFIG, lambda partial: partial.write_text(config.to_toml(), "utf-8"))
-        async with _exporting(config, run), _listening(config, run) as port:
+        callers = Callers(Certificates(config.certs) if config.certs is not None else None)
+        async with _exporting(config, run), _listening(config, run, callers) as port:
             if ready is not None:
                 ready(port)
-            async with _tasks(run.follow(), _expire_members(run)):
+            async with _tasks(run.follow(), _expire_members(run), _remove_barred(run, callers)):
                 await _until_over(run, stopped, grace, drain)
         await run.finish()
     finally:
@@ -166,10 +170,10 @@ async def _first_of(seconds: float | None, *events: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _listening(config: Config, run: Run) -> AsyncIterator[int]:
+async def _listening(config: Config, run: Run, callers: Callers) -> AsyncIterator[int]:
     """Answer calls while the body runs; afterwards let those in progress end, for a while."""
     server = grpc.aio.server(options=[*SERVER_OPTIONS, *window(int(run.settings.lookahead))])
-    rpc.add_ParameterServerServicer_to_server(ParameterServer(run), server)  # type: ignore[no-untyped-call]
+    rpc.add_ParameterServerServicer_to_server(ParameterServer(run, callers), server)  # type: ignore[no-untyped-call]
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     for name in ("", SERVICE):
@@ -177,7 +181,10 @@ async def _listening(config: Config, run: Run) -> AsyncIterator[int]:
     if config.reflection:
         _reflect(server)
     try:
-        port = server.add_insecure_port(str(config.listen))
+        if config.certs is None:
+            port = server.add_insecure_port(str(config.listen))
+        else:
+            port = server.add_secure_port(str(config.listen), ServerCertificate(config.certs).credentials())
     except RuntimeError as error:
         raise ConfigError(f"listen: cannot listen on {config.listen}: {error}") from error
     await server.start()
@@ -218,6 +225,16 @@ async def _expire_members(run: Run) -> None:
         run.expire()
 
 
+async def _remove_barred(run: Run, callers: Callers) -> None:
+    """Remove members whose identity may call no more."""
+    members = run.membership.members
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        for session, reason in callers.barred(lambda session: members.of_session(session) is not None).items():
+            if (member := members.of_session(session)) is not None:
+                run.remove(member, IdentityError(reason))
+
+
 def _reflect(server: Any) -> None:
     from grpc_reflection.v1alpha import reflection
 
@@ -232,8 +249,11 @@ def check_settings(settings: ServedRun) -> None:
 
 
 def check_server(settings: ServedRun) -> None:
-    """Raise ConfigError unless a server can begin: its settings can work, and its ports are free."""
+    """Raise ConfigError unless a server can begin: its settings can work, its certificates too, its ports are free."""
     check_settings(settings)
+    if settings.certs is not None:
+        ServerCertificate(settings.certs)
+        Certificates(settings.certs)
     check_address("listen", settings.listen)
     if settings.metrics_listen is not None:
         check_address("metrics_listen", settings.metrics_listen)

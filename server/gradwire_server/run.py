@@ -174,6 +174,13 @@ class Run:
         self.partials.drop(member.worker_id)
         self._look_again()
 
+    def remove(self, member: Member, error: GradwireError) -> None:
+        """Let a member go, as others want it; its calls, and what it is being sent, end with `error`."""
+        self.membership.remove(member, error)
+        self.partials.drop(member.worker_id)
+        self.versions.look_again()
+        self._look_again()
+
     def expire(self) -> None:
         """Wait no longer for members that have not been heard of for too long; look at what is still waited for."""
         if self.membership.expire():

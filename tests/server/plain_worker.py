@@ -49,8 +49,19 @@ SECONDS = 60.0  # most time that a call takes in a test
 class PlainWorker:
     """One worker's session. `flat` is what it holds, in layout order."""
 
-    def __init__(self, address: str, worker_id: str, manifest: Manifest = MANIFEST, options: Any = ()):
-        self.channel = grpc.insecure_channel(address, options=[*channel.CLIENT_OPTIONS, *options])
+    def __init__(
+        self,
+        address: str,
+        worker_id: str,
+        manifest: Manifest = MANIFEST,
+        options: Any = (),
+        credentials: grpc.ChannelCredentials | None = None,
+    ):
+        options = [*channel.CLIENT_OPTIONS, *options]
+        if credentials is None:
+            self.channel = grpc.insecure_channel(address, options=options)
+        else:
+            self.channel = grpc.secure_channel(address, credentials, options=options)
         self.stub = rpc.ParameterServerStub(self.channel)
         self.worker_id = worker_id
         self.manifest = manifest

@@ -46,6 +46,7 @@ def run_worker(config: Config, *, joining: Callable[[], None] = lambda: None) ->
     """
     server = named("server", parse_address, config.server)
     check_known(server)
+    session = session_options(config)
     log.info("kernels are ready after %.1f s", warm_kernels())
     device = choose_device(config.device)
     settle_torch(config, device)
@@ -59,13 +60,7 @@ def run_worker(config: Config, *, joining: Callable[[], None] = lambda: None) ->
         server,
         state=config.state,
         source=source_of(config),
-        session=SessionOptions(
-            worker_id=config.worker_id or "",
-            slot=config.slot,
-            settings=shared_settings(config),
-            patience=config.patience,
-            pace=config.pace,
-        ),
+        session=session,
     ) as optimizer:
         shard = shard_of(task, config, optimizer.slot, optimizer.slots)
         try:
@@ -162,6 +157,18 @@ def source_of(config: Config) -> Source:
             config.local_schedule_options,
         )
     return DuringBackward(config.delay) if config.overlap else InStep(config.delay)
+
+
+def session_options(config: Config) -> SessionOptions:
+    """Return how the worker takes part. Raises IdentityError where its certificates are wrong."""
+    return SessionOptions(
+        worker_id=config.worker_id or "",
+        slot=config.slot,
+        settings=shared_settings(config),
+        patience=config.patience,
+        pace=config.pace,
+        certs=config.certs or "",
+    )
 
 
 def shared_settings(config: Config) -> dict[str, str]:

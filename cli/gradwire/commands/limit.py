@@ -6,6 +6,7 @@ import grpc
 
 from gradwire.views.console import open_console
 from gradwire_common.errors import UsageError
+from gradwire_common.identity.access import NO_ACCESS, Access
 from gradwire_common.transport import channel
 from gradwire_common.transport.address import parse_address
 from gradwire_common.transport.reach import check_known
@@ -16,13 +17,20 @@ from gradwire_server.limits.limiter import described
 from gradwire_server.limits.limits import RATES, Limits
 
 
-def change_limits(address: str, worker_id: str | None, given: Mapping[str, str | None], timeout: float) -> None:
+def change_limits(
+    address: str,
+    worker_id: str | None,
+    given: Mapping[str, str | None],
+    timeout: float,
+    access: Access = NO_ACCESS,
+) -> None:
     """Change limits of the run at `address`, for one worker or all, and print those that hold now.
 
     Raises:
         ConfigError: a value is no rate or size, or a burst that is too small.
         UsageError: nothing is given, the worker is unknown, or the run cannot be limited.
         UnavailableError, AddressError: the server cannot be reached.
+        IdentityError, RightsError: it does not let this caller change them.
     """
     changes = {name: _parse(name, text) for name, text in given.items() if text is not None}
     if not changes:
@@ -32,11 +40,11 @@ def change_limits(address: str, worker_id: str | None, given: Mapping[str, str |
     request = pb.LimitRequest(worker_id=worker_id or "", changes=pb.LimitChanges(**changes))
     server = named("address", parse_address, address)
     check_known(server)
-    with channel.connect(server) as connection:
+    with channel.connect(server, access) as connection:
         try:
             reply = ParameterServerStub(connection).Limit(request, timeout=timeout)  # type: ignore[no-untyped-call]
         except grpc.RpcError as error:
-            raise channel.error_of(error, server, first=True) from None
+            raise channel.error_of(error, server, first=True, access=access) from None
     limits = Limits(**{field.name: getattr(reply.limits, field.name) for field in reply.limits.DESCRIPTOR.fields})
     open_console().print(described(limits), soft_wrap=True)
 

@@ -11,17 +11,21 @@ from gradwire.views.console import open_console
 from gradwire.views.display import NOTHING
 from gradwire.views.metrics import curves, written
 from gradwire_common.errors import UnavailableError
+from gradwire_common.identity.access import NO_ACCESS, Access
 from gradwire_common.units import format_size
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
 
-def show_status(address: str, *, worker_id: str | None = None, timeout: float = 5.0) -> None:
+def show_status(
+    address: str, *, worker_id: str | None = None, timeout: float = 5.0, access: Access = NO_ACCESS
+) -> None:
     """Print the status of the run that the server at `address` holds.
 
     Raises:
+        IdentityError, RightsError: the server does not let this caller ask.
         UnavailableError, AddressError: if it cannot be reached, or `worker_id` is given and no such worker is alive.
     """
-    with Monitor(address, timeout) as monitor:
+    with Monitor(address, timeout, access) as monitor:
         reply = monitor.poll()
         while reply.records and (newer := monitor.poll(reply.records[-1].round)).records:
             reply = newer

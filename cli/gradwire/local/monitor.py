@@ -6,6 +6,7 @@ from typing import Self
 import grpc
 
 from gradwire_common.foreign_text import MAX_TEXT, printable
+from gradwire_common.identity.access import NO_ACCESS, Access
 from gradwire_common.metrics import MAX_METRIC_NAME
 from gradwire_common.transport import channel
 from gradwire_common.transport.address import parse_address
@@ -18,17 +19,18 @@ from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 class Monitor:
     """A channel to a server that asks for its status; a context closes it."""
 
-    def __init__(self, address: str, timeout: float):
-        """Take the server's `address` (HOST or HOST:PORT) and the seconds that one answer may take.
+    def __init__(self, address: str, timeout: float, access: Access = NO_ACCESS):
+        """Take the server's `address` (HOST or HOST:PORT), the seconds that one answer may take, and who asks.
 
         Raises:
-            UsageError: no server can be reached at such an address.
+            UsageError: no server can be reached at such an address. IdentityError where a certificate or key is wrong.
         """
         self._server = named("address", parse_address, address)
         check_known(self._server)
         self._timeout = timeout
         self._answered = False
-        self._channel = channel.connect(self._server)
+        self._access = access
+        self._channel = channel.connect(self._server, access)
         self._stub = ParameterServerStub(self._channel)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Self:
@@ -49,7 +51,7 @@ class Monitor:
         try:
             reply: pb.StatusReply = self._stub.Status(pb.StatusRequest(after_round=after_round), timeout=self._timeout)
         except grpc.RpcError as error:
-            raise channel.error_of(error, self._server, first=not self._answered) from None
+            raise channel.error_of(error, self._server, first=not self._answered, access=self._access) from None
         self._answered = True
         return _shown(reply)
 

@@ -19,12 +19,11 @@ _REFUSALS = [  # of OpenSSL's names for alerts, and what they mean
     ("DECRYPT_ERROR", "the server does not accept this certificate"),
     ("WRONG_VERSION_NUMBER", "what listens there does not speak TLS; is it a server without certificates?"),
     ("RECORD_LAYER_FAILURE", "what listens there does not speak TLS; is it a server without certificates?"),
-    ("UNEXPECTED_EOF", "what listens there ended the handshake; is it a server without certificates?"),
 ]
 
 
 def refusal(server: Address, certs: Path) -> str:
-    """Return why a handshake with `server` by the files in `certs` fails; empty where it does not.
+    """Return why a handshake with `server` by the files in `certs` will always fail; empty where it need not.
 
     Args:
         server: its address.

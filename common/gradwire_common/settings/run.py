@@ -17,4 +17,8 @@ class RunSettings(Section):
     rounds: int = Field(200, ge=0, description="rounds to train; 0 for no end")
     workers: int = Field(2, ge=1, description="workers that the run starts with; the number of shards")
     evaluate_every: int = Field(10, ge=0, description="rounds between evaluations; 0 for none")
+    certs: Path | None = Field(
+        None,
+        description="folder of this process' kit of certificates (gradwire certs): the server's, or a worker's own",
+    )
     log_level: LogLevel = Field("info", description="what the processes log")

@@ -29,6 +29,9 @@ class ServerSettings(Section):
         parse_address("127.0.0.1"),
         description="HOST or HOST:PORT to serve on; port 0 takes a free one, 50051 when not given",
     )
+    insecure: bool = Field(
+        False, description="serve other machines without certificates: whoever reaches the port can do everything"
+    )
     aggregation: str = Field("mean", description="how the pushes of a round become one update: mean")
     outcome: str = Field("step", description="what is done with that update: step, of the server's optimizer")
     optimizer: str = Field(

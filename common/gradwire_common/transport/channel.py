@@ -2,12 +2,15 @@
 
 import logging
 import math
+from pathlib import Path
 
 import grpc
 
 from gradwire_common import errors
 from gradwire_common.errors import GradwireError
 from gradwire_common.foreign_text import MAX_TEXT, printable
+from gradwire_common.identity.access import NO_ACCESS, Access
+from gradwire_common.identity.handshake import refusal
 from gradwire_common.transport.address import Address
 from gradwire_common.transport.reach import proxy_of, speaks_tls
 
@@ -81,10 +84,18 @@ def status_of(error: GradwireError) -> grpc.StatusCode:
     return next((status for kind, status in _STATUS_OF if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
 
 
-def connect(server: Address) -> grpc.Channel:
-    """Return a channel to `server`; it connects at its first call. No proxy lies between a machine and itself."""
+def connect(server: Address, access: Access = NO_ACCESS) -> grpc.Channel:
+    """Return a channel to `server`; it connects at its first call. No proxy lies between a machine and itself.
+
+    Raises:
+        IdentityError: a file of the kit of `access` is wrong.
+    """
     options = [*CLIENT_OPTIONS, ("grpc.enable_http_proxy", int(not server.loopback))]
-    return grpc.insecure_channel(f"dns:///{server}", options=options)
+    kit = access.credentials
+    if kit is None:
+        return grpc.insecure_channel(f"dns:///{server}", options=options)
+    credentials = grpc.ssl_channel_credentials(kit.ca, kit.key, kit.certificate)
+    return grpc.secure_channel(f"dns:///{server}", credentials, options=options)
 
 
 BROKE = "the connection broke"
@@ -116,13 +127,14 @@ _STAYS = [
 _LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
-def error_of(call: grpc.RpcError, server: Address, *, first: bool = False) -> GradwireError:
+def error_of(call: grpc.RpcError, server: Address, *, first: bool = False, access: Access = NO_ACCESS) -> GradwireError:
     """Return the error that a failed call stands for; gRPC's own text goes to the log, at the level debug.
 
     Args:
         call: that failed.
         server: that was called.
         first: whether no call to it has been answered yet: what will not pass is an AddressError then.
+        access: that it was called with; where TLS is why it failed, the error says so.
     """
     kinds = [value for key, value in call.trailing_metadata() or () if key == ERROR_KEY]
     kind = getattr(errors, str(kinds[0]), None) if kinds else None
@@ -134,10 +146,20 @@ def error_of(call: grpc.RpcError, server: Address, *, first: bool = False) -> Gr
     if stays is None and call.code() not in _LOST and "RST_STREAM" not in details:
         return GradwireError(f"server {server} answered {call.code().name}: {details}")
     reason = stays or next((reason for part, reason in _MAY_PASS if part in details), BROKE)
+    if access.certs is not None and call.code() in _LOST and (refused := _refused(server, access.certs)):
+        return errors.IdentityError(f"server {server} cannot be called with the kit {access.certs}: {refused}")
     if first and stays is None and "failed to connect" in details and reason == BROKE and speaks_tls(server):
-        reason = stays = "what listens there speaks TLS, which gradwire does not; check the port"
+        reason = stays = "what listens there speaks TLS: want --certs DIR, the kit of a caller; or check the port"
     if proxy := proxy_of(server):
         variable, host = proxy
         reason += f" (through the proxy {host} of {variable}; no_proxy={server.host} goes without it)"
     message = f"server {server} cannot be reached: {reason}"
     return errors.AddressError(message) if first and stays is not None else errors.UnavailableError(message)
+
+
+def _refused(server: Address, certs: Path) -> str:
+    """Return why TLS does not let anyone with these files call `server`; empty where something else is wrong."""
+    try:
+        return "" if proxy_of(server) else refusal(server, certs)
+    except OSError:
+        return ""

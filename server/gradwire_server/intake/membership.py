@@ -5,7 +5,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 
-from gradwire_common.errors import RunEndedError
+from gradwire_common.errors import GradwireError, RunEndedError
 from gradwire_common.foreign_text import MAX_REASON, printable
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.settings.config import ServedRun
@@ -127,6 +127,12 @@ class Membership:
         """End a membership as its worker asks."""
         log.info("worker %s left: %s", member.worker_id, printable(reason, MAX_REASON) or "no reason given")
         self.members.leave(member)
+        self._dismiss(member, dead=False)
+
+    def remove(self, member: Member, error: GradwireError) -> None:
+        """End a membership as others want it; the worker's later calls get `error`."""
+        log.warning("worker %s was removed: %s", member.worker_id, error)
+        self.members.remove(member, error)
         self._dismiss(member, dead=False)
 
     def connection_broke(self, member: Member) -> None:

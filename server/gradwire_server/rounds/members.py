@@ -137,6 +137,10 @@ class Members:
             self._alive[member.worker_id] = member
         return member
 
+    def of_session(self, session: str) -> Member | None:
+        """Return the member that a session was given to; None where it has ended."""
+        return self._by_session.get(session)
+
     def is_current(self, member: Member) -> bool:
         """Whether the session of `member` has not ended."""
         return member.session in self._by_session
@@ -145,6 +149,11 @@ class Members:
         """End a membership."""
         self._expire(member)
         self._end(member, JoinError(f"session ended: worker {member.worker_id} left"))
+
+    def remove(self, member: Member, answer: GradwireError) -> None:
+        """End a membership that its worker did not end; its later calls are answered `answer`."""
+        self._expire(member)
+        self._end(member, answer)
 
     def suspect(self, member: Member, now: float) -> None:
         """Note that a connection of `member` broke: it is dead unless heard of soon."""

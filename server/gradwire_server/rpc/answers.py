@@ -1,4 +1,4 @@
-"""How a method of the servicer answers when it fails: the one place where errors become gRPC statuses."""
+"""What every method of the servicer has around it: its caller's rights before it, and statuses for its errors."""
 
 import functools
 import logging
@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from gradwire_common.errors import GradwireError
+from gradwire_common.errors import GradwireError, IdentityError, RightsError
 from gradwire_common.foreign_text import MAX_TEXT, printable
 from gradwire_common.transport.channel import ERROR_KEY, status_of
 
@@ -17,14 +17,20 @@ Method = Callable[[Any, Any, Any], Awaitable[Any]]
 
 
 def answers_errors(method: Method) -> Method:
-    """Let `method` raise GradwireErrors, which the caller gets as a status, its one line, and the kind of the error."""
+    """Let `method` be called by those that may, and raise GradwireErrors.
+
+    The caller gets an error as a status, its one line, and its kind.
+    """
 
     @functools.wraps(method)
     async def answering(servicer: Any, request: Any, context: Any) -> Any:
         try:
+            servicer.callers.check(context, method.__name__)
             return await method(servicer, request, context)
         except GradwireError as error:
             servicer.failed(method.__name__, error)
+            if isinstance(error, IdentityError | RightsError):
+                log.warning("refused %s of %s: %s", method.__name__, context.peer(), error)
             kind = ((ERROR_KEY, type(error).__name__),)
             await context.abort(status_of(error), printable(" ".join(str(error).split()), MAX_TEXT), kind)
         except grpc.aio.AbortError:

@@ -158,9 +158,19 @@ class Broadcast:
         """Return the update that makes version + 1 out of `version`; None where a snapshot must do."""
         return next((update for update in self._ring if update.version == version + 1), None)
 
-    async def news(self, version: int) -> bool:
-        """Wait for a version after `version`, and return True; or for the end of the run, and return False."""
+    def look_again(self) -> None:
+        """Let everyone who waits for news check again whether they may."""
+        self._wake()
+
+    async def news(self, version: int, check: Callable[[], None]) -> bool:
+        """Wait for a version after `version`, and return True; or for the end of the run, and return False.
+
+        Args:
+            version: that is known.
+            check: raises where the one that waits is to have no news any more.
+        """
         while self.version <= version and self.run_end is None:
+            check()
             await self._changed.wait()
         return self.version > version
 

@@ -63,6 +63,10 @@ class Versions:
         """Let watchers know that no version comes any more. The first reason stands."""
         self._broadcast.end(reason)
 
+    def look_again(self) -> None:
+        """Let every watcher that waits be checked again."""
+        self._broadcast.look_again()
+
     def has(self, version: int) -> bool:
         """Whether there has been such a version, so that a watcher may hold it."""
         return version <= self._broadcast.version
@@ -79,7 +83,7 @@ class Versions:
             version: -1 for none: a snapshot comes first.
             check: raises where its watcher is to be sent no more.
         """
-        while await self._broadcast.news(version):
+        while await self._broadcast.news(version, check):
             check()
             update = (self._broadcast.after(version) if version >= 0 else None) or await self.snapshot()
             version = update.version

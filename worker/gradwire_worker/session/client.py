@@ -68,11 +68,12 @@ class Client:
         self.wait = ""
         self._on_rejoin = on_rejoin
         self._introduction = Introduction.of(manifest, options)
+        self._access = options.access
         self._patience = options.patience
         self._closing = threading.Event()
         self._pacer = Pacer(self._closing.wait) if options.pace else None
         self._joining = threading.Lock()
-        self._channel = connect(self.server)
+        self._channel = connect(self.server, self._access)
         self._stub: Any = ParameterServerStub(self._channel)  # type: ignore[no-untyped-call]
 
     @property
@@ -117,7 +118,7 @@ class Client:
                 if message.HasField("run_end"):
                     return
         except grpc.RpcError as failed:
-            error = error_of(failed, self.server)
+            error = self.error_of(failed)
             if isinstance(error, SessionError):
                 self._rejoin(session)
             raise error from None
@@ -169,7 +170,7 @@ class Client:
                 with patience.notice(f"waiting for an answer of server {self.server}"):
                     reply = self._ask_to_join(max(CALL_TIMEOUT, self._patience))
             except grpc.RpcError as failed:
-                patience.retry(error_of(failed, self.server, first=not self.reply.session))
+                patience.retry(self.error_of(failed))
             else:
                 self._introduction.request.slot = reply.slot
                 return reply
@@ -234,7 +235,11 @@ class Client:
             try:
                 return call(session)
             except grpc.RpcError as failed:
-                self.recover(error_of(failed, self.server), session, patience)
+                self.recover(self.error_of(failed), session, patience)
+
+    def error_of(self, failed: grpc.RpcError) -> GradwireError:
+        """Return the error that a failed call stands for."""
+        return error_of(failed, self.server, first=not self.reply.session, access=self._access)
 
     def recover(self, error: GradwireError, session: str, patience: Patience) -> None:
         """Do what makes another attempt worth while after `error`, or raise it."""

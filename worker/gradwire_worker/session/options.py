@@ -4,7 +4,10 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
+from gradwire_common.identity.access import CERTS_VARIABLE, Access
 from gradwire_common.settings.names import MAX_NAME, check_name, name_of
 from gradwire_common.units import named, parse_seconds
 from gradwire_worker.arguments import text_settings, whole_number
@@ -22,9 +25,11 @@ class SessionOptions:
         settings: what all workers of the run must share; the first worker's count.
         patience: seconds to keep trying to reach a server that does not answer.
         pace: whether to send no faster than the server's limit, rather than be slowed by it.
+        certs: folder of this worker's kit of certificates, for a server that wants one, which says its id too; that of
+            GRADWIRE_CERTS where it is None, and none where it is empty.
 
     Raises:
-        UsageError: a value that cannot be; names it.
+        UsageError: a value that cannot be; names it. IdentityError where a certificate or key is wrong.
     """
 
     worker_id: str = ""
@@ -32,18 +37,26 @@ class SessionOptions:
     settings: Mapping[str, str] = field(default_factory=dict)
     patience: float = 60.0
     pace: bool = True
+    certs: str | Path | None = None
 
     def __post_init__(self) -> None:
-        worker_id = check_name("worker_id", self.worker_id) if self.worker_id else _new_worker_id()
+        certs = os.environ.get(CERTS_VARIABLE) if self.certs is None else self.certs
+        object.__setattr__(self, "certs", Path(certs) if certs else "")
+        worker_id = self.access.worker_id(check_name("worker_id", self.worker_id) if self.worker_id else "")
         slot = None if self.slot is None else whole_number("slot", self.slot, 0, MAX_SLOT)
         checked = {
-            "worker_id": worker_id,
+            "worker_id": worker_id or _new_worker_id(),
             "slot": slot,
             "settings": text_settings(self.settings),
             "patience": named("patience", parse_seconds, self.patience),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+
+    @cached_property
+    def access(self) -> Access:
+        """How this worker shows who it is."""
+        return Access(Path(self.certs) if self.certs else None)
 
 
 def _new_worker_id() -> str:

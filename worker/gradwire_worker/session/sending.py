@@ -5,7 +5,6 @@ from typing import Any
 import grpc
 
 from gradwire_common.errors import RunEndedError
-from gradwire_common.transport.channel import error_of
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker import interrupts
 from gradwire_worker.session.client import Client
@@ -41,7 +40,7 @@ class Sending:
                 return receipt
             except grpc.RpcError as failed:
                 self._call = None
-                error = error_of(failed, self._client.server)
+                error = self._client.error_of(failed)
                 if self._client.end is None:
                     self._client.recover(error, self._session, patience)
                 if self._client.end is not None:

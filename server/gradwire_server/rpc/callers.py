@@ -1,0 +1,107 @@
+"""Who makes a call: found in what its connection or its metadata proves, never in its message."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gradwire_common.errors import IdentityError, RightsError
+from gradwire_common.identity.names import Identity
+from gradwire_server.rpc.rights import check_may
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, and by what.
+
+    Attributes:
+        identity: role and name.
+        credential: SHA-256 in hexadecimal digits of the certificate or token.
+        expires: when the credential does, in seconds since 1970.
+    """
+
+    identity: Identity
+    credential: str
+    expires: float
+
+
+class Proofs(Protocol):
+    """A kind of proof of who calls: certificates, or tokens."""
+
+    def caller_of(self, context: Any) -> Caller:
+        """Return who makes a call. Raises IdentityError where that cannot be told, or nobody knows them."""
+
+    def check(self, caller: Caller, now: float) -> None:
+        """Raise IdentityError unless `caller` may call at `now`, in seconds since 1970."""
+
+    def look(self) -> None:
+        """Read files again that have changed."""
+
+
+class Callers:
+    """Holds every call against its caller's rights, and every session against the identity that it was given to.
+
+    Without `proofs` there are no identities: everybody may do everything.
+
+    Args:
+        proofs: tell who calls.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, proofs: Proofs | None = None, clock: Callable[[], float] = time.time):
+        self._proofs = proofs
+        self._clock = clock
+        self._sessions: dict[str, Caller] = {}  # those that `given` told of
+
+    def check(self, context: Any, call: str) -> None:
+        """Raise IdentityError or RightsError unless the caller may make the call."""
+        if (caller := self._of(context)) is not None:
+            check_may(caller.identity, call)
+
+    def check_worker(self, context: Any, worker_id: str) -> None:
+        """Raise IdentityError or RightsError unless the caller is the worker `worker_id`."""
+        caller = self._of(context)
+        if caller is not None and caller.identity.name != worker_id:
+            raise RightsError(f"worker id: got {worker_id!r} of {caller.identity}, want {caller.identity.name!r}")
+
+    def check_session(self, context: Any, session: str) -> None:
+        """Raise IdentityError or RightsError where `session` was given to somebody else."""
+        caller, owner = self._of(context), self._sessions.get(session)
+        if caller is not None and owner is not None and caller.identity != owner.identity:
+            raise RightsError(f"session: got another worker's of {caller.identity}, want the one that it was given")
+
+    def given(self, context: Any, session: str) -> None:
+        """Note that the caller was given `session`."""
+        if (caller := self._of(context)) is not None:
+            self._sessions[session] = caller
+
+    def name_of(self, context: Any) -> str:
+        """Return who calls, for the log."""
+        caller = self._of(context)
+        return "somebody" if caller is None else str(caller.identity)
+
+    def barred(self, is_current: Callable[[str], bool]) -> dict[str, str]:
+        """Return the sessions whose owners may call no more, with the reason of each; forget those that have ended.
+
+        Args:
+            is_current: tells whether a session has not ended.
+        """
+        if self._proofs is None:
+            return {}
+        self._proofs.look()
+        self._sessions = {session: caller for session, caller in self._sessions.items() if is_current(session)}
+        now, barred = self._clock(), {}
+        for session, caller in self._sessions.items():
+            try:
+                self._proofs.check(caller, now)
+            except IdentityError as error:
+                barred[session] = str(error)
+        return barred
+
+    def _of(self, context: Any) -> Caller | None:
+        """Return who calls; None where there are no identities. Raises IdentityError where nobody is known by it."""
+        if self._proofs is None:
+            return None
+        caller = self._proofs.caller_of(context)
+        self._proofs.check(caller, self._clock())
+        return caller
