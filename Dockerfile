@@ -19,9 +19,11 @@ ENV NUMBA_CACHE_DIR=/home/gradwire/.numba
 RUN mkdir runs && python -c "from gradwire_common.warming import warm_kernels; warm_kernels()"
 
 EXPOSE 50051
-# the server's; workers have one of their own in docker-compose.yml
+# the server's; workers have one of their own in docker-compose.yml. Where the server has certificates, HEALTH_CERTS is the
+# kit of who asks for its health
 HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 \
-    CMD ["gradwire", "status", "127.0.0.1:50051"]
+    CMD ["sh", "-c", "GRADWIRE_CERTS=$HEALTH_CERTS exec gradwire status 127.0.0.1:50051"]
 
 ENTRYPOINT ["gradwire"]
+# refused without GRADWIRE_CERTS, or GRADWIRE_INSECURE=true where the network of the container is trusted
 CMD ["server", "--listen", "0.0.0.0:50051"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,6 +15,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from gradwire_common.errors import ConfigError, IdentityError, UnavailableError
+from gradwire_common.identity.files import PRIVATE
 from gradwire_common.settings.config import Config, ServedRun
 from gradwire_common.transport.channel import SERVER_OPTIONS, window
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -24,7 +26,7 @@ from gradwire_server.limits.limits import Limits
 from gradwire_server.rounds.schedule import ScheduleSettings
 from gradwire_server.rpc.callers import Callers
 from gradwire_server.rpc.certificates import Certificates, ServerCertificate
-from gradwire_server.rpc.listening import check_address
+from gradwire_server.rpc.listening import check_address, check_exposed
 from gradwire_server.rpc.metrics import exported
 from gradwire_server.rpc.servicer import ParameterServer
 from gradwire_server.run import Run
@@ -187,6 +189,8 @@ async def _listening(config: Config, run: Run, callers: Callers) -> AsyncIterato
             port = server.add_secure_port(str(config.listen), ServerCertificate(config.certs).credentials())
     except RuntimeError as error:
         raise ConfigError(f"listen: cannot listen on {config.listen}: {error}") from error
+    if config.listen.path:
+        os.chmod(config.listen.path, PRIVATE)
     await server.start()
     log.info("listening on %s", replace(config.listen, port=port))
     try:
@@ -194,6 +198,8 @@ async def _listening(config: Config, run: Run, callers: Callers) -> AsyncIterato
     finally:
         await healthy.enter_graceful_shutdown()
         await server.stop(DRAIN_SECONDS)
+        if config.listen.path:
+            Path(config.listen.path).unlink(missing_ok=True)
 
 
 @asynccontextmanager
@@ -255,5 +261,6 @@ def check_server(settings: ServedRun) -> None:
         ServerCertificate(settings.certs)
         Certificates(settings.certs)
     check_address("listen", settings.listen)
+    check_exposed(settings.listen, guarded=settings.certs is not None, insecure=settings.insecure)
     if settings.metrics_listen is not None:
         check_address("metrics_listen", settings.metrics_listen)

@@ -87,8 +87,10 @@ WRONG = [
     ("dns:///h:5", "want HOST:PORT, without 'dns:///': 'h:5'"),
     ("h:50051/", "want HOST:PORT without a path: 'h:50051'"),
     ("h:50051/run", "want HOST:PORT without a path: 'h:50051'"),
-    ("unix:/tmp/socket", "want HOST:PORT, no unix socket"),
-    ("unix:///tmp/socket", "want HOST:PORT, no unix socket"),
+    ("unix:socket", "want the absolute path of a socket after unix:"),
+    ("unix://", "want the absolute path of a socket after unix:"),
+    ("unix:", "want the absolute path of a socket after unix:"),
+    (f"unix:/{'a' * 107}", "want a path of at most 107 bytes"),
     ("h:50051:50052", "want HOST:PORT, an IPv6 address in brackets"),
     ("::1:50051", "want HOST:PORT, an IPv6 address in brackets"),
     ("2001:db8::5:4000", r"such as '[2001:db8::5]:4000'"),
@@ -134,6 +136,17 @@ def test_what_is_no_address_is_refused_with_what_to_write_before_anything_is_don
         for setting in ("server", "listen", "metrics_listen"):
             with pytest.raises(ConfigError, match=f"^{setting}: got "):
                 Config.load(None, {setting: text if text != "h:0" else "h:"})
+
+
+@pytest.mark.parametrize(
+    "text", ["unix:/run/gradwire/socket", " unix:///run/gradwire/socket", "unix://run/gradwire/socket"]
+)
+def test_a_unix_socket_is_an_address_too_but_not_for_metrics(text):
+    address = parse_address(text)
+    assert (str(address), address.loopback) == ("unix:/run/gradwire/socket", True)
+    assert parse_address(str(address)) == address == Config.load(None, {"listen": text, "server": text}).server
+    with pytest.raises(ConfigError, match=r"metrics_listen: got .*, want HOST:PORT, no unix socket"):
+        Config.load(None, {"metrics_listen": text})
 
 
 def test_settings_hold_addresses_with_their_port():
@@ -183,7 +196,7 @@ def another_service() -> Iterator[str]:
     [
         (lambda: peer(banner), "is no parameter server: it does not speak gRPC; check the port"),
         (lambda: peer(web), "is no parameter server"),
-        (lambda: peer(tls), "what listens there speaks TLS, which gradwire does not"),
+        (lambda: peer(tls), "what listens there speaks TLS: want --certs DIR"),
         (another_service, "what listens there is another gRPC service; check the port"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A TCP forwarder that behaves like a thin link, counts what passes, and can be cut or otherwise disturbed."""
+"""A forwarder that behaves like a thin link, counts what passes, and can be cut or otherwise disturbed."""
 
 import asyncio
 import contextlib
@@ -7,12 +7,13 @@ import struct
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from gradwire.links.faults import Faults, LinkCutError
 from gradwire.links.profile import Link
-from gradwire_common.transport.address import parse_address
+from gradwire_common.transport.address import Address, parse_address
 
 MAX_READ = 64 << 10  # bytes read at once where no rate says less
 SECONDS_PER_READ = 0.005  # of the link's time that one read may take: keeps the emulated link smooth
@@ -44,18 +45,19 @@ class Connection:
 
 
 class Forwarder:
-    """Listens on a free port of this machine and forwards every connection to `target`, over an emulated link.
+    """Listens on a free port or a unix socket of this machine, and forwards every connection over an emulated link.
 
     It runs an event loop in a thread of its own. Use it as a context manager, or call `close`.
     A byte is counted when it has been read from its sender. Each connection has the whole rate to itself.
     """
 
-    def __init__(self, target: str, link: Link | None = None):
+    def __init__(self, target: str, link: Link | None = None, path: Path | None = None):
         """Start forwarding.
 
         Args:
-            target: "host:port".
+            target: "host:port" or "unix:/path".
             link: rates and delay; None forwards as fast as it can.
+            path: of the unix socket to listen on; a free port of this machine when not given.
         """
         self.connections: list[Connection] = []
         self._target = parse_address(target)
@@ -65,10 +67,8 @@ class Forwarder:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="forwarder", daemon=True)
         self._thread.start()
-        self._server = asyncio.run_coroutine_threadsafe(
-            asyncio.start_server(self._forward, "127.0.0.1", 0, limit=MAX_READ), self._loop
-        ).result()
-        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = asyncio.run_coroutine_threadsafe(self._listen(path), self._loop).result()
+        self.address = f"unix:{path}" if path else f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def __enter__(self) -> Self:
         return self
@@ -141,6 +141,11 @@ class Forwarder:
         """Return the bytes that went down over all connections."""
         return sum(connection.down.total for connection in self.connections)
 
+    async def _listen(self, path: Path | None) -> asyncio.Server:
+        if path is not None:
+            return await asyncio.start_unix_server(self._forward, path, limit=MAX_READ)
+        return await asyncio.start_server(self._forward, "127.0.0.1", 0, limit=MAX_READ)
+
     def _abort_all(self) -> None:
         for writer in self._writers:
             _reset(writer)
@@ -151,7 +156,7 @@ class Forwarder:
         self._writers.add(near_writer)
         writers = [near_writer]
         try:
-            far_reader, far_writer = await asyncio.open_connection(self._target.host, self._target.port, limit=MAX_READ)
+            far_reader, far_writer = await _connected(self._target)
             writers.append(far_writer)
             self._writers.add(far_writer)
             await asyncio.gather(
@@ -206,6 +211,12 @@ class Forwarder:
         finally:
             if deliveries is not None:
                 deliveries.cancel()
+
+
+async def _connected(target: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if target.path:
+        return await asyncio.open_unix_connection(target.path, limit=MAX_READ)
+    return await asyncio.open_connection(target.host, target.port, limit=MAX_READ)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

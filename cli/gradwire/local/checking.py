@@ -1,12 +1,11 @@
 """Finds out whether a run can begin, before anything of an earlier one is moved."""
 
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gradwire.local.cluster import LOOPBACK, Child, environment_of
+from gradwire.local.cluster import SOCKET, Child, environment_of, private_folder
 from gradwire_common.settings.config import Config
 
 
@@ -31,9 +30,9 @@ def checked(config: Config) -> Iterator[None]:
         UsageError: as `check_run` does.
         ClusterError: the process failed in another way.
     """
-    with tempfile.TemporaryDirectory(prefix="gradwire-") as folder:
+    with private_folder() as folder:
         file = Path(folder) / "config.toml"
-        file.write_text(config.replaced(listen=LOOPBACK).to_toml(), "utf-8")
+        file.write_text(config.replaced(listen=f"unix:{folder}/{SOCKET}", certs=None).to_toml(), "utf-8")
         command, log = ["check", "--config", str(file)], Path(folder) / "check.log"
         child = Child("the check of the run", command, log, environment_of(config), log_kept=False)
         try:

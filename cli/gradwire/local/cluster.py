@@ -21,6 +21,7 @@ from gradwire_common.errors import ClusterError, UsageError
 from gradwire_common.foreign_text import printable
 from gradwire_common.settings.config import Config
 from gradwire_common.settings.load import ENV_PREFIX
+from gradwire_common.transport.address import MAX_PATH
 from gradwire_server.store.run_folder import RunFolder
 
 START_SECONDS = (
@@ -30,8 +31,8 @@ STOP_SECONDS = 10.0  # for a process to end after SIGTERM, before SIGKILL
 POLL_SECONDS = 0.05
 LAST_LINES = 12  # of a log that are shown when its process ended without an error line
 
-LOOPBACK = "127.0.0.1:0"  # where the server listens
-_LISTENING = re.compile(r"^listening on (\S+)$", re.MULTILINE)
+SOCKET = "server"  # where the server listens, in a folder that is this user's alone
+_LISTENING = re.compile(r"^listening on (.+)$", re.MULTILINE)
 
 
 class Child:
@@ -106,6 +107,8 @@ class Child:
 class Cluster:
     """One server and `config.workers` workers, from `start` until `stop`, which a context calls in the end.
 
+    They speak through unix sockets in a folder that is this user's alone: nobody else of this machine can call them.
+
     With a `link`, each worker reaches the server through a forwarder that behaves like it.
 
     Attributes:
@@ -118,7 +121,7 @@ class Cluster:
         self._config = config
         self._folder = folder
         self._environment = environment_of(config)
-        self._settings = tempfile.TemporaryDirectory(prefix="gradwire-")
+        self._private = private_folder()
         self.address = ""
         self.server: Child | None = None
         self.workers: list[Child] = []
@@ -137,7 +140,7 @@ class Cluster:
         Raises:
             ClusterError: if the server fails, or does not listen in time.
         """
-        self.server = self._child("server", {"listen": LOOPBACK})
+        self.server = self._child("server", {"listen": f"unix:{self._private.name}/{SOCKET}"})
         for slot in range(self._config.workers):  # they load while the server does, and wait for its address
             changes = {"server": "-", "worker_id": f"worker-{slot}", "slot": slot}
             self.workers.append(self._child(f"worker-{slot}", changes))
@@ -149,7 +152,8 @@ class Cluster:
         """Return the address at which a worker finds the server: behind a link of its own, where there is one."""
         if self._link is None:
             return address
-        self._forwarders.append(Forwarder(address, self._link))
+        path = Path(self._private.name) / f"link-{len(self._forwarders)}"
+        self._forwarders.append(Forwarder(address, self._link, path))
         return self._forwarders[-1].address
 
     def check(self) -> None:
@@ -203,13 +207,13 @@ class Cluster:
         for forwarder in self._forwarders:
             forwarder.close()
         self._forwarders.clear()
-        self._settings.cleanup()
+        self._private.cleanup()
 
     def _child(self, name: str, changes: dict[str, Any]) -> Child:
         """Start a process with the run's settings in a file of its own."""
         command = name.partition("-")[0]
-        file = Path(self._settings.name) / f"{name}.toml"
-        file.write_text(self._config.replaced(**changes).to_toml(), "utf-8")
+        file = Path(self._private.name) / f"{name}.toml"
+        file.write_text(self._config.replaced(**changes, certs=None).to_toml(), "utf-8")
         log, environment, inherited = self._folder.path / f"{name}.log", self._environment, []
         if command == "server":  # which writes to the folder too
             environment, inherited = {**environment, LOCK: str(self._folder.lock)}, [self._folder.lock]
@@ -225,6 +229,12 @@ class Cluster:
                 raise ClusterError(f"server ended before it listened (log: {server.log})")
             time.sleep(POLL_SECONDS)
         raise ClusterError(f"server did not listen within {START_SECONDS:.0f} s (log: {server.log})")
+
+
+def private_folder() -> "tempfile.TemporaryDirectory[str]":
+    """Return a temporary folder that is this user's alone (0700), for settings and sockets, whose paths are short."""
+    short = len(os.fsencode(tempfile.gettempdir())) < MAX_PATH - len("/gradwire-12345678/server")
+    return tempfile.TemporaryDirectory(prefix="gradwire-", dir=None if short else "/tmp")  # noqa: S108
 
 
 def environment_of(config: Config) -> dict[str, str]:

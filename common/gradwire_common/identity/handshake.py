@@ -1,6 +1,5 @@
 """A TLS handshake with a server, tried apart from gRPC, which tells nobody why one was refused."""
 
-import socket
 import ssl
 from pathlib import Path
 
@@ -38,8 +37,8 @@ def refusal(server: Address, certs: Path) -> str:
         if (certs / CERTIFICATE).exists():
             context.load_cert_chain(certs / CERTIFICATE, certs / KEY)
         with (
-            socket.create_connection((server.host, server.port), SECONDS) as connection,
-            context.wrap_socket(connection, server_hostname=server.host) as secured,
+            server.connection(SECONDS) as connection,
+            context.wrap_socket(connection, server_hostname=server.host or "localhost") as secured,
         ):
             secured.settimeout(SECONDS)
             secured.recv(1)  # the settings of HTTP/2, or what the server says of our certificate

@@ -9,6 +9,7 @@ from gradwire_common.settings.section import Section
 from gradwire_common.settings.types import (
     DeadlineValue,
     Listen,
+    ListenTcp,
     Memory,
     Options,
     QuorumValue,
@@ -27,7 +28,7 @@ class ServerSettings(Section):
 
     listen: Listen = Field(
         parse_address("127.0.0.1"),
-        description="HOST or HOST:PORT to serve on; port 0 takes a free one, 50051 when not given",
+        description="HOST or HOST:PORT to serve on; port 0 takes a free one, 50051 when not given; or unix:/PATH",
     )
     insecure: bool = Field(
         False, description="serve other machines without certificates: whoever reaches the port can do everything"
@@ -59,7 +60,7 @@ class ServerSettings(Section):
     )
     transfer_seconds: Seconds = Field(1.0, description="how long an update may take at the rate limit (bits auto)")
     heartbeat: Seconds = Field(2.0, description="seconds between heartbeats; a worker is dead after three missed")
-    metrics_listen: Listen | None = Field(None, description="HOST:PORT to serve metrics for Prometheus on")
+    metrics_listen: ListenTcp | None = Field(None, description="HOST:PORT to serve metrics for Prometheus on")
     quorum: QuorumValue = Field(
         Quorum(1), description="pushes without which no round closes: a number, a share such as '75 %', or all"
     )

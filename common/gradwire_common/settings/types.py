@@ -55,6 +55,13 @@ def _listen(text: Any) -> Address:
     return parse_address(text, listening=True)
 
 
+def _scraped(text: Any) -> Address:
+    address = parse_address(text, listening=True)
+    if address.path:
+        raise ConfigError(f"got {text!r}, want HOST:PORT, no unix socket")
+    return address
+
+
 def _memory(text: Any) -> Size | str:
     return AUTO if text == AUTO else parse_size(text)
 
@@ -83,6 +90,7 @@ SizeValue = Annotated[Size, read_by(parse_size, Size)]
 Memory = Annotated[Size | Literal["auto"], read_by(_memory, Size)]
 Server = Annotated[Address | Literal["-"], read_by(_server, Address)]
 Listen = Annotated[Address, read_by(_listen, Address)]
+ListenTcp = Annotated[Address, read_by(_scraped, Address)]
 Seconds = Annotated[float, read_by(parse_seconds)]
 QuorumValue = Annotated[Quorum, read_by(Quorum.parse, Quorum)]
 DeadlineValue = Annotated[Deadline, read_by(Deadline.parse, Deadline)]

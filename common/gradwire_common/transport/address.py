@@ -1,7 +1,8 @@
-"""Addresses as people write them: HOST, HOST:PORT, [IPv6]:PORT."""
+"""Addresses as people write them: HOST, HOST:PORT, [IPv6]:PORT, unix:/PATH."""
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 
 from gradwire_common.errors import ConfigError
@@ -9,6 +10,8 @@ from gradwire_common.errors import ConfigError
 DEFAULT_PORT = 50051  # of a parameter server, where only its host is given
 MAX_PORT = 65535
 MAX_NAME = 253  # characters of a host name (RFC 1035)
+MAX_PATH = 107  # bytes of the path of a unix socket (unix(7), sun_path)
+UNIX = "unix:"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/+")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -17,31 +20,57 @@ _SHOWN = 80  # characters of a wrong address that a message repeats
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A host, by name or number, and a port; an IPv6 address stands without its brackets."""
+    """A host, by name or number, and a port; an IPv6 address stands without its brackets. Or a unix socket.
+
+    Attributes:
+        host, port: empty and 0 where it is a unix socket.
+        path: of the unix socket; empty where it is none.
+    """
 
     host: str
     port: int
+    path: str = ""
 
     def __str__(self) -> str:
+        if self.path:
+            return f"{UNIX}{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def target(self) -> str:
+        """What gRPC calls it."""
+        return str(self) if self.path else f"dns:///{self}"
 
     @property
     def loopback(self) -> bool:
         """Whether it is this machine's own, by a name or number that says so."""
-        if self.host.lower() == "localhost":
+        if self.path or self.host.lower() == "localhost":
             return True
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
 
+    def connection(self, seconds: float) -> socket.socket:
+        """Return a connection to it. Raises OSError where there is none within so many seconds."""
+        if not self.path:
+            return socket.create_connection((self.host, self.port), seconds)
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.settimeout(seconds)
+            connection.connect(self.path)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
 
 def parse_address(text: object, *, listening: bool = False) -> Address:
     """Return the address that `text` names; the port is DEFAULT_PORT where it has none.
 
     Args:
-        text: HOST, HOST:PORT, [IPv6]:PORT, or an IPv6 address by itself; blanks around it do not count. An Address is
-            returned as it is.
+        text: HOST, HOST:PORT, [IPv6]:PORT, an IPv6 address by itself, or unix:/PATH; blanks around it do not count. An
+            Address is returned as it is.
         listening: whether it is to listen on: then port 0, which takes a free one, is one too.
 
     Raises:
@@ -52,12 +81,11 @@ def parse_address(text: object, *, listening: bool = False) -> Address:
     if not isinstance(text, str):
         raise ConfigError(f"got {text!r}, want HOST:PORT as text")
     stripped = text.strip()
+    if stripped.startswith(UNIX):
+        return _unix(text, stripped)
     if scheme := _SCHEME.match(stripped):
         rest = stripped[scheme.end() :].partition("/")[0]
-        what = "no unix socket" if scheme[1].lower() == "unix" else f"without {scheme[0]!r}"
-        raise _wrong(text, f"HOST:PORT, {what}" + (f": {rest!r}" if rest and "unix" not in what else ""))
-    if stripped.startswith("unix:"):
-        raise _wrong(text, "HOST:PORT, no unix socket")
+        raise _wrong(text, f"HOST:PORT, without {scheme[0]!r}" + (f": {rest!r}" if rest else ""))
     if "/" in stripped:
         raise _wrong(text, f"HOST:PORT without a path: {stripped.partition('/')[0]!r}")
     host, port = _split(text, stripped)
@@ -69,6 +97,16 @@ def parse_address(text: object, *, listening: bool = False) -> Address:
     else:
         raise _wrong(text, f"a port from {least} to {MAX_PORT} after the host, not {port!r}")
     return Address(host, number)
+
+
+def _unix(text: str, stripped: str) -> Address:
+    """Return the unix socket at a path, whose slashes are made one: unix:///PATH is the same."""
+    path = "/" + stripped.removeprefix(UNIX).lstrip("/")
+    if not stripped.startswith(f"{UNIX}/") or path == "/" or "\0" in path:
+        raise _wrong(text, "the absolute path of a socket after unix:, such as 'unix:/run/gradwire/socket'")
+    if len(path.encode("utf-8", "replace")) > MAX_PATH:
+        raise _wrong(text, f"a path of at most {MAX_PATH} bytes")
+    return Address("", 0, path)
 
 
 def _split(text: str, stripped: str) -> tuple[str, str | None]:

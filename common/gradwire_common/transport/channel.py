@@ -93,9 +93,9 @@ def connect(server: Address, access: Access = NO_ACCESS) -> grpc.Channel:
     options = [*CLIENT_OPTIONS, ("grpc.enable_http_proxy", int(not server.loopback))]
     kit = access.credentials
     if kit is None:
-        return grpc.insecure_channel(f"dns:///{server}", options=options)
+        return grpc.insecure_channel(server.target, options=options)
     credentials = grpc.ssl_channel_credentials(kit.ca, kit.key, kit.certificate)
-    return grpc.secure_channel(f"dns:///{server}", credentials, options=options)
+    return grpc.secure_channel(server.target, credentials, options=options)
 
 
 BROKE = "the connection broke"

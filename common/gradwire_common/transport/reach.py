@@ -16,7 +16,7 @@ PROBE_SECONDS = 1.0  # for a server to answer a TLS handshake
 
 def check_known(server: Address) -> None:
     """Raise AddressError if the host of `server` has a name that nobody knows; no name server at all is no proof."""
-    if proxy_of(server) is not None:
+    if server.path or proxy_of(server) is not None:
         return
     try:
         socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
@@ -52,7 +52,7 @@ def speaks_tls(server: Address) -> bool:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         with (
-            socket.create_connection((server.host, server.port), PROBE_SECONDS) as connection,
+            server.connection(PROBE_SECONDS) as connection,
             context.wrap_socket(connection, server_hostname=server.host),
         ):
             pass
