@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from gradwire.commands import certs
+from gradwire.commands import administration, certs
+from gradwire.commands.administration import Certs, ServerAddress, Timeout
 from gradwire.ending import end_at_once, end_in_order
 from gradwire.exit_codes import FAILED, INTERRUPTED, MISUSED
 from gradwire.options import with_settings
@@ -21,11 +22,6 @@ from gradwire_common.units import named, parse_seconds
 
 if TYPE_CHECKING:
     from gradwire_common.settings.config import Config
-
-Certs = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", envvar="GRADWIRE_CERTS", help="kit of certificates of who asks, for a server with TLS"),
-]
 
 app = typer.Typer(
     help="Train one PyTorch model on many machines with thin links.",
@@ -109,14 +105,12 @@ def check(config: "Config") -> None:
 
 @app.command()
 def status(
-    address: Annotated[
-        str, typer.Argument(metavar="HOST[:PORT]", help="address of a parameter server; port 50051 when not given")
-    ],
+    address: ServerAddress,
     worker_id: Annotated[
         str | None, typer.Option("--worker", metavar="ID", help="succeed only if this worker is alive in the run")
     ] = None,
     certs: Certs = None,
-    timeout: Annotated[str, typer.Option(metavar="SECONDS", help="how long to wait for an answer")] = "5",
+    timeout: Timeout = "5",
 ) -> None:
     """Show a run: its rounds, its workers, its bytes. Fails where no server answers."""
     from gradwire.commands.status import show_status
@@ -128,9 +122,7 @@ def status(
 
 @app.command()
 def limit(
-    address: Annotated[
-        str, typer.Argument(metavar="HOST[:PORT]", help="address of a parameter server; port 50051 when not given")
-    ],
+    address: ServerAddress,
     worker_id: Annotated[str | None, typer.Option("--worker", metavar="ID", help="this worker alone")] = None,
     rate_up: Annotated[str | None, typer.Option(metavar="RATE", help="most a worker may send, or none")] = None,
     rate_down: Annotated[str | None, typer.Option(metavar="RATE", help="most a worker is sent, or none")] = None,
@@ -140,7 +132,7 @@ def limit(
     burst_shared: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes of all that may pass at once")] = None,
     window: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes under way in a round trip, or none")] = None,
     certs: Certs = None,
-    timeout: Annotated[str, typer.Option(metavar="SECONDS", help="how long to wait for an answer")] = "5",
+    timeout: Timeout = "5",
 ) -> None:
     """Change the rate limits of a run that continues; an admin's right where there are certificates."""
     from gradwire.commands.limit import change_limits
@@ -156,6 +148,9 @@ def limit(
         "window": window,
     }
     change_limits(address, worker_id, given, named("timeout", parse_seconds, timeout), Access(certs))
+
+
+administration.add_to(app)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
 
-from gradwire_common.errors import GradwireError
+from gradwire_common.errors import GradwireError, UsageError
 from gradwire_common.layout.manifest import Layout, Manifest
 from gradwire_common.settings.config import ServedRun
 from gradwire_common.transport.wire import metrics_from_messages
@@ -142,6 +142,7 @@ class Run:
         self.schedule.end(reason)
         self.versions.end(reason)
         self.collector.pool.memory.open()
+        self.collector.checkpoint_requests.refuse(UsageError(f"checkpoint: the run ended: {reason}"))
         self.over.set()
         self.membership.look_for_the_last()
 

@@ -23,7 +23,7 @@ from safety.certificates import Certs, identity, now
 from server.plain_worker import MANIFEST, RAW, PlainWorker, gradient_of, initial_weights, run_config
 
 OK, DENIED, UNAUTHENTICATED = "OK", "PERMISSION_DENIED", "UNAUTHENTICATED"
-NO_HANDSHAKE = "UNAVAILABLE"
+REFUSED, NO_HANDSHAKE = "FAILED_PRECONDITION", "UNAVAILABLE"
 OF_WORKERS = {name for name, roles in RIGHTS.items() if identity("worker x").role in roles} - {"Status"}
 
 
@@ -52,7 +52,16 @@ class Served:
         status = self.admin.status()
         workers = [(each.worker_id, each.slot, each.alive, each.last_round) for each in status.workers]
         limits = self.admin.stub.Limit(pb.LimitRequest()).limits
-        return status.version, status.phase, workers, limits, len(status.evaluations), len(status.records)
+        return (
+            status.version,
+            status.phase,
+            status.paused,
+            len(status.removed),
+            workers,
+            limits,
+            len(status.evaluations),
+            len(status.records),
+        )
 
     def close(self):
         for worker in self._open:
@@ -90,6 +99,10 @@ def calls(who, session, worker_id):
         "Report": lambda: who.stub.Report(pb.EvaluationReport(session=session, version=2), timeout=60),
         "Status": lambda: who.stub.Status(pb.StatusRequest(), timeout=60),
         "Limit": lambda: who.stub.Limit(pb.LimitRequest(changes=pb.LimitChanges(rate_up=1)), timeout=60),
+        "Pause": lambda: who.stub.Pause(pb.PauseRequest(paused=who.worker_id != "admin"), timeout=60),
+        "Checkpoint": lambda: who.stub.Checkpoint(pb.CheckpointRequest(), timeout=60),
+        "Remove": lambda: who.stub.Remove(pb.RemoveRequest(worker_id=worker_id), timeout=60),
+        "Admit": lambda: who.stub.Admit(pb.AdmitRequest(worker_id=worker_id), timeout=60),
         "Leave": lambda: who.stub.Leave(pb.LeaveRequest(session=session, reason="forged"), timeout=60),
     }
 
@@ -154,18 +167,27 @@ def test_who_speaks_without_tls_gets_no_connection(run):
     assert run.state() == before
 
 
-@pytest.mark.parametrize(("name", "may"), [("o", {"Status"}), ("admin", {"Status", "Limit"}), ("b", {"Status"})])
+@pytest.mark.parametrize(
+    ("name", "may"),
+    [
+        ("o", {"Status": OK}),
+        ("admin", {"Status": OK, "Limit": OK, "Pause": OK, "Admit": REFUSED}),
+        ("b", {"Status": OK}),
+    ],
+)
 def test_each_role_may_do_what_the_table_says_and_nothing_in_the_name_of_a_worker(run, name, may, caplog):
-    """`b` is a worker that uses the id and the session of `a`."""
+    """`b` is a worker that uses the id and the session of `a`; what admins' calls do has tests of its own."""
     before = run.state()
     who = run.caller(name)
     made = calls(who, run.a.session, "a")
-    made["Limit"] = lambda: who.stub.Limit(pb.LimitRequest(), timeout=60)
+    if name == "admin":
+        made["Limit"] = lambda: who.stub.Limit(pb.LimitRequest(), timeout=60)
+        del made["Checkpoint"], made["Remove"]
     for call, make_it in made.items():
         caplog.clear()
         with caplog.at_level(logging.INFO):
             got = status_of(make_it)
-        assert got == (OK if call in may else DENIED), call
+        assert got == may.get(call, DENIED), call
         lines = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
         assert len(lines) == (call not in may), lines
         assert all(line.startswith(f"refused {call} of ipv") for line in lines)
@@ -193,8 +215,8 @@ def test_a_session_that_was_stolen_is_of_no_use_before_and_after_its_worker_join
         before = everyone.state()
         for who, session, expected in [
             (thief, again.session, DENIED),
-            (thief, old, "FAILED_PRECONDITION"),  # it has ended, for its own worker too
-            (again, old, "FAILED_PRECONDITION"),
+            (thief, old, REFUSED),  # it has ended, for its own worker too
+            (again, old, REFUSED),
         ]:
             for call in OF_WORKERS - {"Join", "Introduce"}:
                 assert status_of(calls(who, session, "a")[call]) == expected, call

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -17,6 +18,7 @@ from gradwire_common.transport.reach import check_known
 from gradwire_common.units import named
 from gradwire_common.warming import warm_kernels
 from gradwire_worker.arguments import MAX_SAMPLES, loss_number, option_object, whole_number
+from gradwire_worker.checkpoint.claim import kept_claim
 from gradwire_worker.checkpoint.optimizer_state import load_state
 from gradwire_worker.checkpoint.state import writable_file
 from gradwire_worker.coding import Coding
@@ -93,6 +95,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
         replaced = option_object("coding", coding, Coding).overrides(bits)
         chosen.check(groups)
         file = None if state is None else writable_file(state, options.worker_id)
+        if file is not None:
+            options = replace(options, claim=kept_claim(file))
         with HELD:  # an interrupt leaves nothing half done; nor an import by torch, which could not be repeated
             super().__init__([ParameterGroup(group) for group in groups], {})
             self._options = [options_of(group) for group in self.param_groups]

@@ -2,17 +2,12 @@
 
 from collections.abc import Mapping
 
-import grpc
-
+from gradwire.local.asking import ask
 from gradwire.views.console import open_console
 from gradwire_common.errors import UsageError
 from gradwire_common.identity.access import NO_ACCESS, Access
-from gradwire_common.transport import channel
-from gradwire_common.transport.address import parse_address
-from gradwire_common.transport.reach import check_known
 from gradwire_common.units import named, parse_rate_limit, parse_size, parse_size_limit
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 from gradwire_server.limits.limiter import described
 from gradwire_server.limits.limits import RATES, Limits
 
@@ -38,13 +33,7 @@ def change_limits(
     if worker_id == "":
         raise UsageError("worker: got an empty id, want that of a worker, or no --worker for all of them")
     request = pb.LimitRequest(worker_id=worker_id or "", changes=pb.LimitChanges(**changes))
-    server = named("address", parse_address, address)
-    check_known(server)
-    with channel.connect(server, access) as connection:
-        try:
-            reply = ParameterServerStub(connection).Limit(request, timeout=timeout)  # type: ignore[no-untyped-call]
-        except grpc.RpcError as error:
-            raise channel.error_of(error, server, first=True, access=access) from None
+    reply = ask(address, lambda stub: stub.Limit(request, timeout=timeout), access)
     limits = Limits(**{field.name: getattr(reply.limits, field.name) for field in reply.limits.DESCRIPTOR.fields})
     open_console().print(described(limits), soft_wrap=True)
 

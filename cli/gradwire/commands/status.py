@@ -43,6 +43,10 @@ def run_table(reply: pb.StatusReply) -> Table:
     table.add_row("phase", reply.phase)
     table.add_row("round", f"{reply.version} of {reply.rounds or 'no end'}")
     table.add_row("workers", f"{sum(worker.alive for worker in reply.workers)} alive, {reply.slots} expected")
+    if reply.paused:
+        table.add_row("paused", reply.paused)
+    for each in reply.removed:
+        table.add_row("removed", f"{each.worker_id}, {each.reason}")
     if reply.HasField("wait"):
         table.add_row("waiting for", f"{reply.wait.what}, for {reply.wait.seconds:.0f} s")
     table.add_row("parameters", f"{reply.parameters:,}")

@@ -60,6 +60,9 @@ def _shown(reply: pb.StatusReply) -> pb.StatusReply:
     """Let the texts of a status show as they are, whatever server it came from."""
     reply.run, reply.phase = printable(reply.run, MAX_TEXT), printable(reply.phase, MAX_TEXT)
     reply.package_version = printable(reply.package_version, MAX_TEXT)
+    reply.paused = printable(reply.paused, MAX_TEXT)
+    for removed in reply.removed:
+        removed.worker_id, removed.reason = printable(removed.worker_id, MAX_TEXT), printable(removed.reason, MAX_TEXT)
     for evaluation in reply.evaluations:
         for metric in evaluation.metrics:
             metric.name = printable(metric.name, MAX_METRIC_NAME)

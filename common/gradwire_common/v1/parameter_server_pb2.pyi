@@ -85,7 +85,7 @@ class Manifest(_message.Message):
     def __init__(self, tensors: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[ParameterGroup, _Mapping]]] = ...) -> None: ...
 
 class JoinRequest(_message.Message):
-    __slots__ = ("worker_id", "package_version", "protocol_version", "frame_version", "manifest", "settings", "slot", "manifest_digest")
+    __slots__ = ("worker_id", "package_version", "protocol_version", "frame_version", "manifest", "settings", "slot", "manifest_digest", "claim")
     class SettingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +101,7 @@ class JoinRequest(_message.Message):
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     package_version: str
     protocol_version: int
@@ -109,7 +110,8 @@ class JoinRequest(_message.Message):
     settings: _containers.ScalarMap[str, str]
     slot: int
     manifest_digest: bytes
-    def __init__(self, worker_id: _Optional[str] = ..., package_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., frame_version: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., settings: _Optional[_Mapping[str, str]] = ..., slot: _Optional[int] = ..., manifest_digest: _Optional[bytes] = ...) -> None: ...
+    claim: bytes
+    def __init__(self, worker_id: _Optional[str] = ..., package_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., frame_version: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., settings: _Optional[_Mapping[str, str]] = ..., slot: _Optional[int] = ..., manifest_digest: _Optional[bytes] = ..., claim: _Optional[bytes] = ...) -> None: ...
 
 class Introduction(_message.Message):
     __slots__ = ("join", "manifest")
@@ -458,7 +460,7 @@ class StatusRequest(_message.Message):
     def __init__(self, after_round: _Optional[int] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("run", "package_version", "phase", "version", "rounds", "slots", "parameters", "workers", "records", "evaluations", "bytes_setup", "seconds", "wait")
+    __slots__ = ("run", "package_version", "phase", "version", "rounds", "slots", "parameters", "workers", "records", "evaluations", "bytes_setup", "seconds", "wait", "paused", "removed")
     RUN_FIELD_NUMBER: _ClassVar[int]
     PACKAGE_VERSION_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
@@ -472,6 +474,8 @@ class StatusReply(_message.Message):
     BYTES_SETUP_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
     run: str
     package_version: str
     phase: str
@@ -485,7 +489,17 @@ class StatusReply(_message.Message):
     bytes_setup: int
     seconds: float
     wait: Wait
-    def __init__(self, run: _Optional[str] = ..., package_version: _Optional[str] = ..., phase: _Optional[str] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., slots: _Optional[int] = ..., parameters: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., records: _Optional[_Iterable[_Union[RoundRecord, _Mapping]]] = ..., evaluations: _Optional[_Iterable[_Union[Evaluation, _Mapping]]] = ..., bytes_setup: _Optional[int] = ..., seconds: _Optional[float] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ...) -> None: ...
+    paused: str
+    removed: _containers.RepeatedCompositeFieldContainer[Removed]
+    def __init__(self, run: _Optional[str] = ..., package_version: _Optional[str] = ..., phase: _Optional[str] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., slots: _Optional[int] = ..., parameters: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., records: _Optional[_Iterable[_Union[RoundRecord, _Mapping]]] = ..., evaluations: _Optional[_Iterable[_Union[Evaluation, _Mapping]]] = ..., bytes_setup: _Optional[int] = ..., seconds: _Optional[float] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ..., paused: _Optional[str] = ..., removed: _Optional[_Iterable[_Union[Removed, _Mapping]]] = ...) -> None: ...
+
+class Removed(_message.Message):
+    __slots__ = ("worker_id", "reason")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    reason: str
+    def __init__(self, worker_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
     __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down", "budget", "spent", "tokens_up", "tokens_down")
@@ -570,3 +584,49 @@ class Evaluation(_message.Message):
     version: int
     metrics: _containers.RepeatedCompositeFieldContainer[Metric]
     def __init__(self, version: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ...) -> None: ...
+
+class PauseRequest(_message.Message):
+    __slots__ = ("paused", "reason")
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    paused: bool
+    reason: str
+    def __init__(self, paused: bool = ..., reason: _Optional[str] = ...) -> None: ...
+
+class PauseReply(_message.Message):
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    def __init__(self, version: _Optional[int] = ...) -> None: ...
+
+class CheckpointRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CheckpointReply(_message.Message):
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    def __init__(self, version: _Optional[int] = ...) -> None: ...
+
+class RemoveRequest(_message.Message):
+    __slots__ = ("worker_id", "reason")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    reason: str
+    def __init__(self, worker_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class RemoveReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class AdmitRequest(_message.Message):
+    __slots__ = ("worker_id",)
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    def __init__(self, worker_id: _Optional[str] = ...) -> None: ...
+
+class AdmitReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

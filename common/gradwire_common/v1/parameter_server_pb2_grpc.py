@@ -84,6 +84,26 @@ class ParameterServerStub(object):
                 request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.LeaveRequest.SerializeToString,
                 response_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.LeaveReply.FromString,
                 _registered_method=True)
+        self.Pause = channel.unary_unary(
+                '/gradwire.v1.ParameterServer/Pause',
+                request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.PauseRequest.SerializeToString,
+                response_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.PauseReply.FromString,
+                _registered_method=True)
+        self.Checkpoint = channel.unary_unary(
+                '/gradwire.v1.ParameterServer/Checkpoint',
+                request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.CheckpointRequest.SerializeToString,
+                response_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.CheckpointReply.FromString,
+                _registered_method=True)
+        self.Remove = channel.unary_unary(
+                '/gradwire.v1.ParameterServer/Remove',
+                request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.RemoveRequest.SerializeToString,
+                response_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.RemoveReply.FromString,
+                _registered_method=True)
+        self.Admit = channel.unary_unary(
+                '/gradwire.v1.ParameterServer/Admit',
+                request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.AdmitRequest.SerializeToString,
+                response_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.AdmitReply.FromString,
+                _registered_method=True)
 
 
 class ParameterServerServicer(object):
@@ -91,7 +111,7 @@ class ParameterServerServicer(object):
 
     def Join(self, request, context):
         """Makes the caller a worker of the run and tells it all it needs to know. Joining again under the same worker_id takes
-        the old place; the older session can push no more.
+        the old place; the older session can push no more. See JoinRequest.claim.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,6 +183,34 @@ class ParameterServerServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Pause(self, request, context):
+        """An admin's calls; they need no session. Lets no round close until the run is told to continue; pushes still count.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Checkpoint(self, request, context):
+        """Answers once a checkpoint is on the disk: that of the next round's end, or of the version that there is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Remove(self, request, context):
+        """Ends the membership of a worker, which may not join again until it is admitted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Admit(self, request, context):
+        """Lets a worker that was removed join again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ParameterServerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -215,6 +263,26 @@ def add_ParameterServerServicer_to_server(servicer, server):
                     servicer.Leave,
                     request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.LeaveRequest.FromString,
                     response_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.LeaveReply.SerializeToString,
+            ),
+            'Pause': grpc.unary_unary_rpc_method_handler(
+                    servicer.Pause,
+                    request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.PauseRequest.FromString,
+                    response_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.PauseReply.SerializeToString,
+            ),
+            'Checkpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.Checkpoint,
+                    request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.CheckpointRequest.FromString,
+                    response_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.CheckpointReply.SerializeToString,
+            ),
+            'Remove': grpc.unary_unary_rpc_method_handler(
+                    servicer.Remove,
+                    request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.RemoveRequest.FromString,
+                    response_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.RemoveReply.SerializeToString,
+            ),
+            'Admit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Admit,
+                    request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.AdmitRequest.FromString,
+                    response_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.AdmitReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -487,6 +555,114 @@ class ParameterServer(object):
             '/gradwire.v1.ParameterServer/Leave',
             gradwire__common_dot_v1_dot_parameter__server__pb2.LeaveRequest.SerializeToString,
             gradwire__common_dot_v1_dot_parameter__server__pb2.LeaveReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Pause(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradwire.v1.ParameterServer/Pause',
+            gradwire__common_dot_v1_dot_parameter__server__pb2.PauseRequest.SerializeToString,
+            gradwire__common_dot_v1_dot_parameter__server__pb2.PauseReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Checkpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradwire.v1.ParameterServer/Checkpoint',
+            gradwire__common_dot_v1_dot_parameter__server__pb2.CheckpointRequest.SerializeToString,
+            gradwire__common_dot_v1_dot_parameter__server__pb2.CheckpointReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Remove(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradwire.v1.ParameterServer/Remove',
+            gradwire__common_dot_v1_dot_parameter__server__pb2.RemoveRequest.SerializeToString,
+            gradwire__common_dot_v1_dot_parameter__server__pb2.RemoveReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Admit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradwire.v1.ParameterServer/Admit',
+            gradwire__common_dot_v1_dot_parameter__server__pb2.AdmitRequest.SerializeToString,
+            gradwire__common_dot_v1_dot_parameter__server__pb2.AdmitReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,7 +5,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 
-from gradwire_common.errors import GradwireError, RunEndedError
+from gradwire_common.errors import GradwireError, JoinError, RightsError, RunEndedError
 from gradwire_common.foreign_text import MAX_REASON, printable
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.settings.config import ServedRun
@@ -14,6 +14,8 @@ from gradwire_server.intake.admission import ReadManifest, check_same_settings, 
 from gradwire_server.rounds.members import Member, Members
 from gradwire_server.rounds.schedule import Phase, Schedule
 from gradwire_server.rounds.waits import Waits
+
+MAX_CLAIM = 128  # bytes of what proves that a join is a worker's own
 
 log = logging.getLogger("gradwire.server")
 
@@ -25,6 +27,7 @@ class Membership:
         run_id: names this run and no other, however often its server is restarted.
         model: the model that all workers have; None before the first has joined.
         shared: settings that all workers have in common.
+        removed: workers that may not join, by id, with the reason of each.
         everyone_gone: set while no member is alive, from the first that went or the run's end on.
 
     Args:
@@ -41,14 +44,19 @@ class Membership:
         self.run_id = secrets.token_hex(8)
         self.model: ReadManifest | None = None
         self.shared: dict[str, str] = {}
+        self.removed: dict[str, str] = {}
         self.everyone_gone = asyncio.Event()
         self._weights_from = ""  # the worker that was asked for initial weights
         self._joining = asyncio.Lock()
 
     def check_may_join(self, request: pb.JoinRequest) -> None:
-        """Check what costs nothing to check. Raises WorkerIdError, JoinError, RunEndedError."""
+        """Check what costs nothing to check. Raises WorkerIdError, JoinError, RightsError, RunEndedError."""
         check_worker_id(request.worker_id)
+        if len(request.claim) > MAX_CLAIM:
+            raise JoinError(f"claim: got {len(request.claim)} bytes, want at most {MAX_CLAIM}")
         check_versions(request)
+        if (reason := self.removed.get(request.worker_id)) is not None:
+            raise RightsError(f"worker {request.worker_id} was removed {reason}; want an admin to admit it again")
         if self._schedule.phase is Phase.ENDED and request.worker_id not in self.members.slot_of:
             raise RunEndedError(f"cannot join: the run ended at version {self._schedule.version or 0}")
         if self._defined:
@@ -69,9 +77,11 @@ class Membership:
 
         Raises:
             WorkerIdError: its id is no name.
+            UnavailableError: a worker of this id is alive, and another.
             JoinError: versions or settings differ, or its slot is another's.
             ModelMismatchError: the model differs, or the server cannot hold or train it.
             ConfigError: the optimizer does not take the model, or its pushes take too much memory.
+            RightsError: an admin removed it.
             RunEndedError: the run is over and the worker was no part of it.
         """
         self.check_may_join(request)
@@ -79,7 +89,7 @@ class Membership:
             if not await self._agree(request, packed, define):
                 return None
             wanted = request.slot if request.HasField("slot") else None
-            member = self.members.join(request.worker_id, wanted, self._clock())
+            member = self.members.join(request.worker_id, wanted, self._clock(), request.claim)
         self.everyone_gone.clear()
         log.info("worker %s joined at slot %d", member.worker_id, member.slot)
         return member
@@ -131,7 +141,7 @@ class Membership:
 
     def remove(self, member: Member, error: GradwireError) -> None:
         """End a membership as others want it; the worker's later calls get `error`."""
-        log.warning("worker %s was removed: %s", member.worker_id, error)
+        log.warning("worker %s is a member no more: %s", member.worker_id, error)
         self.members.remove(member, error)
         self._dismiss(member, dead=False)
 

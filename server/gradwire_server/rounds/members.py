@@ -1,9 +1,10 @@
 """Members: sessions, slots, and who is alive. Time is an argument, in seconds of any monotonic clock."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hmac import compare_digest
 
-from gradwire_common.errors import GradwireError, JoinError, SessionError
+from gradwire_common.errors import GradwireError, JoinError, SessionError, UnavailableError
 
 MISSED_HEARTBEATS = 3  # a worker that misses as many is dead
 AFTER_A_BREAK = 1.5  # heartbeats of a small run that a worker has to speak again after its connection broke
@@ -17,6 +18,7 @@ class Member:
     Attributes:
         slot: its place in the order of sums.
         session: names its newest membership.
+        claim: what a join under its id must have while it is alive; empty where any may take its place.
         deadline: it is dead unless heard of by then.
         interval: seconds between its heartbeats, as it was told.
         alive: neither left nor dead.
@@ -31,6 +33,7 @@ class Member:
     deadline: float
     interval: float
     alive: bool = True
+    claim: bytes = field(default=b"", repr=False)
     sent: int = -1
     last_round: int = 0
     budget: int = 0
@@ -78,15 +81,17 @@ class Members:
         member.interval = self.interval
         return member.interval
 
-    def join(self, worker_id: str, slot: int | None, now: float) -> Member:
+    def join(self, worker_id: str, slot: int | None, now: float, claim: bytes = b"") -> Member:
         """Make a worker a member, at the slot it wants, its old one, or the lowest free one.
 
         Raises:
+            UnavailableError: a worker of this id is alive and had another claim.
             JoinError: the wanted slot is another's, or the id is empty.
         """
         if not worker_id:
             raise JoinError("worker id: got none, want one")
         old = self._by_id.get(worker_id)
+        self._check_claim(old, claim, now)
         holder = self._holder(slot) if slot is not None else None
         if holder is not None and holder is not old and holder.alive:
             raise JoinError(f"slot {slot} is held by worker {holder.worker_id}; want another")
@@ -101,6 +106,7 @@ class Members:
             self._expire(holder)
         interval = self.interval
         member = Member(worker_id, slot, self._new_session(), now + MISSED_HEARTBEATS * interval, interval)
+        member.claim = claim
         if old is not None:
             member.last_round = old.last_round
         self._by_id[worker_id] = self._by_session[member.session] = self._alive[worker_id] = member
@@ -141,6 +147,11 @@ class Members:
         """Return the member that a session was given to; None where it has ended."""
         return self._by_session.get(session)
 
+    def of_worker(self, worker_id: str) -> Member | None:
+        """Return the member of an id whose session has not ended; None where there is none."""
+        member = self._by_id.get(worker_id)
+        return member if member is not None and self.is_current(member) else None
+
     def is_current(self, member: Member) -> bool:
         """Whether the session of `member` has not ended."""
         return member.session in self._by_session
@@ -165,6 +176,16 @@ class Members:
         for member in dead:
             self._expire(member)
         return sorted(dead, key=lambda member: member.slot)
+
+    def _check_claim(self, old: Member | None, claim: bytes, now: float) -> None:
+        """Raise UnavailableError where `old` is alive, and a join with `claim` is not its own."""
+        if old is None or not old.alive or not self.is_current(old) or not old.claim:
+            return
+        if not compare_digest(old.claim, claim):
+            raise UnavailableError(
+                f"worker {old.worker_id} is alive, and another process: its id is free once nothing is heard of it for "
+                f"{max(old.deadline - now, 0.0):.1f} s more; want another id, or that process to end"
+            )
 
     def _expire(self, member: Member) -> None:
         member.alive = False

@@ -26,6 +26,7 @@ class Waits:
         self._schedule = schedule
         self.what = ""
         self.since = 0.0
+        self._paused = ""
         self._wait: tuple[Phase, int] | None = None
         self._looked: tuple[Phase, int, float] | None = None
         self._notice = FIRST_NOTICE
@@ -36,13 +37,17 @@ class Waits:
         if self._looked is not None and self._looked[:2] == (phase, round_) and now - self._looked[2] < LOOK_SECONDS:
             return
         self._looked = phase, round_, now
-        self.what = awaited(self._members, self._schedule)
+        self.what = self._paused or awaited(self._members, self._schedule)
         wait = (phase, round_) if self.what else None
         if wait != self._wait:
             self._wait, self.since, self._notice = wait, now, FIRST_NOTICE
         if self.what and now - self.since >= self._notice:
             self._notice = 2 * (now - self.since)
             log.info("waiting for %s, for %.0f s", self.what, now - self.since)
+
+    def pause(self, reason: str) -> None:
+        """Let it be an admin that is waited for, who gave this reason; nobody where it is empty."""
+        self._paused, self._looked = f"an admin, who paused the run: {reason}" if reason else "", None
 
     def seconds(self, now: float) -> float:
         """Return how long the wait has lasted; 0 where no worker waits."""

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gradwire_common.errors import IdentityError, RightsError
+from gradwire_common.foreign_text import printable
 from gradwire_common.identity.names import Identity
+from gradwire_common.settings.names import MAX_NAME
+from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.rpc.rights import check_may
 
 
@@ -58,11 +61,16 @@ class Callers:
         if (caller := self._of(context)) is not None:
             check_may(caller.identity, call)
 
-    def check_worker(self, context: Any, worker_id: str) -> None:
-        """Raise IdentityError or RightsError unless the caller is the worker `worker_id`."""
+    def check_join(self, context: Any, request: pb.JoinRequest) -> None:
+        """Raise IdentityError or RightsError unless the caller may join as it says; its identity is its claim then."""
         caller = self._of(context)
-        if caller is not None and caller.identity.name != worker_id:
-            raise RightsError(f"worker id: got {worker_id!r} of {caller.identity}, want {caller.identity.name!r}")
+        if caller is None:
+            return
+        if caller.identity.name != request.worker_id:
+            raise RightsError(
+                f"worker id: got {printable(request.worker_id, MAX_NAME)!r} of {caller.identity}, want its own name"
+            )
+        request.claim = caller.identity.uri.encode()
 
     def check_session(self, context: Any, session: str) -> None:
         """Raise IdentityError or RightsError where `session` was given to somebody else."""

@@ -19,6 +19,10 @@ RIGHTS: Mapping[str, frozenset[Role]] = {
     "Leave": _WORKERS,
     "Status": frozenset(Role),
     "Limit": _ADMINS,
+    "Pause": _ADMINS,
+    "Checkpoint": _ADMINS,
+    "Remove": _ADMINS,
+    "Admit": _ADMINS,
 }
 
 

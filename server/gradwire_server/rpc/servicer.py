@@ -16,9 +16,10 @@ from gradwire_server.intake.receiving import read_first, read_frames, read_join,
 from gradwire_server.outcome.outcome import Kind
 from gradwire_server.rounds.members import Member
 from gradwire_server.rounds.schedule import Verdict
+from gradwire_server.rpc.admin_calls import AdminCalls
 from gradwire_server.rpc.answers import answers_errors
 from gradwire_server.rpc.callers import Callers
-from gradwire_server.rpc.status import heartbeat_ms, join_reply, limit_reply, limits, status_reply, wait
+from gradwire_server.rpc.status import heartbeat_ms, join_reply, limits, status_reply, wait
 from gradwire_server.run import Run
 from gradwire_server.versions.broadcast import Update
 
@@ -33,16 +34,16 @@ _VERDICTS = {
 }
 
 
-class ParameterServer(rpc.ParameterServerServicer):
+class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
     """Serves one run.
 
-    Attributes:
+    Args:
+        run: the run.
         callers: who may call.
     """
 
-    def __init__(self, run: Run, callers: Callers | None = None):
-        self._run = run
-        self.callers = callers or Callers()
+    def __init__(self, run: Run, callers: Callers):
+        super().__init__(run, callers)
         self._introducing = asyncio.Semaphore(INTRODUCTIONS)
 
     @answers_errors
@@ -52,14 +53,14 @@ class ParameterServer(rpc.ParameterServerServicer):
             raise UsageError(
                 f"join: got a manifest of {n_bytes} bytes, want at most {INLINE_BYTES}, or its digest alone"
             )
-        self.callers.check_worker(context, request.worker_id)
+        self.callers.check_join(context, request)
         return self._joined(context, await self._run.join(request), request)
 
     @answers_errors
     async def Introduce(self, requests: Any, context: Any) -> pb.JoinReply:  # noqa: ARG002, N802
         """Make the caller a worker of the run, with a manifest that comes in pieces."""
         request = await read_join(context)
-        self.callers.check_worker(context, request.worker_id)
+        self.callers.check_join(context, request)
         self._run.membership.check_may_join(request)
         async with self._introducing:
             packed = await read_manifest(context)
@@ -158,12 +159,6 @@ class ParameterServer(rpc.ParameterServerServicer):
         self._charge(member, request, reply, self._run.schedule.open_round)
         self._run.leave(member, request.reason)
         return reply
-
-    @answers_errors
-    async def Limit(self, request: pb.LimitRequest, context: Any) -> pb.LimitReply:  # noqa: ARG002, N802
-        """Change what the token buckets allow."""
-        changes = {field.name: value for field, value in request.changes.ListFields()}
-        return limit_reply(self._run.limit(request.worker_id, changes))
 
     def _joined(self, context: Any, member: Member | None, request: pb.JoinRequest, n_packed: int = 0) -> pb.JoinReply:
         """Return the answer to a join, with its bytes charged, those of the `n_packed` bytes of its manifest too."""

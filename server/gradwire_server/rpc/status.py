@@ -73,6 +73,8 @@ def status_reply(run: Run, after_round: int) -> pb.StatusReply:
         bytes_setup=run.books.records.bytes_setup,
         seconds=run.seconds,
         wait=wait(run),
+        paused=run.collector.paused,
+        removed=[pb.Removed(worker_id=worker, reason=reason) for worker, reason in run.membership.removed.items()],
     )
 
 

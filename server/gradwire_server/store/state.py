@@ -44,6 +44,7 @@ class Store:
         self._segment: Segment | None = None
         self._began = 0  # version that the segment follows
         self._checkpoint_bytes = 0
+        self._saved = -1  # version of the newest checkpoint that this process has written
         self._queue: list[tuple[Record, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[None] | None = None
@@ -103,13 +104,13 @@ class Store:
         """Wait no longer for a disk that cannot be written."""
         self._giving_up.set()
 
-    def wants_checkpoint(self, version: int) -> bool:
-        """Say whether one is due at `version`."""
+    def wants_checkpoint(self, version: int, *, asked: bool = False) -> bool:
+        """Say whether one is due at `version`, or was asked for and none is being written."""
         if self._saving is not None and not self._saving.done():
             return False
         length = self._segment.length if self._segment is not None else 0
         long = length > max(SEGMENT_BYTES, SEGMENT_RATIO * self._checkpoint_bytes)
-        return version - self._began >= self._every or long
+        return version - self._began >= self._every or long or asked
 
     async def checkpoint(self, checkpoint: Checkpoint, waiting: Sequence[Record] = ()) -> None:
         """Begin a new segment after `checkpoint`, and write that beside the training; a failure is a warning.
@@ -130,6 +131,17 @@ class Store:
             return
         self._unused.clear()
         self._saving = asyncio.create_task(self._save(checkpoint))
+
+    async def saved(self, version: int) -> None:
+        """Wait until the checkpoint of `version`, the last that was begun, is on the disk.
+
+        Raises:
+            UnavailableError: it could not be written.
+        """
+        if self._saving is not None:
+            await asyncio.shield(self._saving)
+        if self._saved < version:
+            raise UnavailableError(f"checkpoint: that of version {version} could not be written; the log says why")
 
     async def unused(self) -> None:
         """Wait until the tensors of the last checkpoint are being read no more."""
@@ -224,6 +236,7 @@ class Store:
             return
         finally:
             self._unused.set()
+        self._saved = checkpoint.version
         await asyncio.to_thread(self._prune)
 
     def _append(self, records: Sequence[Record]) -> None:

@@ -21,6 +21,7 @@ from gradwire_server.rounds.schedule import Phase, Schedule, Verdict
 from gradwire_server.store.checkpoint import Checkpoint
 from gradwire_server.store.state import Store
 from gradwire_server.versions.builder import VersionBuilder
+from gradwire_server.versions.checkpoint_requests import CheckpointRequests
 from gradwire_server.versions.events import Committed, Ended, Event, Opened
 from gradwire_server.versions.numbers import Numbers
 from gradwire_server.versions.push_pool import PushPool
@@ -43,6 +44,8 @@ class Collector:
 
     Attributes:
         pool: the pushes of rounds that have not closed.
+        paused: why no round closes for now; empty where nothing keeps it from closing.
+        checkpoint_requests: who wants a checkpoint at the next round's end.
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class Collector:
         self._describe = describe
         self.pool = PushPool(settings, schedule, store, clock)
         self._builder = VersionBuilder(numbers.in_thread, store, clock)
+        self.paused = ""
+        self.checkpoint_requests = CheckpointRequests()
         self._opened_round = 0  # the round that `Opened` was yielded for
         self._timed_round = 0  # the round whose deadline runs
 
@@ -98,6 +103,35 @@ class Collector:
     def wake(self) -> None:
         """Look again at what the open round waits for."""
         self.pool.changed.set()
+
+    def pause(self, reason: str) -> None:
+        """Let no round close until `proceed`; pushes still count."""
+        self.paused = reason
+
+    def proceed(self) -> None:
+        """Let rounds close again. The deadline of the open one begins again."""
+        self.paused = ""
+        self.pool.open_round()
+        self.wake()
+
+    async def checkpoint_soon(self) -> int:
+        """Return the version of a checkpoint once it is on the disk: at the next round's end.
+
+        Raises:
+            UsageError: nothing is kept of this run, or no round will end, since the run is paused, over or not begun.
+            UnavailableError: it could not be written.
+        """
+        if self._store is None:
+            raise UsageError("checkpoint: this run keeps none on the disk; want a server with checkpoint_every above 0")
+        if self._schedule.version is None or self._schedule.phase is Phase.ENDED:
+            raise UsageError(f"checkpoint: the run is {self._schedule.phase.value}; want one in progress")
+        if self.paused:
+            raise UsageError(
+                "checkpoint: the run is paused, and makes them when a round ends; want it to continue first"
+            )
+        version = await self.checkpoint_requests.begun()
+        await self._store.saved(version)
+        return version
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Add pushes and close rounds, indefinitely; yield what happens.
@@ -151,7 +185,7 @@ class Collector:
     async def _until_woken(self) -> None:
         """Wait until something happened that may let the round proceed, the passing of its deadline included."""
         try:
-            await asyncio.wait_for(self.pool.changed.wait(), self.pool.left())
+            await asyncio.wait_for(self.pool.changed.wait(), None if self.paused else self.pool.left())
         except TimeoutError:
             seconds = self.pool.deadlines.seconds
             log.info("round %d: the deadline of %.1f s has passed", self._schedule.open_round, seconds)
@@ -173,10 +207,10 @@ class Collector:
                 await numbers.in_thread(self._add, pool.pushes(slots))
             pool.added(slots)
         pool.check_not_stuck()
-        if schedule.may_close:
+        if schedule.may_close and not self.paused:
             async with numbers.changing:
                 # while the numbers were in use, the run may have ended, or a push have come, which is added first
-                if schedule.may_close and not schedule.has_ready:
+                if schedule.may_close and not schedule.has_ready and not self.paused:
                     async with aclosing(self._close()) as events:
                         async for event in events:
                             yield event
@@ -204,9 +238,10 @@ class Collector:
         self.pool.release(slots)
         self.pool.deadlines.sent(committed.update.length)
         version = committed.update.version
-        if self._store is not None and self._store.wants_checkpoint(version):
+        if self._store is not None and self._store.wants_checkpoint(version, asked=self.checkpoint_requests.any):
             async with self.pool.arriving:
                 await self._store.checkpoint(await self._state(version, committed.record), self.pool.waiting())
+            self.checkpoint_requests.answer(version)
         self._schedule.commit()
 
     def _allowed_down(self, layout: Layout) -> int:

@@ -33,6 +33,7 @@ def describe(settings: ServedRun, membership: Membership, schedule: Schedule, re
         "slots": membership.members.slot_of,
         "waited_for": sorted(schedule.waited_for),
         "records": [text_of(record) for record in records.open],
+        "removed": membership.removed,
         "newest": {worker: list(astuple(push)) for worker, push in schedule.newest.items()},
     }
 
@@ -61,7 +62,7 @@ def check_described(checkpoint: Checkpoint) -> None:
     meta = checkpoint.meta
     with readable("is not of a run"):
         manifest_of(meta)
-        for name in ("settings", "shared", "slots", "newest", "training"):
+        for name in ("settings", "shared", "slots", "newest", "training", "removed"):
             if not isinstance(meta[name], dict):
                 raise CheckpointError(f"{name}: got {type(meta[name]).__name__}, want a dict")
         {worker: Counted(*push) for worker, push in meta["newest"].items()}

@@ -36,6 +36,7 @@ async def resume(run: Run) -> None:
         past = await run.collector.resume(checkpoint)
     run.membership.settle(model, dict(meta["shared"]))
     run.membership.run_id = meta["run_id"]
+    run.membership.removed = {str(worker): str(reason) for worker, reason in meta["removed"].items()}
     _restore(run, checkpoint.version, past)
 
 

@@ -12,6 +12,8 @@ from gradwire_common.settings.names import MAX_NAME, check_name, name_of
 from gradwire_common.units import named, parse_seconds
 from gradwire_worker.arguments import text_settings, whole_number
 
+CLAIM_BYTES = 16
+_OWN_CLAIM = os.urandom(CLAIM_BYTES)  # of this process
 MAX_SLOT = 2**32 - 1  # what the wire's 32 bits hold
 
 
@@ -25,6 +27,8 @@ class SessionOptions:
         settings: what all workers of the run must share; the first worker's count.
         patience: seconds to keep trying to reach a server that does not answer.
         pace: whether to send no faster than the server's limit, rather than be slowed by it.
+        claim: random bytes, at most 128, that prove later joins under this id to be its own: nobody else can take it
+            while this worker is alive. That of this process by default; `RemoteOptimizer(state=...)` keeps one.
         certs: folder of this worker's kit of certificates, for a server that wants one, which says its id too; that of
             GRADWIRE_CERTS where it is None, and none where it is empty.
 
@@ -37,6 +41,7 @@ class SessionOptions:
     settings: Mapping[str, str] = field(default_factory=dict)
     patience: float = 60.0
     pace: bool = True
+    claim: bytes = field(default=_OWN_CLAIM, repr=False)
     certs: str | Path | None = None
 
     def __post_init__(self) -> None:

@@ -39,6 +39,7 @@ class Introduction:
             manifest_digest=digest_of(serialized),
             settings=dict(options.settings),
             slot=options.slot,
+            claim=options.claim,
         )
         return cls(request, b"" if inline else pack(serialized))
 

@@ -1,0 +1,65 @@
+"""An admin's commands beside `gradwire limit`: pause, unpause, checkpoint, remove, admit."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gradwire_common.units import named, parse_seconds
+
+ServerAddress = Annotated[
+    str, typer.Argument(metavar="HOST[:PORT]", help="address of a parameter server; port 50051 when not given")
+]
+Certs = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", envvar="GRADWIRE_CERTS", help="kit of certificates of who asks, for a server with TLS"),
+]
+Timeout = Annotated[str, typer.Option(metavar="SECONDS", help="how long to wait for an answer")]
+WorkerId = Annotated[str, typer.Argument(metavar="WORKER", help="id of a worker")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="why, for the log and for those whom it concerns")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (pause, unpause, checkpoint, remove, admit):
+        app.command()(command)
+
+
+def pause(address: ServerAddress, reason: Reason = "", certs: Certs = None, timeout: Timeout = "5") -> None:
+    """Let no round close until `gradwire unpause`; pushes still count, and workers wait."""
+    print(f"paused at version {_asked('Pause', address, certs, timeout, paused=True, reason=reason).version}")
+
+
+def unpause(address: ServerAddress, certs: Certs = None, timeout: Timeout = "5") -> None:
+    """Let a run that was paused continue."""
+    print(f"continues after version {_asked('Pause', address, certs, timeout, paused=False).version}")
+
+
+def checkpoint(address: ServerAddress, certs: Certs = None, timeout: Timeout = "600") -> None:
+    """Write a checkpoint at the end of the round, and wait until it is on the server's disk."""
+    version = _asked("Checkpoint", address, certs, timeout).version
+    print(f"the checkpoint of version {version} is on the server's disk")
+
+
+def remove(
+    address: ServerAddress, worker_id: WorkerId, reason: Reason = "", certs: Certs = None, timeout: Timeout = "5"
+) -> None:
+    """Remove a worker from the run; it may not join again until `gradwire admit`."""
+    _asked("Remove", address, certs, timeout, worker_id=worker_id, reason=reason)
+    print(f"worker {worker_id} is removed, and may not join again until it is admitted")
+
+
+def admit(address: ServerAddress, worker_id: WorkerId, certs: Certs = None, timeout: Timeout = "5") -> None:
+    """Let a worker that was removed join again."""
+    _asked("Admit", address, certs, timeout, worker_id=worker_id)
+    print(f"worker {worker_id} may join again")
+
+
+def _asked(call: str, address: str, certs: Path | None, timeout: str, **fields: Any) -> Any:
+    """Return the server's answer to a call of the contract, whose request has these fields."""
+    from gradwire.local.asking import ask
+    from gradwire_common.identity.access import Access
+    from gradwire_common.v1 import parameter_server_pb2 as pb
+
+    seconds, request = named("timeout", parse_seconds, timeout), getattr(pb, f"{call}Request")(**fields)
+    return ask(address, lambda stub: getattr(stub, call)(request, timeout=seconds), Access(certs))
