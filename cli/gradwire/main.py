@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from gradwire.commands import administration, certs
-from gradwire.commands.administration import Certs, ServerAddress, Timeout
+from gradwire.commands.administration import Certs, ServerAddress, Timeout, TokenFile
 from gradwire.ending import end_at_once, end_in_order
 from gradwire.exit_codes import FAILED, INTERRUPTED, MISUSED
 from gradwire.options import with_settings
@@ -22,6 +22,8 @@ from gradwire_common.units import named, parse_seconds
 
 if TYPE_CHECKING:
     from gradwire_common.settings.config import Config
+
+PROVES = ("certs", "tokens", "token_file", "insecure")  # settings of who may call; a local run's sockets are private
 
 app = typer.Typer(
     help="Train one PyTorch model on many machines with thin links.",
@@ -41,7 +43,7 @@ app.add_typer(certs.app, name="certs")
     "server",
     "worker",
     "task",
-    without=("listen", "insecure", "certs", "reflection", "resume", "server", "worker_id", "slot"),
+    without=("listen", *PROVES, "reflection", "resume", "server", "worker_id", "slot"),
 )
 def train(
     config: "Config",
@@ -110,6 +112,7 @@ def status(
         str | None, typer.Option("--worker", metavar="ID", help="succeed only if this worker is alive in the run")
     ] = None,
     certs: Certs = None,
+    token_file: TokenFile = None,
     timeout: Timeout = "5",
 ) -> None:
     """Show a run: its rounds, its workers, its bytes. Fails where no server answers."""
@@ -117,7 +120,7 @@ def status(
     from gradwire_common.identity.access import Access
 
     seconds = named("timeout", parse_seconds, timeout)
-    show_status(address, worker_id=worker_id, timeout=seconds, access=Access(certs))
+    show_status(address, worker_id=worker_id, timeout=seconds, access=Access(certs, token_file))
 
 
 @app.command()
@@ -132,6 +135,7 @@ def limit(
     burst_shared: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes of all that may pass at once")] = None,
     window: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes under way in a round trip, or none")] = None,
     certs: Certs = None,
+    token_file: TokenFile = None,
     timeout: Timeout = "5",
 ) -> None:
     """Change the rate limits of a run that continues; an admin's right where there are certificates."""
@@ -147,7 +151,7 @@ def limit(
         "burst_shared": burst_shared,
         "window": window,
     }
-    change_limits(address, worker_id, given, named("timeout", parse_seconds, timeout), Access(certs))
+    change_limits(address, worker_id, given, named("timeout", parse_seconds, timeout), Access(certs, token_file))
 
 
 administration.add_to(app)

@@ -29,6 +29,7 @@ from gradwire_server.rpc.certificates import Certificates, ServerCertificate
 from gradwire_server.rpc.listening import check_address, check_exposed
 from gradwire_server.rpc.metrics import exported
 from gradwire_server.rpc.servicer import ParameterServer
+from gradwire_server.rpc.tokens import Tokens
 from gradwire_server.run import Run
 from gradwire_server.store.files import write_durably
 from gradwire_server.store.records import Records
@@ -126,7 +127,7 @@ async def _serve_in(
             if config.resume:
                 await resume(run)
             write_durably(folder / CONFIG, lambda partial: partial.write_text(config.to_toml(), "utf-8"))
-        callers = Callers(Certificates(config.certs) if config.certs is not None else None)
+        callers = Callers(proofs_of(config))
         async with _exporting(config, run), _listening(config, run, callers) as port:
             if ready is not None:
                 ready(port)
@@ -257,10 +258,26 @@ def check_settings(settings: ServedRun) -> None:
 def check_server(settings: ServedRun) -> None:
     """Raise ConfigError unless a server can begin: its settings can work, its certificates too, its ports are free."""
     check_settings(settings)
+    proofs_of(settings)
     if settings.certs is not None:
         ServerCertificate(settings.certs)
-        Certificates(settings.certs)
     check_address("listen", settings.listen)
     check_exposed(settings.listen, guarded=settings.certs is not None, insecure=settings.insecure)
     if settings.metrics_listen is not None:
         check_address("metrics_listen", settings.metrics_listen)
+
+
+def proofs_of(settings: ServedRun) -> Certificates | Tokens | None:
+    """Return what tells who calls; None where nobody is asked.
+
+    Raises:
+        ConfigError: two kinds of proof are wanted.
+        IdentityError: a file of them is wrong.
+    """
+    if settings.tokens is None:
+        return None if settings.certs is None else Certificates(settings.certs)
+    if settings.certs is not None:
+        raise ConfigError(
+            "tokens: got them together with certs, want one of the two: callers that show certificates need no tokens"
+        )
+    return Tokens(settings.tokens)

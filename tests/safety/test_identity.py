@@ -285,10 +285,12 @@ def test_a_workers_id_is_that_of_its_kit(tmp_path, monkeypatch):
     certs = Certs.init(tmp_path / "certs", "worker w1", "observer o")
     assert SessionOptions(certs=certs.kit("w1")).worker_id == "w1"
     assert SessionOptions(certs=str(certs.kit("w1")), worker_id="w1").worker_id == "w1"
-    with pytest.raises(IdentityError, match=r"worker_id: got 'w2' and the kit .*w1 of worker w1, want one of the two"):
+    with pytest.raises(
+        IdentityError, match=r"worker_id: got 'w2' together with .*w1 of worker w1, want one of the two"
+    ):
         SessionOptions(certs=certs.kit("w1"), worker_id="w2")
     for name in ("admin", "o"):
-        with pytest.raises(IdentityError, match=f"it is the kit of .* {name}, want a worker's"):
+        with pytest.raises(IdentityError, match=f"it is of .* {name}, want a worker's"):
             SessionOptions(certs=certs.kit(name))
     monkeypatch.setenv("GRADWIRE_CERTS", str(certs.kit("w1")))
     assert SessionOptions().worker_id == "w1"

@@ -168,6 +168,7 @@ def session_options(config: Config) -> SessionOptions:
         patience=config.patience,
         pace=config.pace,
         certs=config.certs or "",
+        token_file=config.token_file or "",
     )
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gradwire_common.identity.access import Access
 from gradwire_common.units import named, parse_seconds
 
 ServerAddress = Annotated[
@@ -13,6 +14,10 @@ ServerAddress = Annotated[
 Certs = Annotated[
     Path | None,
     typer.Option(metavar="DIR", envvar="GRADWIRE_CERTS", help="kit of certificates of who asks, for a server with TLS"),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", envvar="GRADWIRE_TOKEN_FILE", help="token of who asks, for a server behind a proxy"),
 ]
 Timeout = Annotated[str, typer.Option(metavar="SECONDS", help="how long to wait for an answer")]
 WorkerId = Annotated[str, typer.Argument(metavar="WORKER", help="id of a worker")]
@@ -25,41 +30,61 @@ def add_to(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def pause(address: ServerAddress, reason: Reason = "", certs: Certs = None, timeout: Timeout = "5") -> None:
+def pause(
+    address: ServerAddress,
+    reason: Reason = "",
+    certs: Certs = None,
+    token_file: TokenFile = None,
+    timeout: Timeout = "5",
+) -> None:
     """Let no round close until `gradwire unpause`; pushes still count, and workers wait."""
-    print(f"paused at version {_asked('Pause', address, certs, timeout, paused=True, reason=reason).version}")
+    reply = _asked("Pause", address, Access(certs, token_file), timeout, paused=True, reason=reason)
+    print(f"paused at version {reply.version}")
 
 
-def unpause(address: ServerAddress, certs: Certs = None, timeout: Timeout = "5") -> None:
+def unpause(address: ServerAddress, certs: Certs = None, token_file: TokenFile = None, timeout: Timeout = "5") -> None:
     """Let a run that was paused continue."""
-    print(f"continues after version {_asked('Pause', address, certs, timeout, paused=False).version}")
+    reply = _asked("Pause", address, Access(certs, token_file), timeout, paused=False)
+    print(f"continues after version {reply.version}")
 
 
-def checkpoint(address: ServerAddress, certs: Certs = None, timeout: Timeout = "600") -> None:
+def checkpoint(
+    address: ServerAddress, certs: Certs = None, token_file: TokenFile = None, timeout: Timeout = "600"
+) -> None:
     """Write a checkpoint at the end of the round, and wait until it is on the server's disk."""
-    version = _asked("Checkpoint", address, certs, timeout).version
+    version = _asked("Checkpoint", address, Access(certs, token_file), timeout).version
     print(f"the checkpoint of version {version} is on the server's disk")
 
 
 def remove(
-    address: ServerAddress, worker_id: WorkerId, reason: Reason = "", certs: Certs = None, timeout: Timeout = "5"
+    address: ServerAddress,
+    worker_id: WorkerId,
+    reason: Reason = "",
+    certs: Certs = None,
+    token_file: TokenFile = None,
+    timeout: Timeout = "5",
 ) -> None:
     """Remove a worker from the run; it may not join again until `gradwire admit`."""
-    _asked("Remove", address, certs, timeout, worker_id=worker_id, reason=reason)
+    _asked("Remove", address, Access(certs, token_file), timeout, worker_id=worker_id, reason=reason)
     print(f"worker {worker_id} is removed, and may not join again until it is admitted")
 
 
-def admit(address: ServerAddress, worker_id: WorkerId, certs: Certs = None, timeout: Timeout = "5") -> None:
+def admit(
+    address: ServerAddress,
+    worker_id: WorkerId,
+    certs: Certs = None,
+    token_file: TokenFile = None,
+    timeout: Timeout = "5",
+) -> None:
     """Let a worker that was removed join again."""
-    _asked("Admit", address, certs, timeout, worker_id=worker_id)
+    _asked("Admit", address, Access(certs, token_file), timeout, worker_id=worker_id)
     print(f"worker {worker_id} may join again")
 
 
-def _asked(call: str, address: str, certs: Path | None, timeout: str, **fields: Any) -> Any:
+def _asked(call: str, address: str, access: Access, timeout: str, **fields: Any) -> Any:
     """Return the server's answer to a call of the contract, whose request has these fields."""
     from gradwire.local.asking import ask
-    from gradwire_common.identity.access import Access
     from gradwire_common.v1 import parameter_server_pb2 as pb
 
     seconds, request = named("timeout", parse_seconds, timeout), getattr(pb, f"{call}Request")(**fields)
-    return ask(address, lambda stub: getattr(stub, call)(request, timeout=seconds), Access(certs))
+    return ask(address, lambda stub: getattr(stub, call)(request, timeout=seconds), access)

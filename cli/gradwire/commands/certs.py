@@ -51,7 +51,9 @@ def issue(
 def revoke(
     role: RoleName,
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="names")],
-    certs: Annotated[Path, typer.Option(metavar="DIR", help="folder of the kits, or the server's kit")] = Path("certs"),
+    certs: Annotated[
+        Path, typer.Option(metavar="DIR", help="folder of the kits, the server's kit, or a file of tokens")
+    ] = Path("certs"),
 ) -> None:
     """Let somebody call the server no more, with any certificate that was issued so far."""
     from gradwire_common.identity import kits
@@ -59,6 +61,21 @@ def revoke(
 
     for identity in [Identity.parse(role, name) for name in names]:
         print(f"{kits.revoke(certs, identity)}: {identity} may call no more")
+
+
+@app.command()
+def token(
+    role: RoleName,
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="names; a worker's is its worker id")],
+    tokens: Annotated[Path, typer.Option(metavar="FILE", help="the server's file of hashes")] = Path("tokens.txt"),
+) -> None:
+    """Make tokens, NAME.token each, for a server behind a proxy that ends TLS: `gradwire server --tokens FILE`."""
+    from gradwire_common.identity.names import Identity
+    from gradwire_common.identity.tokens import issue_token
+
+    for identity in [Identity.parse(role, name) for name in names]:
+        issue_token(identity, Path(f"{identity.name}.token"), tokens)
+        print(f"{identity.name}.token: the token of {identity}; {tokens} has its hash")
 
 
 @app.command()

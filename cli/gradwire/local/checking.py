@@ -32,7 +32,7 @@ def checked(config: Config) -> Iterator[None]:
     """
     with private_folder() as folder:
         file = Path(folder) / "config.toml"
-        file.write_text(config.replaced(listen=f"unix:{folder}/{SOCKET}", certs=None).to_toml(), "utf-8")
+        file.write_text(config.replaced(listen=f"unix:{folder}/{SOCKET}", certs=None, tokens=None).to_toml(), "utf-8")
         command, log = ["check", "--config", str(file)], Path(folder) / "check.log"
         child = Child("the check of the run", command, log, environment_of(config), log_kept=False)
         try:

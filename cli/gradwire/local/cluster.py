@@ -213,7 +213,7 @@ class Cluster:
         """Start a process with the run's settings in a file of its own."""
         command = name.partition("-")[0]
         file = Path(self._private.name) / f"{name}.toml"
-        file.write_text(self._config.replaced(**changes, certs=None).to_toml(), "utf-8")
+        file.write_text(self._config.replaced(**changes, certs=None, tokens=None, token_file=None).to_toml(), "utf-8")
         log, environment, inherited = self._folder.path / f"{name}.log", self._environment, []
         if command == "server":  # which writes to the folder too
             environment, inherited = {**environment, LOCK: str(self._folder.lock)}, [self._folder.lock]

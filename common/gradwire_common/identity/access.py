@@ -1,4 +1,4 @@
-"""How a client shows a server who it is, and knows the server: by a kit of certificates, or not at all."""
+"""How a client shows a server who it is, and knows the server: by a kit of certificates, by a token, or not at all."""
 
 import logging
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gradwire_common.errors import IdentityError
 from gradwire_common.identity.names import Identity, Role
+from gradwire_common.identity.tokens import Token
 
 if TYPE_CHECKING:
     from gradwire_common.identity.credentials import Credentials
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("gradwire")
 
 CERTS_VARIABLE = "GRADWIRE_CERTS"
+TOKEN_VARIABLE = "GRADWIRE_TOKEN_FILE"  # noqa: S105 - a name
 SOON = timedelta(days=3)  # before its certificate expires a client says so
 
 
@@ -24,15 +26,27 @@ class Access:
     """How a client shows who it is.
 
     Attributes:
-        certs: its kit; None for a server that asks for none.
+        certs: its kit; None for a server that asks for none. With a token, ca.pem of it alone is of use.
+        token_file: holds its token; None for a server that asks for none.
     """
 
     certs: Path | None = None
+    token_file: Path | None = None
+
+    @cached_property
+    def token(self) -> Token | None:
+        """The token, read once; None without one. Raises IdentityError where the file is wrong."""
+        if self.token_file is None:
+            return None
+        token = Token.read(self.token_file)
+        if (mode := self.token_file.stat().st_mode & 0o777) & 0o077:
+            log.warning("%s: others can read it (mode %04o); want 0600", self.token_file, mode)
+        return token
 
     @cached_property
     def credentials(self) -> "Credentials | None":
         """The files of the kit, checked once; None without one. Raises IdentityError where one is wrong."""
-        if self.certs is None:
+        if self.certs is None or self.token_file is not None:
             return None
         from gradwire_common.identity.credentials import (
             Credentials,
@@ -50,24 +64,24 @@ class Access:
 
     @property
     def identity(self) -> Identity | None:
-        """Who the kit is of; None without one. Raises IdentityError where a file of it is wrong."""
+        """Who the kit or token is of; None without either. Raises IdentityError where a file is wrong."""
+        if self.token is not None:
+            return self.token.identity
         return None if self.credentials is None else self.credentials.identity
 
     def worker_id(self, wanted: str) -> str:
-        """Return the id of the worker that the kit is of, `wanted` without one.
+        """Return the id of the worker that the kit or token is of, `wanted` without either.
 
         Raises:
-            IdentityError: the kit is of another worker, or of no worker at all.
+            IdentityError: it is of another worker, or of no worker at all.
         """
-        identity = self.identity
+        identity, of = self.identity, self.token_file or self.certs
         if identity is None:
             return wanted
         if identity.role is not Role.WORKER:
-            raise IdentityError(f"{self.certs}: it is the kit of {identity}, want a worker's")
+            raise IdentityError(f"{of}: it is of {identity}, want a worker's")
         if wanted and wanted != identity.name:
-            raise IdentityError(
-                f"worker_id: got {wanted!r} and the kit {self.certs} of {identity}, want one of the two"
-            )
+            raise IdentityError(f"worker_id: got {wanted!r} together with {of} of {identity}, want one of the two")
         return identity.name
 
 

@@ -58,11 +58,11 @@ class Allowed:
     changes nothing but the log: nobody is let in by that.
     """
 
-    def __init__(self, file: Path):
-        """Read the file. Raises IdentityError if it is wrong."""
+    def __init__(self, file: Path, *, required: bool = False):
+        """Read the file. Raises IdentityError if it is wrong, or is not there and is `required`."""
         self._file = file
         self._stamp = _stamp(file)
-        self._allowed = parse_allowed(file) if self._stamp is not None else None
+        self._take(parse_allowed(file) if required or self._stamp is not None else None)
 
     def look(self) -> bool:
         """Read the file again where it has changed; return whether it has."""
@@ -71,11 +71,12 @@ class Allowed:
             return False
         self._stamp = stamp
         try:
-            self._allowed = parse_allowed(self._file)
+            allowed = parse_allowed(self._file)
         except IdentityError as error:
             log.error("%s; those that were allowed before still are", error)
             return False
-        log.info("%s: %d may call from now on", self._file, len(self._allowed))
+        self._take(allowed)
+        log.info("%s: %d may call from now on", self._file, len(allowed))
         return True
 
     def has(self, identity: Identity, fingerprint: str) -> bool:
@@ -84,6 +85,14 @@ class Allowed:
             return True
         prints = self._allowed.get(identity)
         return prints is not None and (not prints or fingerprint in prints)
+
+    def owner_of(self, fingerprint: str) -> Identity | None:
+        """Return the identity that has this fingerprint; None where no line has."""
+        return self._owners.get(fingerprint)
+
+    def _take(self, allowed: Mapping[Identity, Fingerprints] | None) -> None:
+        self._allowed = allowed
+        self._owners = {each: identity for identity, prints in (allowed or {}).items() for each in prints}
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

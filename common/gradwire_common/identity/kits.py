@@ -93,14 +93,20 @@ def revoke(folder: Path, identity: Identity) -> Path:
     """Let `identity` call no more, with any certificate; return the file that says so.
 
     Args:
-        folder: that `init` made, or the server's kit.
+        folder: that `init` made, the server's kit, or the list itself, of tokens too.
         identity: who.
 
     Raises:
         ConfigError: it is not allowed to call as it is.
         IdentityError: there is no list, or it cannot be written.
     """
-    file = folder / ALLOWED if (folder / ALLOWED).exists() else folder / SERVER_FOLDER / ALLOWED
+    file = (
+        folder
+        if folder.is_file()
+        else folder / ALLOWED
+        if (folder / ALLOWED).exists()
+        else folder / SERVER_FOLDER / ALLOWED
+    )
     allowed = parse_allowed(file)
     if allowed.pop(identity, None) is None:
         raise ConfigError(f"{file}: got {identity}, which is not in it; want one of those that are")

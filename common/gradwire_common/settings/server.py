@@ -1,5 +1,6 @@
 """Section `server`: how the parameter server works."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -32,6 +33,9 @@ class ServerSettings(Section):
     )
     insecure: bool = Field(
         False, description="serve other machines without certificates: whoever reaches the port can do everything"
+    )
+    tokens: Path | None = Field(
+        None, description="file of the hashes of tokens (gradwire certs token): callers need one; a proxy ends TLS"
     )
     aggregation: str = Field("mean", description="how the pushes of a round become one update: mean")
     outcome: str = Field("step", description="what is done with that update: step, of the server's optimizer")

@@ -35,6 +35,9 @@ class WorkerSettings(Section):
         description="1: compute the next gradients while a round is under way, on weights one version old",
     )
     worker_id: Name | None = Field(None, description="id of this worker; the same id takes the old place again")
+    token_file: Path | None = Field(
+        None, description="file of this worker's token (gradwire certs token), for a server behind a proxy"
+    )
     slot: int | None = Field(None, ge=0, description="shard of this worker; the lowest free one when not given")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="torch threads of a worker; 0 shares the cores among local workers")

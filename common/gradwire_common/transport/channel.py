@@ -10,8 +10,10 @@ from gradwire_common import errors
 from gradwire_common.errors import GradwireError
 from gradwire_common.foreign_text import MAX_TEXT, printable
 from gradwire_common.identity.access import NO_ACCESS, Access
+from gradwire_common.identity.files import CA, read
 from gradwire_common.identity.handshake import refusal
 from gradwire_common.transport.address import Address
+from gradwire_common.transport.bearer import WithMetadata
 from gradwire_common.transport.reach import proxy_of, speaks_tls
 
 log = logging.getLogger("gradwire")
@@ -88,14 +90,24 @@ def connect(server: Address, access: Access = NO_ACCESS) -> grpc.Channel:
     """Return a channel to `server`; it connects at its first call. No proxy lies between a machine and itself.
 
     Raises:
-        IdentityError: a file of the kit of `access` is wrong.
+        IdentityError: a file of `access` is wrong.
     """
     options = [*CLIENT_OPTIONS, ("grpc.enable_http_proxy", int(not server.loopback))]
-    kit = access.credentials
-    if kit is None:
-        return grpc.insecure_channel(server.target, options=options)
-    credentials = grpc.ssl_channel_credentials(kit.ca, kit.key, kit.certificate)
-    return grpc.secure_channel(server.target, credentials, options=options)
+    credentials = _credentials(server, access)
+    if credentials is None:
+        channel = grpc.insecure_channel(server.target, options=options)
+    else:
+        channel = grpc.secure_channel(server.target, credentials, options=options)
+    return channel if access.token is None else grpc.intercept_channel(channel, WithMetadata(access.token.metadata))
+
+
+def _credentials(server: Address, access: Access) -> grpc.ChannelCredentials | None:
+    """Return what TLS needs; None where the channel has none: without a kit, or to this machine with a token alone."""
+    if (kit := access.credentials) is not None:
+        return grpc.ssl_channel_credentials(kit.ca, kit.key, kit.certificate)
+    if access.token is None or (access.certs is None and server.loopback):
+        return None
+    return grpc.ssl_channel_credentials(None if access.certs is None else read(access.certs / CA))
 
 
 BROKE = "the connection broke"
@@ -158,7 +170,7 @@ def error_of(call: grpc.RpcError, server: Address, *, first: bool = False, acces
 
 
 def _refused(server: Address, certs: Path) -> str:
-    """Return why TLS does not let anyone with these files call `server`; empty where something else is wrong."""
+    """Return why TLS does not let anyone with this kit call `server`; empty where something else is wrong."""
     try:
         return "" if proxy_of(server) else refusal(server, certs)
     except OSError:

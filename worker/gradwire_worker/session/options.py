@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from gradwire_common.identity.access import CERTS_VARIABLE, Access
+from gradwire_common.identity.access import CERTS_VARIABLE, TOKEN_VARIABLE, Access
 from gradwire_common.settings.names import MAX_NAME, check_name, name_of
 from gradwire_common.units import named, parse_seconds
 from gradwire_worker.arguments import text_settings, whole_number
@@ -31,6 +31,7 @@ class SessionOptions:
             while this worker is alive. That of this process by default; `RemoteOptimizer(state=...)` keeps one.
         certs: folder of this worker's kit of certificates, for a server that wants one, which says its id too; that of
             GRADWIRE_CERTS where it is None, and none where it is empty.
+        token_file: file of this worker's token, for a server behind a proxy; likewise that of GRADWIRE_TOKEN_FILE.
 
     Raises:
         UsageError: a value that cannot be; names it. IdentityError where a certificate or key is wrong.
@@ -43,10 +44,12 @@ class SessionOptions:
     pace: bool = True
     claim: bytes = field(default=_OWN_CLAIM, repr=False)
     certs: str | Path | None = None
+    token_file: str | Path | None = None
 
     def __post_init__(self) -> None:
-        certs = os.environ.get(CERTS_VARIABLE) if self.certs is None else self.certs
-        object.__setattr__(self, "certs", Path(certs) if certs else "")
+        for name, variable in (("certs", CERTS_VARIABLE), ("token_file", TOKEN_VARIABLE)):
+            given = os.environ.get(variable) if getattr(self, name) is None else getattr(self, name)
+            object.__setattr__(self, name, Path(given) if given else "")
         worker_id = self.access.worker_id(check_name("worker_id", self.worker_id) if self.worker_id else "")
         slot = None if self.slot is None else whole_number("slot", self.slot, 0, MAX_SLOT)
         checked = {
@@ -61,7 +64,7 @@ class SessionOptions:
     @cached_property
     def access(self) -> Access:
         """How this worker shows who it is."""
-        return Access(Path(self.certs) if self.certs else None)
+        return Access(*(Path(given) if given else None for given in (self.certs, self.token_file)))
 
 
 def _new_worker_id() -> str:

@@ -1,0 +1,77 @@
+"""Keys and tokens are in their own files and nowhere else: not in logs, process tables, settings, status or state."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from gradwire_common.identity.files import KEY
+from gradwire_common.identity.tokens import Token, issue_token
+from gradwire_worker.session.options import SessionOptions
+from safety.certificates import Certs, identity
+
+TRAIN = ("--workers", "1", "--rounds", "0", "--runs", "runs")
+TASK = ("--task", "synthetic", "--parameters", "2000")
+
+
+@pytest.fixture
+def certified(tmp_path):
+    certs = Certs.init(tmp_path / "certs", "worker w1")
+    secrets = [
+        line for file in certs.folder.rglob(KEY) for line in file.read_text().splitlines() if not line.startswith("--")
+    ]
+    return ("--certs", certs.server), ("--certs", certs.kit("w1")), ("--certs", certs.kit("admin")), secrets
+
+
+@pytest.fixture
+def tokened(tmp_path):
+    for who in ("worker w1", "admin admin"):
+        issue_token(identity(who), tmp_path / f"{who.split()[1]}.token", tmp_path / "tokens.txt")
+    files = [tmp_path / "w1.token", tmp_path / "admin.token"]
+    secrets = [Token.read(file).secret for file in files]
+    return ("--tokens", tmp_path / "tokens.txt"), ("--token-file", files[0]), ("--token-file", files[1]), secrets
+
+
+@pytest.mark.parametrize("proof", ["certified", "tokened"])
+def test_no_secret_leaves_its_file(proof, request, tmp_path, start, run):
+    of_server, of_worker, of_admin, secrets = request.getfixturevalue(proof)
+    assert secrets
+    assert all(len(secret) > 20 for secret in secrets)
+    debug = {"GRADWIRE_LOG_LEVEL": "debug"}
+    server = start("server", "--listen", "127.0.0.1:0", *TRAIN, *of_server, **debug)
+    address = server.wait_for(r"^listening on (\S+)")
+    worker = start("worker", "--server", address, "--state", "state", *TASK, *of_worker, **debug)
+    worker.wait_for("joined run 'run'")
+    seen = [_process(each.process.pid) for each in (server, worker)]
+    for arguments in (("status",), ("checkpoint",), ("pause",), ("remove", "w1")):
+        done = run(arguments[0], address, *arguments[1:], *of_admin, **debug)
+        assert done.code == 0, done.err
+        seen += [done.out, done.err]
+    refused = run("limit", address, "--rate-up", "1 MB/s", *of_worker)
+    assert "PERMISSION" not in refused.error
+    assert "want one of a role that may: admin" in refused.error
+    seen.append(refused.err)
+    server.process.terminate()
+    assert server.wait() == 0
+    worker.wait()
+    seen += [server.said, worker.said]
+    kept = [each for folder in ("runs", "state") for each in (tmp_path / folder).rglob("*") if each.is_file()]
+    assert len(kept) > 4
+    seen += [each.read_bytes().decode("latin-1") for each in kept if each.suffix != ".claim"]
+    for text in seen:
+        for secret in secrets:
+            assert secret not in text
+    assert re.search(r"(certs|tokens) = ", (tmp_path / "runs/run/config.toml").read_text())
+
+
+def _process(pid):
+    """Return what others see of a process, and its own environment."""
+    return "".join(
+        Path(f"/proc/{pid}/{name}").read_bytes().decode("latin-1") for name in ("cmdline", "environ", "comm")
+    )
+
+
+def test_a_claim_is_not_shown():
+    options = SessionOptions(worker_id="a", claim=os.urandom(16))
+    assert repr(options.claim) not in repr(options)
