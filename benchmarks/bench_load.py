@@ -2,6 +2,7 @@
 
     python benchmarks/bench_load.py [--workers 10 100 1000] [--rounds N] [--parameters N] [--json FILE] [--plot FILE]
     python benchmarks/bench_load.py --memory [--large] [--json FILE]    # what the server takes of memory instead
+    python benchmarks/bench_load.py --certs [--turns N] [--workers 300] # in turns without and with mutual TLS
 
 Workers do not compute: they send pushes that were made beforehand as soon as they hold a version, each on its own
 connection. Keys of the JSON, of the largest number of workers: `workers`, `rounds_per_s`, `lost` (pushes that no round
@@ -12,7 +13,9 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,7 @@ def main() -> None:
         f"{'workers':>8} {'rounds/s':>9} {'pushes/s':>9} {'lost':>5} {'twice':>6} {'errors':>7} {'peak':>9}  ms a push"
     )
     runs = []
-    for workers in options.workers:
+    for workers, certified in arms(options):
         with tempfile.TemporaryDirectory(prefix="gradwire-load-") as folder:
             run = load_run(
                 Path(folder) / "run",
@@ -49,19 +52,48 @@ def main() -> None:
                 rounds=options.rounds,
                 bits=options.bits,
                 optimizer_options={},
+                certified=certified,
                 checkpoint_every=options.checkpoint_every,
             )
-        runs.append(figures(run))
+        runs.append(figures(run) | {"certified": certified})
         show(runs[-1])
         for line in run.tally.errors[:5]:
             print(f"    {line}")
     show_places(run)
     result = {**runs[-1], "runs": runs}
+    if options.certs:
+        result["over_plain"] = over_plain(runs)
+        print(f"over mutual TLS, of what it is without: {result['over_plain']}")
     print({name: result[name] for name in ("workers", "rounds_per_s", "lost", "duplicates", "peak_rss_mb")})
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
     if options.plot:
         plot(runs, options.plot)
+
+
+def arms(options: argparse.Namespace) -> list[tuple[int, bool]]:
+    """Return the runs to make: numbers of workers, and whether over mutual TLS."""
+    turns = [False, True] * options.turns if options.certs else [False]
+    return [(workers, certified) for workers in options.workers for certified in turns]
+
+
+def over_plain(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return what a push costs over mutual TLS, as a multiple of what it costs without; medians, by workers."""
+
+    def ratio(workers: int, figure: Callable[[dict[str, Any]], float]) -> float:
+        certified, plain = (
+            statistics.median(figure(run) for run in runs if (run["workers"], run["certified"]) == (workers, each))
+            for each in (True, False)
+        )
+        return round(certified / plain, 3)
+
+    return {
+        str(workers): {
+            "server_cpu": ratio(workers, lambda run: sum(run["cpu_ms"].values())),
+            "seconds": ratio(workers, lambda run: 1 / run["rounds_per_s"]),
+        }
+        for workers in dict.fromkeys(run["workers"] for run in runs)
+    }
 
 
 def figures(run: LoadRun) -> dict[str, Any]:
@@ -147,6 +179,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--bits", type=float, default=2.0, help="per entry, both ways")
     parser.add_argument("--processes", type=int, default=1, help="that the workers share")
     parser.add_argument("--checkpoint-every", type=int, default=100, help="rounds; 0 keeps no journal")
+    parser.add_argument("--certs", action="store_true", help="measure in turns without and with mutual TLS")
+    parser.add_argument("--turns", type=int, default=3, help="of each, with --certs")
     parser.add_argument("--memory", action="store_true", help="measure memory by the number of workers instead")
     parser.add_argument("--large", action="store_true", help="measure one round of a model of 3 GB instead")
     parser.add_argument("--json", type=Path, help="write the figures to this file")

@@ -17,6 +17,7 @@ null.
 import argparse
 import json
 import platform
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -58,27 +59,31 @@ def main() -> None:
     rows: list[Row] = []
     for link in options.links:
         for system in systems:
-            rows.append(measured_row(system, link, parts.get(system), options.flower))
-            print_row(rows[-1])
+            for certified in [False, True] * options.turns if options.certs else [False]:
+                rows.append(measured_row(system, link, parts.get(system), options.flower, certified=certified))
+                print_row(rows[-1])
+    if options.certs:
+        print(f"seconds over mutual TLS, of those without: {over_plain(rows)}")
     result = {**summary(rows), "cases": rows, "parts": {name: asdict(each) for name, each in parts.items()}}
     print({name: result[name] for name in ("vs_flower", "vs_flower_low", "over_bound", "peak_rss_mb")})
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
-def measured_row(system: str, link: str, parts: Parts | None, flower: Path | None) -> Row:
-    """Measure one system over one link."""
+def measured_row(system: str, link: str, parts: Parts | None, flower: Path | None, *, certified: bool) -> Row:
+    """Measure one system over one link, over mutual TLS or not."""
     rate = 0.0 if link == NO_LIMIT else parse_rate(link)
     rounds = LONG if rate and system in (FLOWER, "float32") else SHORT
     if system == FLOWER and flower is not None:
         found: Measured = run_flower(flower, rate, rounds)
     else:
         method = METHODS[system]
-        found = run_gradwire(rate, rounds, method=method.name, method_options=dict(method.options))
+        found = run_gradwire(rate, rounds, certified=certified, method=method.name, method_options=dict(method.options))
     alone = found.bound(rate) + parts.total if parts else None
     return {
         "system": system,
         "link": link,
+        "certified": certified,
         "seconds": found.seconds,
         "all_seconds": found.all_seconds,
         "bytes_up": found.up,
@@ -88,6 +93,21 @@ def measured_row(system: str, link: str, parts: Parts | None, flower: Path | Non
         "over_bound": found.seconds / alone if alone else None,
         "peak_rss_mb": found.peak_rss / 1e6,
     }
+
+
+def over_plain(rows: Sequence[Row]) -> dict[str, float]:
+    """Return the median seconds of a round over mutual TLS as a multiple of those without, by system and link."""
+    seconds = {
+        (name, certified): statistics.median(
+            each for row in rows if (_name(row), row["certified"]) == (name, certified) for each in row["all_seconds"]
+        )
+        for name, certified in dict.fromkeys((_name(row), row["certified"]) for row in rows)
+    }
+    return {name: round(seconds[name, True] / seconds[name, False], 4) for name, certified in seconds if certified}
+
+
+def _name(row: Row) -> str:
+    return f"{row['system']}, {row['link']}"
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
@@ -140,6 +160,8 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--flower", type=Path, help="Python of an environment with flwr 1.27.0; without it, none is run"
     )
+    parser.add_argument("--certs", action="store_true", help="measure in turns without and with mutual TLS; no Flower")
+    parser.add_argument("--turns", type=int, default=3, help="of each, with --certs")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     options.links = options.links or (LINKS[:2] if options.quick else LINKS)

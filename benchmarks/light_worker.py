@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
 
+from gradwire_common.identity.files import CA, CERTIFICATE, KEY
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.methods.frames import encode_exact
 from gradwire_common.methods.method import EncodeReport, Method
@@ -56,13 +58,15 @@ class Load:
         address: of the server.
         manifest: of the model.
         method: that pushes are coded with.
+        certs: folder of the workers' kits of certificates; None for a server that asks for none.
     """
 
-    def __init__(self, address: str, manifest: Manifest, method: Method, first: int, n: int):
+    def __init__(self, address: str, manifest: Manifest, method: Method, first: int, n: int, certs: Path | None = None):
         self.address = address
+        self.certs = certs
         self.manifest = manifest
         self.tally = Tally()
-        self._names = [f"w{index:05d}" for index in range(first, first + n)]
+        self._names = [name_of(index) for index in range(first, first + n)]
         self._first = first
         self._frames = pushes(manifest, method, min(n, DIFFERENT))
         self._opening = asyncio.Semaphore(OPENING)
@@ -73,9 +77,8 @@ class Load:
         return self.tally
 
     async def _work(self, name: str, slot: int) -> None:
-        options = [*channel.CLIENT_OPTIONS]
         try:
-            async with grpc.aio.insecure_channel(self.address, options=options) as connection:
+            async with self._connect(name) as connection:
                 stub: Any = rpc.ParameterServerStub(connection)  # type: ignore[no-untyped-call]
                 async with self._opening:
                     joined = await self._join(stub, name, slot)
@@ -87,6 +90,14 @@ class Load:
                     beating.cancel()
         except grpc.aio.AioRpcError as error:
             self.tally.errors.append(f"{name}: {error.code().name}: {error.details()}")
+
+    def _connect(self, name: str) -> grpc.aio.Channel:
+        options = [*channel.CLIENT_OPTIONS]
+        if self.certs is None:
+            return grpc.aio.insecure_channel(self.address, options=options)
+        ca, key, certificate = ((self.certs / name / file).read_bytes() for file in (CA, KEY, CERTIFICATE))
+        credentials = grpc.ssl_channel_credentials(ca, key, certificate)
+        return grpc.aio.secure_channel(self.address, credentials, options=options)
 
     async def _join(self, stub: Any, name: str, slot: int) -> pb.JoinReply:
         introduction = Introduction.of(self.manifest, SessionOptions(worker_id=name, slot=slot))
@@ -174,10 +185,15 @@ def messages_of(push: PendingPush, joined: pb.JoinReply) -> Iterator[pb.PushMess
     return push.messages(joined.session, lambda: limits.chunk_bytes, whole_bytes=limits.whole_bytes)
 
 
-def work(address: str, manifest: Manifest, method: Method, first: int, n: int) -> Tally:
+def name_of(index: int) -> str:
+    """Return the id of a worker by its number."""
+    return f"w{index:05d}"
+
+
+def work(address: str, manifest: Manifest, method: Method, first: int, n: int, certs: Path | None = None) -> Tally:
     """Run workers in this process until their run ends; what a process of its own calls."""
 
     async def run() -> Tally:
-        return await Load(address, manifest, method, first, n).run()
+        return await Load(address, manifest, method, first, n, certs).run()
 
     return asyncio.run(run())

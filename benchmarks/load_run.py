@@ -5,16 +5,20 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from gradwire.local.lifeline import PARENT, die_with_parent
+from gradwire_common.identity.kits import SERVER_FOLDER, init, issue
+from gradwire_common.identity.names import Identity, Role
 from gradwire_common.layout.manifest import Manifest, TensorSpec
 from gradwire_common.methods.method import Method
 from gradwire_common.settings.config import Config
-from light_worker import Tally, work
+from light_worker import Tally, name_of, work
 from run_records import rounds_of
 
 SERVER = Path(__file__).parent / "sampled_server.py"
@@ -70,10 +74,13 @@ def model(parameters: int) -> Manifest:
     return Manifest(tuple(TensorSpec(f"layer{i}.weight", (size,)) for i, size in enumerate(sizes) if size))
 
 
-def load_run(folder: Path, manifest: Manifest, workers: int, processes: int = 1, **settings: Any) -> LoadRun:
+def load_run(
+    folder: Path, manifest: Manifest, workers: int, processes: int = 1, *, certified: bool = False, **settings: Any
+) -> LoadRun:
     """Serve one run with `workers` workers in so many processes until it ends. All of them end with this process."""
     os.environ[PARENT] = str(os.getpid())
     folder.mkdir(parents=True)
+    certs = make_kits(folder / "certs", map(name_of, range(workers))) if certified else None
     config = Config(
         **{
             "runs": folder,
@@ -81,6 +88,7 @@ def load_run(folder: Path, manifest: Manifest, workers: int, processes: int = 1,
             "listen": "127.0.0.1:0",
             "quorum": "all",
             "evaluate_every": 0,
+            "certs": certs / SERVER_FOLDER if certs else None,
             **settings,
         }
     )
@@ -94,7 +102,7 @@ def load_run(folder: Path, manifest: Manifest, workers: int, processes: int = 1,
         port = server.stdout.readline().strip()
         if not port:
             raise RuntimeError((folder / "server.log").read_text())
-        tally = _work(f"127.0.0.1:{port}", manifest, config.uplink, workers, processes)
+        tally = _work(f"127.0.0.1:{port}", manifest, config.uplink, workers, processes, certs)
         server.wait(END_SECONDS)
     finally:
         server.kill()
@@ -102,7 +110,16 @@ def load_run(folder: Path, manifest: Manifest, workers: int, processes: int = 1,
     return LoadRun(workers, rounds_of(folder / config.name), json.loads(report.read_text()), tally)
 
 
-def _work(address: str, manifest: Manifest, method: Method, workers: int, processes: int) -> Tally:
+def make_kits(folder: Path, names: Iterable[str]) -> Path:
+    """Make the kits of a server on this machine and of workers; return their folder."""
+    now = datetime.now(UTC)
+    init(folder, ["127.0.0.1"], now)
+    for name in names:
+        issue(folder, Identity(Role.WORKER, name), now)
+    return folder
+
+
+def _work(address: str, manifest: Manifest, method: Method, workers: int, processes: int, certs: Path | None) -> Tally:
     processes = min(processes, workers)
     tally, first = Tally(), 0
     context = multiprocessing.get_context("spawn")
@@ -110,7 +127,7 @@ def _work(address: str, manifest: Manifest, method: Method, workers: int, proces
         futures = []
         for index in range(processes):
             n = workers * (index + 1) // processes - first
-            futures.append(pool.submit(work, address, manifest, method, first, n))
+            futures.append(pool.submit(work, address, manifest, method, first, n, certs))
             first += n
         for future in futures:
             tally.add(future.result())

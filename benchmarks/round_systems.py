@@ -1,5 +1,6 @@
 """Rounds of gradwire and of Flower, each a server and two workers as processes, every worker behind a relay."""
 
+import os
 import socket
 import statistics
 import subprocess
@@ -14,7 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from fuzzing.memory import memory_of
+from gradwire_common.identity.access import CERTS_VARIABLE
+from gradwire_common.identity.kits import SERVER_FOLDER
 from gradwire_common.settings.config import Config
+from light_worker import name_of
+from load_run import make_kits
 
 HERE = Path(__file__).parent
 WORKERS = 2
@@ -46,9 +51,10 @@ class Measured:
         return (self.up + self.down) / rate if rate else 0.0
 
 
-def run_gradwire(rate: float, rounds: int, **coding: Any) -> Measured:
-    """Measure `rounds` rounds of gradwire; nothing is kept on the disk, as with Flower."""
+def run_gradwire(rate: float, rounds: int, *, certified: bool = False, **coding: Any) -> Measured:
+    """Measure `rounds` rounds of gradwire, over mutual TLS or not; nothing is kept on the disk, as with Flower."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        certs = make_kits(Path(folder) / "certs", map(name_of, range(WORKERS))) if certified else None
         config = Config(
             runs=Path(folder),
             listen="127.0.0.1:0",
@@ -59,6 +65,7 @@ def run_gradwire(rate: float, rounds: int, **coding: Any) -> Measured:
             buffers_every=0,
             checkpoint_every=0,
             optimizer_options={},
+            certs=certs / SERVER_FOLDER if certs else None,
             **coding,
         )
         file = Path(folder) / "server.toml"
@@ -68,7 +75,10 @@ def run_gradwire(rate: float, rounds: int, **coding: Any) -> Measured:
         relays = [stack.enter_context(relay(address, rate)) for _ in range(WORKERS)]
         workers = [
             stack.enter_context(
-                process(sys.executable, str(HERE / "round_worker.py"), near, str(slot), str(TENSORS * ENTRIES))
+                process(
+                    *(sys.executable, str(HERE / "round_worker.py"), near, str(slot), str(TENSORS * ENTRIES)),
+                    **({CERTS_VARIABLE: str(certs / name_of(slot))} if certs else {}),
+                )
             )
             for slot, (_, near) in enumerate(relays)
         ]
@@ -104,10 +114,15 @@ def measure(
 
 
 @contextmanager
-def process(*command: str) -> Iterator["subprocess.Popen[str]"]:
-    """Run a process while the body runs; what it says of errors is dropped."""
+def process(*command: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run a process while the body runs, with variables beside this one's; what it says of errors is dropped."""
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **environment},
     ) as started:
         try:
             yield started
