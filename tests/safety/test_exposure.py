@@ -26,7 +26,7 @@ from server.plain_worker import PlainWorker, gradient_of, initial_weights, run_c
 def test_other_machines_are_not_served_without_certificates_unless_asked_for(listen):
     address = parse_address(listen, listening=True)
     with pytest.raises(
-        ConfigError, match=r"listen: got .* without certificates, .*; want --certs DIR .*, or --insecure"
+        ConfigError, match=r"listen: got .* without certificates: .*; want --certs DIR .*, or --insecure"
     ):
         check_exposed(address, guarded=False, insecure=False)
     check_exposed(address, guarded=True, insecure=False)

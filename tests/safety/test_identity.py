@@ -308,7 +308,7 @@ def test_a_client_says_why_it_gets_no_connection_rather_than_try_again(run, tmp_
         show_status(run.address)
     both = (run.certs.server / CA).read_bytes() + (stranger.server / CA).read_bytes()
     (stranger.kit("a") / CA).write_bytes(both)  # we know the server; it does not know us
-    with pytest.raises(IdentityError, match="the server does not know the authority of this certificate"):
+    with pytest.raises(IdentityError, match="the server ended the connection: it does not accept this certificate"):
         show_status(run.address, access=Access(stranger.kit("a")))
 
 

@@ -1,11 +1,16 @@
 """Keys and tokens are in their own files and nowhere else: not in logs, process tables, settings, status or state."""
 
+import logging
 import os
 import re
 from pathlib import Path
 
 import pytest
 
+from gradwire.commands import administration
+from gradwire.commands.status import show_status
+from gradwire_common.errors import RightsError
+from gradwire_common.identity.access import Access
 from gradwire_common.identity.files import KEY
 from gradwire_common.identity.tokens import Token, issue_token
 from gradwire_worker.session.options import SessionOptions
@@ -21,7 +26,8 @@ def certified(tmp_path):
     secrets = [
         line for file in certs.folder.rglob(KEY) for line in file.read_text().splitlines() if not line.startswith("--")
     ]
-    return ("--certs", certs.server), ("--certs", certs.kit("w1")), ("--certs", certs.kit("admin")), secrets
+    kits = [{"certs": certs.kit(name)} for name in ("w1", "admin")]
+    return ("--certs", certs.server), ("--certs", certs.kit("w1")), *kits, secrets
 
 
 @pytest.fixture
@@ -30,12 +36,14 @@ def tokened(tmp_path):
         issue_token(identity(who), tmp_path / f"{who.split()[1]}.token", tmp_path / "tokens.txt")
     files = [tmp_path / "w1.token", tmp_path / "admin.token"]
     secrets = [Token.read(file).secret for file in files]
-    return ("--tokens", tmp_path / "tokens.txt"), ("--token-file", files[0]), ("--token-file", files[1]), secrets
+    given = [{"token_file": file} for file in files]
+    return ("--tokens", tmp_path / "tokens.txt"), ("--token-file", files[0]), *given, secrets
 
 
 @pytest.mark.parametrize("proof", ["certified", "tokened"])
-def test_no_secret_leaves_its_file(proof, request, tmp_path, start, run):
-    of_server, of_worker, of_admin, secrets = request.getfixturevalue(proof)
+def test_no_secret_leaves_its_file(proof, request, tmp_path, start, capfd, caplog):
+    of_server, of_worker, access_of_worker, of_admin, secrets = request.getfixturevalue(proof)
+    caplog.set_level(logging.DEBUG)
     assert secrets
     assert all(len(secret) > 20 for secret in secrets)
     debug = {"GRADWIRE_LOG_LEVEL": "debug"}
@@ -44,17 +52,17 @@ def test_no_secret_leaves_its_file(proof, request, tmp_path, start, run):
     worker = start("worker", "--server", address, "--state", "state", *TASK, *of_worker, **debug)
     worker.wait_for("joined run 'run'")
     seen = [_process(each.process.pid) for each in (server, worker)]
-    for arguments in (("status",), ("checkpoint",), ("pause",), ("remove", "w1")):
-        done = run(arguments[0], address, *arguments[1:], *of_admin, **debug)
-        assert done.code == 0, done.err
-        seen += [done.out, done.err]
-    refused = run("limit", address, "--rate-up", "1 MB/s", *of_worker)
-    assert "PERMISSION" not in refused.error
-    assert "want one of a role that may: admin" in refused.error
-    seen.append(refused.err)
+    administration.checkpoint(address, **of_admin)
+    administration.pause(address, reason="to look around", **of_admin)
+    show_status(address, access=Access(**of_admin))
+    with pytest.raises(RightsError) as refused:
+        administration.remove(address, "w1", **access_of_worker)
+    administration.remove(address, "w1", **of_admin)
+    seen += [*capfd.readouterr(), str(refused.value), caplog.text]
+    assert worker.wait() == 1
     server.process.terminate()
     assert server.wait() == 0
-    worker.wait()
+    assert "worker w1 was removed by" in worker.said
     seen += [server.said, worker.said]
     kept = [each for folder in ("runs", "state") for each in (tmp_path / folder).rglob("*") if each.is_file()]
     assert len(kept) > 4

@@ -15,10 +15,12 @@ from worker.toys import batches, perceptron, server_config, take_step
 
 
 def join(address, **options):
-    return Session.join(address, MANIFEST, initial_weights, SessionOptions(worker_id="a", **options))
+    settings = {"task": "test", "seed": "0"}  # as PlainWorker has them
+    options = SessionOptions(worker_id="a", settings=settings, **options)
+    return Session.join(address, MANIFEST, initial_weights, options)
 
 
-@pytest.mark.parametrize("claim", [b"", b"guessed", os.urandom(16), b"x" * 128])
+@pytest.mark.parametrize("claim", [b"", b"guessed", bytes(16), b"x" * 128])
 def test_nobody_takes_the_id_of_a_worker_that_is_alive(tmp_path, claim):
     with running_server(run_config(tmp_path, workers=1, rounds=0)) as server, join(server.address) as honest:
         thief = PlainWorker(server.address, "a")

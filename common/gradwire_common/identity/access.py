@@ -63,6 +63,11 @@ class Access:
         return read
 
     @property
+    def expired(self) -> bool:
+        """Whether the certificate has expired since it was read."""
+        return self.credentials is not None and self.credentials.expires < datetime.now(UTC)
+
+    @property
     def identity(self) -> Identity | None:
         """Who the kit or token is of; None without either. Raises IdentityError where a file is wrong."""
         if self.token is not None:

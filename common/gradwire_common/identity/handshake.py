@@ -22,7 +22,7 @@ _REFUSALS = [  # of OpenSSL's names for alerts, and what they mean
 
 
 def refusal(server: Address, certs: Path) -> str:
-    """Return why a handshake with `server` by the files in `certs` will always fail; empty where it need not.
+    """Return why a handshake with `server` by the files in `certs` fails; empty where it does not.
 
     Args:
         server: its address.
@@ -41,7 +41,8 @@ def refusal(server: Address, certs: Path) -> str:
             context.wrap_socket(connection, server_hostname=server.host or "localhost") as secured,
         ):
             secured.settimeout(SECONDS)
-            secured.recv(1)  # the settings of HTTP/2, or what the server says of our certificate
+            if not secured.recv(1):  # neither the settings of HTTP/2 nor an alert
+                return "the server ended the connection: it does not accept this certificate, or this many connections"
     except ssl.SSLCertVerificationError as error:
         return f"the server's certificate is not accepted: {error.verify_message.rstrip('.')}"
     except ssl.SSLError as error:

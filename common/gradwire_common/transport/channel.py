@@ -2,7 +2,6 @@
 
 import logging
 import math
-from pathlib import Path
 
 import grpc
 
@@ -158,7 +157,7 @@ def error_of(call: grpc.RpcError, server: Address, *, first: bool = False, acces
     if stays is None and call.code() not in _LOST and "RST_STREAM" not in details:
         return GradwireError(f"server {server} answered {call.code().name}: {details}")
     reason = stays or next((reason for part, reason in _MAY_PASS if part in details), BROKE)
-    if access.certs is not None and call.code() in _LOST and (refused := _refused(server, access.certs)):
+    if access.certs is not None and call.code() in _LOST and (refused := _refused(server, access, first=first)):
         return errors.IdentityError(f"server {server} cannot be called with the kit {access.certs}: {refused}")
     if first and stays is None and "failed to connect" in details and reason == BROKE and speaks_tls(server):
         reason = stays = "what listens there speaks TLS: want --certs DIR, the kit of a caller; or check the port"
@@ -169,9 +168,13 @@ def error_of(call: grpc.RpcError, server: Address, *, first: bool = False, acces
     return errors.AddressError(message) if first and stays is not None else errors.UnavailableError(message)
 
 
-def _refused(server: Address, certs: Path) -> str:
-    """Return why TLS does not let anyone with this kit call `server`; empty where something else is wrong."""
+def _refused(server: Address, access: Access, *, first: bool) -> str:
+    """Return why TLS does not let `access` call `server`; empty where something else is wrong."""
+    if access.expired:
+        return "the certificate has expired meanwhile"
+    if not first or access.certs is None or proxy_of(server):
+        return ""
     try:
-        return "" if proxy_of(server) else refusal(server, certs)
+        return refusal(server, access.certs)
     except OSError:
         return ""
