@@ -69,11 +69,14 @@ def plan_spending(
     low = max(max(fit.range_step for fit in some), min(fit.finest_step for fit in some))
     low, high = min(low, STEP_MAX), max(low, high)
 
-    modelled = min(max(common_step([fit.model for fit in fits], sizes, want), low), high)
     count = _counter(fits, want)
-    if want > MEASURED_BITS_MAX and abs(count(modelled) / want - 1) < MODEL_TOLERANCE:
-        return Spending(modelled)
-    step, excess = _search(count, want, min(max(guess or modelled, low), high), (low, high), tolerance)
+    first = guess or 0.0
+    if want > MEASURED_BITS_MAX or not guess:
+        modelled = min(max(common_step([fit.model for fit in fits], sizes, want), low), high)
+        if want > MEASURED_BITS_MAX and abs(count(modelled) / want - 1) < MODEL_TOLERANCE:
+            return Spending(modelled)
+        first = first or modelled
+    step, excess = _search(count, want, min(max(first, low), high), (low, high), tolerance)
     energy, gain = _gains(some, step)
     if abs(excess) > MISSED or gain <= LEAST_GAIN * energy or step <= low:
         thinning = thin(some, want * sum(sizes))
