@@ -38,9 +38,9 @@ class AdminCalls:
         return limit_reply(self._run.limit(request.worker_id, changes))
 
     @answers_errors
-    async def Pause(self, request: pb.PauseRequest, context: Any) -> pb.PauseReply:  # noqa: N802
+    async def Pause(self, request: pb.PauseRequest, context: Any) -> pb.PauseReply:  # noqa: ARG002, N802
         """Let no round close, or let them close again."""
-        run, who, reason = self._run, self.callers.name_of(context), _reason(request)
+        run, who, reason = self._run, self.callers.name, _reason(request)
         if request.paused:
             log.warning("%s pauses the run: %s", who, reason)
             run.collector.pause(reason)
@@ -53,15 +53,15 @@ class AdminCalls:
     @answers_errors
     async def Checkpoint(self, request: pb.CheckpointRequest, context: Any) -> pb.CheckpointReply:  # noqa: ARG002, N802
         """Write a checkpoint at the end of the round."""
-        log.info("%s asks for a checkpoint", self.callers.name_of(context))
+        log.info("%s asks for a checkpoint", self.callers.name)
         return pb.CheckpointReply(version=await self._run.collector.checkpoint_soon())
 
     @answers_errors
-    async def Remove(self, request: pb.RemoveRequest, context: Any) -> pb.RemoveReply:  # noqa: N802
+    async def Remove(self, request: pb.RemoveRequest, context: Any) -> pb.RemoveReply:  # noqa: ARG002, N802
         """Remove a worker until it is admitted again."""
         membership, worker_id = self._run.membership, request.worker_id
         check_has_joined(worker_id, membership.members.slot_of)
-        reason = f"by {self.callers.name_of(context)}: {_reason(request)}"
+        reason = f"by {self.callers.name}: {_reason(request)}"
         membership.removed[worker_id] = reason
         log.warning("worker %s is removed %s", worker_id, reason)
         if (member := membership.members.of_worker(worker_id)) is not None:
@@ -69,13 +69,13 @@ class AdminCalls:
         return pb.RemoveReply()
 
     @answers_errors
-    async def Admit(self, request: pb.AdmitRequest, context: Any) -> pb.AdmitReply:  # noqa: N802
+    async def Admit(self, request: pb.AdmitRequest, context: Any) -> pb.AdmitReply:  # noqa: ARG002, N802
         """Let a worker that was removed join again."""
         removed, shown = self._run.membership.removed, printable(request.worker_id, MAX_NAME)
         if removed.pop(request.worker_id, None) is None:
             names = ", ".join(sorted(removed)[:MOST_NAMES]) or "none is"
             raise UsageError(f"worker: got {shown!r}, want one that was removed: {names}")
-        log.warning("%s admits worker %s again", self.callers.name_of(context), shown)
+        log.warning("%s admits worker %s again", self.callers.name, shown)
         return pb.AdmitReply()
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,7 +45,8 @@ class Proofs(Protocol):
 class Callers:
     """Holds every call against its caller's rights, and every session against the identity that it was given to.
 
-    Without `proofs` there are no identities: everybody may do everything.
+    Without `proofs` there are no identities: everybody may do everything. `check` comes first in every call; the others
+    are asked in the course of it, of the same caller.
 
     Args:
         proofs: tell who calls.
@@ -54,16 +56,23 @@ class Callers:
     def __init__(self, proofs: Proofs | None = None, clock: Callable[[], float] = time.time):
         self._proofs = proofs
         self._clock = clock
+        self._caller: ContextVar[Caller | None] = ContextVar(
+            "caller", default=None
+        )  # of the call that this task answers
         self._sessions: dict[str, Caller] = {}  # those that `given` told of
 
     def check(self, context: Any, call: str) -> None:
-        """Raise IdentityError or RightsError unless the caller may make the call."""
-        if (caller := self._of(context)) is not None:
-            check_may(caller.identity, call)
+        """Find out who calls. Raises IdentityError where nobody is known by that, RightsError where they may not."""
+        if self._proofs is None:
+            return
+        caller = self._proofs.caller_of(context)
+        self._proofs.check(caller, self._clock())
+        check_may(caller.identity, call)
+        self._caller.set(caller)
 
-    def check_join(self, context: Any, request: pb.JoinRequest) -> None:
-        """Raise IdentityError or RightsError unless the caller may join as it says; its identity is its claim then."""
-        caller = self._of(context)
+    def check_join(self, request: pb.JoinRequest) -> None:
+        """Raise RightsError unless the caller may join as it says; its identity is its claim then."""
+        caller = self._caller.get()
         if caller is None:
             return
         if caller.identity.name != request.worker_id:
@@ -72,20 +81,21 @@ class Callers:
             )
         request.claim = caller.identity.uri.encode()
 
-    def check_session(self, context: Any, session: str) -> None:
-        """Raise IdentityError or RightsError where `session` was given to somebody else."""
-        caller, owner = self._of(context), self._sessions.get(session)
+    def check_session(self, session: str) -> None:
+        """Raise RightsError where `session` was given to somebody else."""
+        caller, owner = self._caller.get(), self._sessions.get(session)
         if caller is not None and owner is not None and caller.identity != owner.identity:
             raise RightsError(f"session: got another worker's of {caller.identity}, want the one that it was given")
 
-    def given(self, context: Any, session: str) -> None:
+    def given(self, session: str) -> None:
         """Note that the caller was given `session`."""
-        if (caller := self._of(context)) is not None:
+        if (caller := self._caller.get()) is not None:
             self._sessions[session] = caller
 
-    def name_of(self, context: Any) -> str:
-        """Return who calls, for the log."""
-        caller = self._of(context)
+    @property
+    def name(self) -> str:
+        """Who calls, for the log."""
+        caller = self._caller.get()
         return "somebody" if caller is None else str(caller.identity)
 
     def barred(self, is_current: Callable[[str], bool]) -> dict[str, str]:
@@ -105,11 +115,3 @@ class Callers:
             except IdentityError as error:
                 barred[session] = str(error)
         return barred
-
-    def _of(self, context: Any) -> Caller | None:
-        """Return who calls; None where there are no identities. Raises IdentityError where nobody is known by it."""
-        if self._proofs is None:
-            return None
-        caller = self._proofs.caller_of(context)
-        self._proofs.check(caller, self._clock())
-        return caller

@@ -47,25 +47,25 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
         self._introducing = asyncio.Semaphore(INTRODUCTIONS)
 
     @answers_errors
-    async def Join(self, request: pb.JoinRequest, context: Any) -> pb.JoinReply:  # noqa: N802
+    async def Join(self, request: pb.JoinRequest, context: Any) -> pb.JoinReply:  # noqa: ARG002, N802
         """Make the caller a worker of the run, or ask for its manifest."""
         if (n_bytes := request.manifest.ByteSize()) > INLINE_BYTES:
             raise UsageError(
                 f"join: got a manifest of {n_bytes} bytes, want at most {INLINE_BYTES}, or its digest alone"
             )
-        self.callers.check_join(context, request)
-        return self._joined(context, await self._run.join(request), request)
+        self.callers.check_join(request)
+        return self._joined(await self._run.join(request), request)
 
     @answers_errors
     async def Introduce(self, requests: Any, context: Any) -> pb.JoinReply:  # noqa: ARG002, N802
         """Make the caller a worker of the run, with a manifest that comes in pieces."""
         request = await read_join(context)
-        self.callers.check_join(context, request)
+        self.callers.check_join(request)
         self._run.membership.check_may_join(request)
         async with self._introducing:
             packed = await read_manifest(context)
             member = await self._run.join(request, packed)
-        return self._joined(context, member, request, len(packed))
+        return self._joined(member, request, len(packed))
 
     @answers_errors
     async def Push(self, requests: Any, context: Any) -> pb.Receipt:  # noqa: ARG002, N802
@@ -73,7 +73,7 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
         run = self._run
         first = await read_first(context)
         header = first.header if first.HasField("header") else first.whole.header
-        member = self._hear(context, header.session)
+        member = self._hear(header.session)
         _, verdict = expected_units(run, member, header)
         spent = self._charge_up(member, first, header.round)
         length = 0
@@ -95,9 +95,9 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
         return receipt
 
     @answers_errors
-    async def Staged(self, request: pb.StagedRequest, context: Any) -> pb.StagedReply:  # noqa: N802
+    async def Staged(self, request: pb.StagedRequest, context: Any) -> pb.StagedReply:  # noqa: ARG002, N802
         """Say how much of a push that was cut is here."""
-        member = self._hear(context, request.session)
+        member = self._hear(request.session)
         staging = self._run.partials.staged(member.worker_id, key_of(request))
         reply = pb.StagedReply(length=staging.length, digest=staging.digest) if staging else pb.StagedReply()
         self._charge(member, request, reply, self._run.schedule.open_round)
@@ -107,7 +107,7 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
     async def Watch(self, request: pb.WatchRequest, context: Any) -> None:  # noqa: N802
         """Send every version from now on, and at last why there are no more."""
         run = self._run
-        member = self._hear(context, request.session)
+        member = self._hear(request.session)
         self._charge_up(member, request, run.schedule.open_round)
         have = request.have_version if request.HasField("have_version") else None
         try:
@@ -123,10 +123,10 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
             raise
 
     @answers_errors
-    async def Heartbeat(self, request: pb.HeartbeatRequest, context: Any) -> pb.HeartbeatReply:  # noqa: N802
+    async def Heartbeat(self, request: pb.HeartbeatRequest, context: Any) -> pb.HeartbeatReply:  # noqa: ARG002, N802
         """Note that a worker is alive."""
         run = self._run
-        member = self._hear(context, request.session)
+        member = self._hear(request.session)
         reply = pb.HeartbeatReply(
             weights_wanted=run.membership.weights_wanted(member),
             version=run.schedule.version or 0,
@@ -138,9 +138,9 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
         return reply
 
     @answers_errors
-    async def Report(self, request: pb.EvaluationReport, context: Any) -> pb.ReportReply:  # noqa: N802
+    async def Report(self, request: pb.EvaluationReport, context: Any) -> pb.ReportReply:  # noqa: ARG002, N802
         """Take a worker's evaluation."""
-        member = self._hear(context, request.session)
+        member = self._hear(request.session)
         self._run.report(member, request)
         reply = pb.ReportReply()
         self._charge(member, request, reply, self._run.schedule.open_round)
@@ -152,30 +152,30 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
         return status_reply(self._run, request.after_round)
 
     @answers_errors
-    async def Leave(self, request: pb.LeaveRequest, context: Any) -> pb.LeaveReply:  # noqa: N802
+    async def Leave(self, request: pb.LeaveRequest, context: Any) -> pb.LeaveReply:  # noqa: ARG002, N802
         """Let a worker go."""
-        member = self._hear(context, request.session)
+        member = self._hear(request.session)
         reply = pb.LeaveReply()
         self._charge(member, request, reply, self._run.schedule.open_round)
         self._run.leave(member, request.reason)
         return reply
 
-    def _joined(self, context: Any, member: Member | None, request: pb.JoinRequest, n_packed: int = 0) -> pb.JoinReply:
+    def _joined(self, member: Member | None, request: pb.JoinRequest, n_packed: int = 0) -> pb.JoinReply:
         """Return the answer to a join, with its bytes charged, those of the `n_packed` bytes of its manifest too."""
         if member is None:
             return pb.JoinReply(manifest_wanted=True)
-        self.callers.given(context, member.session)
+        self.callers.given(member.session)
         reply = join_reply(self._run, member)
         self._charge(member, request, reply, round_=0)
         self._run.gates_of(member).up.charge(n_packed)
         self._run.books.records.sent_up(0, n_packed)
         return reply
 
-    def _hear(self, context: Any, session: str) -> Member:
+    def _hear(self, session: str) -> Member:
         """Return the member that speaks. Raises what `Callers.check_session` and `Membership.hear` do."""
         membership = self._run.membership
         if membership.members.of_session(session) is not None:  # else `hear` says what has become of it
-            self.callers.check_session(context, session)
+            self.callers.check_session(session)
         return membership.hear(session)
 
     def failed(self, call: str, error: GradwireError) -> None:
