@@ -13,10 +13,13 @@ RECIPES: dict[str, dict[str, Any]] = {
     "DiLoCo": {"optimizer": "SGD", "lr": 0.7, "optimizer_options": {"momentum": 0.9, "nesterov": True}},
 }
 FOR_LOCAL_STEPS = "FedAvg"
+OWN_DEFAULTS: dict[str, Any] = {"lr": None, "optimizer_options": {}}  # those that torch's optimizer itself has
 
 
 def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return `given` settings with a recipe's name replaced by what it stands for; what is given beside it stays.
+
+    The defaults of `lr` and `optimizer_options` are for SGD: another optimizer that is named has torch's own.
 
     With local steps and nothing said of the server's optimizer, it is FedAvg: a rate made for gradients is none for
     changes of the weights.
@@ -24,8 +27,10 @@ def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
     name = given.get("optimizer")
     if name is None and _steps(given) and not {"lr", "optimizer_options"} & set(given):
         name = FOR_LOCAL_STEPS
-    if not isinstance(name, str) or name not in RECIPES:
+    if not isinstance(name, str) or name == "SGD":
         return dict(given)
+    if name not in RECIPES:
+        return {**OWN_DEFAULTS, **given}
     return {**RECIPES[name], **{key: value for key, value in given.items() if key != "optimizer"}}
 
 

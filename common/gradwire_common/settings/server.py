@@ -42,8 +42,11 @@ class ServerSettings(Section):
     optimizer: str = Field(
         "SGD", description=f"any optimizer of torch.optim, by name, or a recipe: {', '.join(RECIPES)}"
     )
-    lr: float = Field(0.1, gt=0, description="learning rate")
-    optimizer_options: Options = Field({"momentum": 0.9}, description="the optimizer's other parameters, as JSON")
+    lr: float | None = Field(0.1, gt=0, description="learning rate; for another optimizer than SGD torch's own default")
+    optimizer_options: Options = Field(
+        {"momentum": 0.9},
+        description="the optimizer's other parameters, as JSON; for another than SGD torch's defaults",
+    )
     schedule: str = Field("none", description="any scheduler of torch.optim.lr_scheduler, by name")
     schedule_options: Options = Field({}, description="the scheduler's parameters, as JSON")
     buffers_every: int = Field(10, ge=0, description="rounds between averages of the buffers; 0 for never")

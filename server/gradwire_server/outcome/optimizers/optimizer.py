@@ -1,5 +1,6 @@
 """What a server optimizer is, and what is said of one in the settings."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, Self
@@ -32,8 +33,19 @@ class OptimizerSettings:
 
     @classmethod
     def of(cls, settings: ServedRun) -> Self:
-        """Return what the settings say of the optimizer."""
-        return cls(**{each.name: getattr(settings, each.name) for each in fields(cls)})
+        """Return what the settings say of the optimizer; a rate that they leave out is torch's default."""
+        told = {each.name: getattr(settings, each.name) for each in fields(cls)}
+        if told["lr"] is None:
+            told["lr"] = default_rate(settings.optimizer)
+        return cls(**told)
+
+
+def default_rate(optimizer: str) -> float:
+    """Return the learning rate that torch's optimizer of this name has by default; 0.1 where it has none."""
+    kind = getattr(torch.optim, optimizer, None)
+    known = inspect.signature(kind).parameters if inspect.isclass(kind) else {}
+    rate = known["lr"].default if "lr" in known else None
+    return float(rate) if isinstance(rate, int | float) else ServedRun.model_fields["lr"].default
 
 
 class Optimizer(Protocol):
