@@ -104,6 +104,21 @@ def test_a_certificate_that_leaked_stays_out_once_its_worker_has_another(certs):
     assert not allowed.has(identity("worker w1"), leaked)
 
 
+def test_the_three_commands_make_what_server_and_workers_need(run, tmp_path):
+    assert run("certs", "init", "--host", "train.example.org").code == 0
+    assert run("certs", "issue", "worker", "w1", "w2").code == 0
+    checked = run("certs", "check", "certs/w1")
+    assert (checked.code, checked.out.startswith("certs/w1: worker w1, valid until 20")) == (0, True)
+    assert run("certs", "check", "certs/server", "--host", "train.example.org").code == 0
+    wrong = run("certs", "check", "certs/server", "--host", "other.example.org")
+    assert wrong.code == 2
+    assert wrong.error.startswith("error: certs/server/cert.pem: it is of another host: got train.example.org, ")
+    assert run("certs", "revoke", "worker", "w1", "--certs", "certs/server").code == 0
+    assert [str(who) for who in parse_allowed(tmp_path / "certs/server/allowed.txt")] == ["admin admin", "worker w2"]
+    (tmp_path / "certs/w2/key.pem").chmod(0o644)
+    assert "others can read it (mode 0644); want 0600" in run("certs", "check", "certs/w2").error
+
+
 # -------------------------------------------------------------------------------------------------------- wrong ones
 
 

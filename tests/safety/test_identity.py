@@ -4,18 +4,22 @@ import logging
 import socket
 import ssl
 from contextlib import contextmanager
+from datetime import timedelta
 
 import grpc
 import pytest
 
 from coding import encoded
+from gradwire.commands.checked_kit import check_kit
 from gradwire.commands.limit import change_limits
 from gradwire.commands.status import show_status
-from gradwire_common.errors import AddressError, IdentityError, RightsError
+from gradwire_common.errors import AddressError, IdentityError, RightsError, UnavailableError
 from gradwire_common.identity import kits
 from gradwire_common.identity.access import Access
 from gradwire_common.identity.files import CA, CERTIFICATE, KEY
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.rpc.callers import Callers
+from gradwire_server.rpc.certificates import Certificates
 from gradwire_server.rpc.rights import RIGHTS
 from gradwire_worker.session import Session, SessionOptions
 from running import eventually, running_server
@@ -257,7 +261,55 @@ def test_a_renewed_certificate_is_served_without_a_restart_and_a_broken_one_is_n
         everyone.a.heartbeat()  # on the connection of before
 
 
+class Context:
+    """What the server knows of a call over TLS by a kit."""
+
+    def __init__(self, kit):
+        self._pem = (kit / CERTIFICATE).read_bytes()
+
+    def auth_context(self):
+        return {"x509_pem_cert": [self._pem]}
+
+
+def test_a_certificate_that_expires_during_a_run_lets_nobody_call_any_more(tmp_path):
+    certs = Certs.init(tmp_path / "certs", "worker a", "worker b")
+    kits.issue(certs.folder, identity("worker b"), now(), 2, renew=True)
+    clock = [now().timestamp()]
+    callers = Callers(Certificates(certs.server), lambda: clock[0])
+    for name in "ab":
+        callers.check(Context(certs.kit(name)), "Push")
+        callers.given(f"session of {name}")
+    assert callers.barred(lambda _: True) == {}
+    clock[0] += timedelta(days=3).total_seconds()
+    callers.check(Context(certs.kit("a")), "Push")
+    with pytest.raises(IdentityError, match="the certificate of worker b has expired; want another"):
+        callers.check(Context(certs.kit("b")), "Push")
+    assert callers.barred(lambda _: True) == {"session of b": "the certificate of worker b has expired; want another"}
+    assert callers.barred(lambda session: session != "session of b") == {}
+    clock[0] += timedelta(days=30).total_seconds()
+    assert set(callers.barred(lambda _: True)) == {"session of a"}  # the other has ended and is forgotten
+
+
+@pytest.mark.parametrize("pem", [[], [b""], [b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]])
+def test_a_connection_without_a_certificate_that_can_be_read_is_nobodys(tmp_path, pem):
+    certs = Certs.init(tmp_path / "certs")
+    context = Context(certs.kit("admin"))
+    context.auth_context = lambda: {"x509_pem_cert": pem} if pem else {}
+    with pytest.raises(IdentityError, match=r"got a (call|certificate)"):
+        Callers(Certificates(certs.server)).check(context, "Status")
+
+
 # ------------------------------------------------------------------------------------------------------ the clients
+
+
+def test_a_kit_is_tried_at_a_server(run):
+    line = check_kit(run.certs.kit("a"), run.address, None, now())
+    assert line.startswith(f"{run.certs.kit('a')}: worker a, valid until 20")
+    assert line.endswith(f"; server {run.address} accepts it")
+    with pytest.raises(IdentityError, match=r"it is not of use here|the server ended the connection"):
+        check_kit(run.certs.of_a_server("c"), run.address, None, now())
+    with pytest.raises(UnavailableError, match="cannot be reached"):
+        check_kit(run.certs.kit("a"), "127.0.0.1:1", None, now())
 
 
 @pytest.mark.parametrize(

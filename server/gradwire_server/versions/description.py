@@ -62,18 +62,24 @@ def check_described(checkpoint: Checkpoint) -> None:
     meta = checkpoint.meta
     with readable("is not of a run"):
         manifest_of(meta)
-        for name in ("settings", "shared", "slots", "newest", "training", "removed"):
+        for name in ("settings", "shared", "slots", "newest", "training"):
             if not isinstance(meta[name], dict):
                 raise CheckpointError(f"{name}: got {type(meta[name]).__name__}, want a dict")
         {worker: Counted(*push) for worker, push in meta["newest"].items()}
         [round_record_of(text) for text in meta["records"]]
         {int(slot) for slot in (*meta["waited_for"], *meta["slots"].values())}
         str(meta["run_id"])
+        removed_of(meta)
 
 
 def manifest_of(meta: Mapping[str, Any]) -> ReadManifest:
     """Return the model of a checkpoint. Raises ModelMismatchError, or what contents of any other kind may raise."""
     return ReadManifest.of(base64.b64decode(meta["manifest"], validate=True), None, is_packed=True)
+
+
+def removed_of(meta: Mapping[str, Any]) -> dict[str, str]:
+    """Return the workers that admins had removed; checkpoints of earlier builds have none."""
+    return {str(worker): str(reason) for worker, reason in meta.get("removed", {}).items()}
 
 
 @contextmanager

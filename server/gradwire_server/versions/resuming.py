@@ -7,7 +7,7 @@ from gradwire_server.intake.admission import check_resumed
 from gradwire_server.rounds.members import MISSED_HEARTBEATS
 from gradwire_server.rounds.schedule import Phase
 from gradwire_server.run import Run
-from gradwire_server.versions.description import check_described, defining, manifest_of, readable
+from gradwire_server.versions.description import check_described, defining, manifest_of, readable, removed_of
 from gradwire_server.versions.replay import Replayed
 
 log = logging.getLogger("gradwire.server")
@@ -36,7 +36,7 @@ async def resume(run: Run) -> None:
         past = await run.collector.resume(checkpoint)
     run.membership.settle(model, dict(meta["shared"]))
     run.membership.run_id = meta["run_id"]
-    run.membership.removed = {str(worker): str(reason) for worker, reason in meta["removed"].items()}
+    run.membership.removed = removed_of(meta)
     _restore(run, checkpoint.version, past)
 
 
