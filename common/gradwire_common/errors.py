@@ -28,6 +28,10 @@ class NonFiniteError(DataError):
     """A NaN or infinity where only finite numbers can count."""
 
 
+class RangeError(DataError):
+    """A number, a text or a count outside of what it may be."""
+
+
 class CheckpointError(DataError):
     """A checkpoint or journal that does not verify."""
 

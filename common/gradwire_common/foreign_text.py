@@ -1,6 +1,6 @@
 """Text that others wrote: peers, files, tasks. It passes `printable` before it is logged, shown or written."""
 
-MAX_TEXT = 1000  # characters of an error that travels; gRPC's headers take 8 KiB, some of them 9 bytes a character
+MAX_TEXT = 400  # characters of an error that travels; gRPC's headers take 8 KiB, and some characters 12 bytes of them
 MAX_REASON = 200  # characters of what a worker says when it leaves, or a server when a run ends
 
 

@@ -19,7 +19,6 @@ from gradwire_common.identity.files import PRIVATE
 from gradwire_common.settings.config import Config, ServedRun
 from gradwire_common.transport.channel import SERVER_OPTIONS, window
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_common.warming import warm_kernels
 from gradwire_server.limits.heap import return_large_blocks
 from gradwire_server.limits.limits import Limits
@@ -28,6 +27,7 @@ from gradwire_server.rpc.callers import Callers
 from gradwire_server.rpc.certificates import Certificates, ServerCertificate
 from gradwire_server.rpc.listening import check_address, check_exposed
 from gradwire_server.rpc.metrics import exported
+from gradwire_server.rpc.registration import add_servicer
 from gradwire_server.rpc.servicer import ParameterServer
 from gradwire_server.rpc.tokens import Tokens
 from gradwire_server.run import Run
@@ -176,7 +176,7 @@ async def _first_of(seconds: float | None, *events: asyncio.Event) -> None:
 async def _listening(config: Config, run: Run, callers: Callers) -> AsyncIterator[int]:
     """Answer calls while the body runs; afterwards let those in progress end, for a while."""
     server = grpc.aio.server(options=[*SERVER_OPTIONS, *window(int(run.settings.lookahead))])
-    rpc.add_ParameterServerServicer_to_server(ParameterServer(run, callers), server)  # type: ignore[no-untyped-call]
+    add_servicer(ParameterServer(run, callers), server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     for name in ("", SERVICE):

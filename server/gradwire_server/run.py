@@ -8,6 +8,7 @@ from contextlib import aclosing
 from functools import partial
 
 from gradwire_common.errors import GradwireError, UsageError
+from gradwire_common.foreign_text import MAX_TEXT, printable
 from gradwire_common.layout.manifest import Layout, Manifest
 from gradwire_common.settings.config import ServedRun
 from gradwire_common.transport.wire import metrics_from_messages
@@ -29,7 +30,7 @@ from gradwire_server.store.state import Store
 from gradwire_server.versions.broadcast import Update
 from gradwire_server.versions.collector import Collector
 from gradwire_server.versions.description import describe
-from gradwire_server.versions.events import Committed, Ended, Event, Opened, Published, TakenBack
+from gradwire_server.versions.events import Committed, Dropped, Ended, Event, Opened, Published, TakenBack
 from gradwire_server.versions.numbers import Numbers
 from gradwire_server.versions.versions import Versions
 
@@ -113,6 +114,8 @@ class Run:
                 self.versions.publish(event.update)
             case TakenBack():
                 self.versions.take_back(event.update)
+            case Dropped():
+                self.membership.drop(event.workers, f"round {event.round}: {event.reason}")
             case Committed():
                 self.partials.drop_closed(self.schedule.closed)
                 self.books.commit(event.record, self.schedule.waited_for)
@@ -140,7 +143,7 @@ class Run:
     def end(self, reason: str) -> None:
         """End the run at the version it has; watchers are told why."""
         self.schedule.end(reason)
-        self.versions.end(reason)
+        self.versions.end(printable(reason, MAX_TEXT))
         self.collector.pool.memory.open()
         self.collector.checkpoint_requests.refuse(UsageError(f"checkpoint: the run ended: {reason}"))
         self.over.set()
@@ -168,6 +171,12 @@ class Run:
         """Let the run be of a model. Raises ConfigError and ModelMismatchError where it cannot."""
         await self.collector.define(manifest)
         self.books.records.n_parameters = manifest.layout.n_parameters
+
+    def refused(self, member: Member, error: GradwireError) -> None:
+        """Note that a push of `member` was refused; nobody waits for one whose pushes are refused again and again."""
+        self.tallies.refused(error)
+        if self.membership.refused(member, error):
+            self._look_again()
 
     def leave(self, member: Member, reason: str) -> None:
         """Let a member go, as it asks."""

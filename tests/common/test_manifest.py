@@ -64,7 +64,7 @@ def test_differences_name_every_tensor_that_differs():
 
 def test_groups_that_differ_are_differences():
     ours, theirs = (Manifest(MODEL.tensors, groups=({"lr": lr},)) for lr in (0.1, 0.2))
-    assert ours.differences(theirs) == ["parameter groups: got [{'lr': 0.2}], want [{'lr': 0.1}]"]
+    assert ours.differences(theirs) == ["parameter group 0: got {'lr': 0.2}, want {'lr': 0.1}"]
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_values_are_written_as_people_write_them(value, text):
             "server": st.one_of(st.just("-"), addresses),
             "metrics_listen": st.one_of(st.none(), addresses),
             "bits": st.one_of(st.just("auto"), st.floats(0.01, 8)),
-            "slot": st.one_of(st.none(), st.integers(0, 2**32 - 1)),
+            "slot": st.one_of(st.none(), st.integers(0, 2**16 - 1)),
             "data": st.just(Path("a b/c")),
             "optimizer_options": st.dictionaries(
                 st.text("abc_\u00e9\"'", min_size=1), st.floats(-1e299, 1e299) | st.booleans()

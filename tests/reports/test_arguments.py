@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from gradwire_common.errors import UsageError
-from gradwire_worker.arguments import MAX_SAMPLES, loss_number, whole_number
+from gradwire_common.transport.bounds import MAX_SAMPLES
+from gradwire_worker.arguments import loss_number, whole_number
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.session import SessionOptions
 from gradwire_worker.sources.local_steps import LocalSteps
@@ -39,7 +40,7 @@ def test_whole_numbers_of_any_type_are_samples(value):
         (None, "None"),
         (0, "0"),
         (-1, "-1"),
-        (2**53 + 1, "9007199254740993"),
+        (2**32 + 1, "4294967297"),
         (2**64, "18446744073709551616"),
         (10**400, r"1000\d*\.\.\.\d*0000"),
         (2.5, r"2\.5"),
@@ -57,7 +58,7 @@ def test_whole_numbers_of_any_type_are_samples(value):
     ],
 )
 def test_other_samples_are_refused_with_what_was_got_and_is_wanted(value, told):
-    with pytest.raises(UsageError, match=f"^samples: got {told}.*, want a whole number from 1 to 9007199254740992$"):
+    with pytest.raises(UsageError, match=f"^samples: got {told}.*, want a whole number from 1 to 4294967296$"):
         whole_number("samples", value, 1, MAX_SAMPLES)
 
 

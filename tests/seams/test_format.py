@@ -98,6 +98,10 @@ class Ternary:
     def dead_zone(self) -> float:
         return self.level / 2
 
+    @property
+    def largest(self) -> float:
+        return self.level
+
     def quantize(self, x: F32) -> npt.NDArray[np.int8]:
         steps = x * (np.float32(1) / np.float32(self.level))
         return np.rint(np.clip(steps, -1, 1)).astype(np.int8)

@@ -75,9 +75,10 @@ class Turns:
     def largest(self, unit: Unit) -> int:
         return HEADER.size + 4 * (len(unit) // self.every + 1)
 
-    def check(self, frame: bytes | memoryview, unit: Unit) -> None:
+    def check(self, frame: bytes | memoryview, unit: Unit) -> float:
         if len(frame) != self.frame_length(frame, unit) or not np.isfinite(self._read(frame)[1]).all():
             raise BitstreamError(f"frame of {unit}: got entries that are not finite, or cut")
+        return float(np.abs(self._read(frame)[1]).max(initial=0.0))
 
     def decode(self, frame: bytes | memoryview, unit: Unit, out: F32) -> None:
         out[:] = 0

@@ -201,6 +201,7 @@ def run_config(runs: Path, **changes: object) -> Config:
         "buffers_every": 0,
         "evaluate_every": 2,
         "heartbeat": 20.0,  # plain workers have none of their own
+        "most_refused": 0,  # what they push is wrong again and again, on purpose
     }
     return Config(**{**settings, **changes})
 

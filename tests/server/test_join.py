@@ -110,7 +110,7 @@ def test_an_unknown_session_is_told_to_join_again(tmp_path: Path) -> None:
     with running_server(run_config(tmp_path)) as server, plain_workers(server.address, 1) as (a,):
         a.session = "never given"
         for call in (a.heartbeat, a.leave, lambda: a.push_weights(a.flat), lambda: next(a.watch())):
-            with refused(SessionError, "session 'never given' is unknown"):
+            with refused(SessionError, "this session is unknown to this server"):
                 call()
 
 

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from gradwire_common.errors import UsageError
+from gradwire_common.transport.bounds import SETTINGS
 
 T = TypeVar("T")
-
-MAX_SAMPLES = 2**53  # every whole number up to it is exact as a double, and a sum of many fits the wire's 64 bits
 
 
 def whole_number(name: str, value: object, least: int, most: int) -> int:
@@ -51,7 +50,10 @@ def text_settings(settings: object) -> dict[str, str]:
     for name, value in settings.items():
         if not isinstance(name, str) or not isinstance(value, str | int | float):
             raise UsageError(f"settings: got {_told(name)}: {_told(value)}, want a text or a number by its name")
-    return {name: str(value) for name, value in settings.items()}
+    texts = {name: str(value) for name, value in settings.items()}
+    if wrong := SETTINGS.problem(texts):
+        raise UsageError(f"settings: {wrong}")
+    return texts
 
 
 def option_object(name: str, given: Any, kind: type[T], method: str = "") -> Any:

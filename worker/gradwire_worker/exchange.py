@@ -6,7 +6,7 @@ import time
 
 from gradwire_common.errors import GradwireError
 from gradwire_common.layout.buffers import BufferSchedule
-from gradwire_common.methods.method import EncodeReport
+from gradwire_common.methods.method import MAX_ENTRY, EncodeReport
 from gradwire_common.methods.silence import Silence
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker import interrupts
@@ -146,7 +146,7 @@ class Exchange:
         if with_buffers or (layout.buffers and self._checkpoint is not None):
             self._flat.read_buffers(uplink.entries)
         copied = time.perf_counter()
-        report = EncodeReport()
+        report = EncodeReport(most=MAX_ENTRY)
         budget = uplink.budget(client.limits, client.chunk_bytes, compute, with_buffers=with_buffers)
         frames = self._source.frames(budget, client.chunk_bytes, report, with_buffers=with_buffers)
         first = next(frames)  # what cannot be pushed is refused here, with nothing sent or lost

@@ -14,10 +14,11 @@ from torch import nn
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_common.metrics import Metric, checked_metrics
 from gradwire_common.transport.address import Address, parse_address
+from gradwire_common.transport.bounds import MAX_SAMPLES
 from gradwire_common.transport.reach import check_known
 from gradwire_common.units import named
 from gradwire_common.warming import warm_kernels
-from gradwire_worker.arguments import MAX_SAMPLES, loss_number, option_object, whole_number
+from gradwire_worker.arguments import loss_number, option_object, whole_number
 from gradwire_worker.checkpoint.claim import kept_claim
 from gradwire_worker.checkpoint.optimizer_state import load_state
 from gradwire_worker.checkpoint.state import writable_file

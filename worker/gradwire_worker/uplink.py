@@ -81,6 +81,7 @@ class Uplink:
 
         Raises:
             NonFiniteError: an entry is not finite; names its tensor. Before the first frame, the memory as it was.
+            RangeError: an entry is larger than `report` allows; likewise.
             ConfigError: the budget is too small for any push.
         """
         self.encoder.prepare(self.entries)  # in the method's basis, with what the memory holds

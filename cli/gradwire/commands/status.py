@@ -33,6 +33,9 @@ def show_status(
     if worker_id is not None and worker_id not in alive:
         raise UnavailableError(f"worker {worker_id!r} is not alive, want one of {', '.join(alive) or 'none'}")
     open_console().print(Group(run_table(reply), workers_table(reply)) if reply.workers else run_table(reply))
+    for worker in reply.workers:
+        if worker.refused:
+            open_console().print(f"{worker.worker_id}: the last refused push: {worker.refused_reason}", soft_wrap=True)
 
 
 def run_table(reply: pb.StatusReply) -> Table:
@@ -82,15 +85,22 @@ def _budget_used(worker: pb.WorkerStatus) -> str:
     return f"{worker.spent / worker.budget:.1%} of {format_size(worker.budget)}" if worker.budget else NOTHING
 
 
+def _state(worker: pb.WorkerStatus) -> str:
+    if not worker.alive:
+        return "gone"
+    return "quarantined" if worker.quarantined else "alive"
+
+
 # title, whether a worker has anything to say in the column, and what
 _COLUMNS: list[tuple[str, Callable[[pb.WorkerStatus], object], Callable[[pb.WorkerStatus], str]]] = [
     ("worker", _always, lambda worker: worker.worker_id),
     ("slot", _always, lambda worker: str(worker.slot)),
-    ("state", _always, lambda worker: "alive" if worker.alive else "gone"),
+    ("state", _always, _state),
     ("last round", _always, lambda worker: str(worker.last_round)),
     ("sent", _always, lambda worker: format_size(worker.bytes_up)),
     ("received", _always, lambda worker: format_size(worker.bytes_down)),
     ("slowed up", lambda worker: worker.limited_up, lambda worker: f"{worker.limited_up:.1f} s"),
     ("slowed down", lambda worker: worker.limited_down, lambda worker: f"{worker.limited_down:.1f} s"),
     ("budget used", lambda worker: worker.budget, _budget_used),
+    ("refused", lambda worker: worker.refused, lambda worker: str(worker.refused)),
 ]

@@ -3,6 +3,7 @@
 float32 entries -> symbols -> bits -> frame -> symbols -> float32 levels
 """
 
+import math
 import time
 
 import numpy as np
@@ -124,7 +125,7 @@ def decode_frame(frame: BytesLike, *, out: F32 | None = None, threads: int = 1) 
     else:
         _check_room("out", out, header)
     if header.scheme is None:
-        for place, levels in raw_levels(header, body):
+        for place, levels, _ in raw_levels(header, body):
             out[place] = levels
         return out
     codebook, body = _codebook_of(header, body)
@@ -150,7 +151,7 @@ def add_frame(frame: BytesLike, weight: float, accumulator: F32, *, threads: int
     header, body = opened(frame)
     _check_room("accumulator", accumulator, header)
     if header.scheme is None:
-        for place, levels in raw_levels(header, body):
+        for place, levels, _ in raw_levels(header, body):
             levels *= np.float32(weight)
             accumulator[place] += levels
         return
@@ -158,15 +159,27 @@ def add_frame(frame: BytesLike, weight: float, accumulator: F32, *, threads: int
     decode_body(header, codebook, body, accumulator, weight, threads)
 
 
-def check_frame(frame: BytesLike) -> None:
-    """Raise BitstreamError unless `decode_frame` can decode a frame. Takes no more memory for a longer one."""
+def check_frame(frame: BytesLike, most: float = math.inf) -> float:
+    """Check that `decode_frame` can decode a frame. Takes no more memory for a longer one.
+
+    Args:
+        frame: Any bytes.
+        most: A magnitude. Only where the header allows larger ones are entries looked at for their size.
+
+    Returns:
+        The largest magnitude of an entry; where the header allows none above `most`, the largest that it allows.
+
+    Raises:
+        BitstreamError: as `decode_frame`.
+    """
     header, body = opened(frame)
+    allowed = header.quantizer.largest
     if header.scheme is None:
-        for _ in raw_levels(header, body):
-            pass
-        return
-    codebook, body = _codebook_of(header, body)
-    decode_body(header, codebook, body, None, None, 1)
+        largest = max((largest for _, _, largest in raw_levels(header, body)), default=0.0)
+    else:
+        codebook, body = _codebook_of(header, body)
+        largest = decode_body(header, codebook, body, None, None, 1, measured=allowed > most)
+    return largest if allowed > most else allowed
 
 
 def read_header(data: BytesLike) -> FrameHeader:

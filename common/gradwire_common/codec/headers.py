@@ -16,6 +16,9 @@ CHECKSUM_BYTES = 4  # CRC-32 of all bytes of the frame before it
 HEADER_MAX = 64  # bytes; the longest header, with room to spare
 VARINT_MAX_BYTES = 7  # 49 bits: no tensor and no frame is longer
 MAX_ENTRIES_PER_BYTE = 8 * MAX_RUN  # of the body; a word costs one bit at least
+MIN_SEGMENT = (
+    1 << 10
+)  # entries, where there are several segments; each costs the decoder as much as hundreds of entries
 MAX_SEGMENT = 1 << 22  # entries; bounds the decoder's buffers
 
 EXPLICIT = 0x80  # flag in the coding byte: code lengths follow the header
@@ -104,8 +107,9 @@ def parse_header(data: memoryview) -> FrameHeader:
     scheme = _read_scheme(coding, reader)
     check_raw_bits(form, scheme)
     segment_entries = reader.varint()
-    if not 1 <= segment_entries <= MAX_SEGMENT:
-        raise BitstreamError(f"frame has segments of {segment_entries} entries, want 1 to {MAX_SEGMENT}")
+    least = min(n_entries, MIN_SEGMENT)
+    if not least <= segment_entries <= MAX_SEGMENT:
+        raise BitstreamError(f"frame has segments of {segment_entries} entries, want {least} to {MAX_SEGMENT}")
     (fingerprint,) = struct.unpack("<I", reader.take(4))
     return FrameHeader(
         quantizer,

@@ -9,8 +9,9 @@ from isal.isal_zlib import crc32
 
 from gradwire_common.codec.formats import Quantizer
 from gradwire_common.codec.headers import CHECKSUM_BYTES, FrameHeader, build_header, parse_header
+from gradwire_common.codec.model.fit import refuse_non_finite
 from gradwire_common.codec.segments import TASK_ENTRIES
-from gradwire_common.errors import BitstreamError
+from gradwire_common.errors import BitstreamError, NonFiniteError
 
 F32 = npt.NDArray[np.float32]
 BytesLike = bytes | bytearray | memoryview
@@ -54,14 +55,16 @@ def raw_length(quantizer: Quantizer, n: int) -> int:
     return n_bytes + len(build_header(FrameHeader(quantizer, n, n_bytes)))
 
 
-def raw_levels(header: FrameHeader, body: memoryview) -> Iterator[tuple[slice, F32]]:
-    """Yield the levels of a raw frame piece by piece, and where each piece belongs."""
+def raw_levels(header: FrameHeader, body: memoryview) -> Iterator[tuple[slice, F32, float]]:
+    """Yield where each piece of a raw frame belongs, its levels, and the largest magnitude of these."""
     quantizer = header.quantizer
     entries = np.frombuffer(body, quantizer.format.raw_dtype)
     for start in range(0, max(entries.size, 1), TASK_ENTRIES):
         symbols = entries[start : start + TASK_ENTRIES]
         quantizer.check_symbols(symbols)
         levels = quantizer.dequantize(symbols).copy()
-        if not np.isfinite(levels).all():
-            raise BitstreamError("frame holds a NaN or infinity, want finite entries")
-        yield slice(start, start + symbols.size), levels
+        try:
+            largest = refuse_non_finite(levels)
+        except NonFiniteError:
+            raise BitstreamError("frame holds a NaN or infinity, want finite entries") from None
+        yield slice(start, start + symbols.size), levels, largest

@@ -20,6 +20,7 @@ from gradwire_common.codec.kernels.grids import Grid, looks_levels_up
 from gradwire_common.codec.kernels.layout import INDEX_FIELDS, N_STREAMS, SLACK, Book, Work, place_segments, work_of
 from gradwire_common.codec.kernels.levels.levels import fill_levels
 from gradwire_common.codec.kernels.words.bits import put_varints, read_varints
+from gradwire_common.codec.model.fit import refuse_non_finite
 from gradwire_common.codec.words.scheme import RUNS, WordScheme
 from gradwire_common.errors import BitstreamError, NonFiniteError
 
@@ -164,9 +165,19 @@ def encode_body(
 
 
 def decode_body(
-    header: FrameHeader, codebook: Codebook, body: memoryview, out: F32 | None, weight: float | None, threads: int
-) -> None:
+    header: FrameHeader,
+    codebook: Codebook,
+    body: memoryview,
+    out: F32 | None,
+    weight: float | None,
+    threads: int,
+    *,
+    measured: bool = False,
+) -> float:
     """Decode index and segments into `out`, or add `weight` times their levels to it; without `out` only check them.
+
+    Returns:
+        The largest magnitude of an entry where there is no `out` and it is to be `measured`; else 0.
 
     Raises:
         BitstreamError: the bytes are no encoding of header.n_entries entries.
@@ -191,7 +202,7 @@ def decode_body(
 
     scratch = np.empty(min(n_entries, _task_entries(segment)) if out is None else 0, np.float32)
 
-    def decode(first: int, stop: int) -> None:
+    def decode(first: int, stop: int) -> float:
         some = slice(first // segment, -(-stop // segment))
         n = decode_segments(
             data,
@@ -210,12 +221,11 @@ def decode_body(
         )
         if n < 0:
             raise BitstreamError(f"segment {first // segment - 1 - n} of the frame is damaged")
+        return refuse_non_finite(scratch[: stop - first]) if measured else 0.0
 
     if out is not None and threads < 2:  # one call: between two of them the caches forget what the other has learnt
-        decode(0, n_entries)
-        return
-    for _ in _over_tasks(decode, n_entries, segment, 1 if out is None else threads):
-        pass
+        return decode(0, n_entries)
+    return max(_over_tasks(decode, n_entries, segment, 1 if out is None else threads))
 
 
 def _task_entries(segment: int) -> int:

@@ -12,16 +12,20 @@ from enum import StrEnum
 from functools import cached_property
 
 from gradwire_common.errors import ModelMismatchError
+from gradwire_common.foreign_text import printable
+from gradwire_common.layout.dtypes import SAFETENSORS
 
 BUNDLE_BELOW = 4096  # entries; a frame of its own costs a smaller tensor more than 1 % of its bits at 1 bit an entry
 BUNDLE_ENTRIES = 65536  # most entries in one bundle, so that it can be coded and sent while the next one is fitted
 
-MAX_TENSORS = 500_000  # each is an object of torch's on both ends, of about a kilobyte
+MAX_TENSORS = 100_000  # each is an object of torch's on both ends, of about a kilobyte
 MAX_NAME = 512  # characters
 MAX_SHOWN = 80  # characters of a longer name in a message
 MAX_DIMENSIONS = 64  # torch's own limit
 MAX_ENTRIES = 2**40  # of one tensor: 4 TiB
 MAX_OPTIONS = 64  # of one parameter group
+MAX_OPTION = 1e12  # magnitude of an option's value; ASGD's t0 of 1e6 is the largest default
+RESERVED_NAME = "__metadata__"  # what safetensors files call something else by
 
 
 class Role(StrEnum):
@@ -73,7 +77,7 @@ class Manifest:
             raise ModelMismatchError("manifest: got no trainable parameter, want at least one")
 
     def differences(self, other: "Manifest") -> list[str]:
-        """Say how `other` differs from this manifest, one line a tensor or group; empty when it does not."""
+        """Say how `other` differs from this manifest, one line a tensor, and one for groups; empty if it does not."""
         ours, theirs = ({spec.name: spec for spec in each.tensors} for each in (self, other))
         lines = [f"missing {ours[name]}" for name in ours if name not in theirs]
         lines += [f"unknown {theirs[name]}" for name in theirs if name not in ours]
@@ -82,8 +86,11 @@ class Manifest:
         ]
         if not lines and self.tensors != other.tensors:
             lines.append("the same tensors in another order")
-        if self.groups != other.groups:
-            lines.append(f"parameter groups: got {list(other.groups)}, want {list(self.groups)}")
+        if len(self.groups) != len(other.groups):
+            lines.append(f"parameter groups: got {len(other.groups)}, want {len(self.groups)}")
+        elif self.groups != other.groups:
+            number = next(n for n, group in enumerate(self.groups) if group != other.groups[n])
+            lines.append(f"parameter group {number}: got {other.groups[number]}, want {self.groups[number]}")
         return lines
 
     @cached_property
@@ -93,7 +100,7 @@ class Manifest:
 
 
 def _check_bounds(tensors: Sequence[TensorSpec], groups: Sequence[dict[str, float]]) -> None:
-    """Raise ModelMismatchError where a manifest is larger than any model's."""
+    """Raise ModelMismatchError where a manifest is larger than any model's, or holds what no weights file can."""
     for what, got, most in (
         ("tensors", len(tensors), MAX_TENSORS),
         ("parameter groups", len(groups), max(1, len(tensors))),
@@ -102,16 +109,36 @@ def _check_bounds(tensors: Sequence[TensorSpec], groups: Sequence[dict[str, floa
         if got > most:
             raise ModelMismatchError(f"manifest: got {got:,} {what}, want at most {most:,}")
     for spec in tensors:
-        if len(spec.name) > MAX_NAME:
-            shown = spec.name[:MAX_SHOWN]
-            raise ModelMismatchError(
-                f"manifest: tensor {shown!r}... has a name of {len(spec.name):,} characters, want at most {MAX_NAME}"
-            )
-        if len(spec.shape) > MAX_DIMENSIONS or max(spec.shape, default=0) > MAX_ENTRIES or spec.size > MAX_ENTRIES:
-            raise ModelMismatchError(
-                f"manifest: tensor {spec.name!r} has {len(spec.shape)} dimensions, {list(spec.shape[:4])} the first, "
-                f"want at most {MAX_DIMENSIONS}, and at most {MAX_ENTRIES:,} entries"
-            )
+        _check_tensor(spec)
+    n_entries = sum(spec.size for spec in tensors)
+    if n_entries > MAX_ENTRIES:
+        raise ModelMismatchError(f"manifest: got {n_entries:,} entries in all, want at most {MAX_ENTRIES:,}")
+    for number, group in enumerate(groups):
+        for name, value in group.items():
+            if not abs(value) <= MAX_OPTION:
+                shown = printable(name, MAX_SHOWN)
+                raise ModelMismatchError(
+                    f"manifest: parameter group {number}: {shown}: got {value:g}, want a number of at most "
+                    f"{MAX_OPTION:g} either way"
+                )
+
+
+def _check_tensor(spec: TensorSpec) -> None:
+    shown = repr(spec.name if len(spec.name) <= MAX_SHOWN else f"{spec.name[:MAX_SHOWN]}...")
+    if len(spec.name) > MAX_NAME:
+        raise ModelMismatchError(
+            f"manifest: tensor {shown} has a name of {len(spec.name):,} characters, want at most {MAX_NAME}"
+        )
+    if spec.name == RESERVED_NAME:
+        raise ModelMismatchError(f"manifest: a tensor is named {shown}, which weights files use for something else")
+    if len(spec.shape) > MAX_DIMENSIONS or max(spec.shape, default=0) > MAX_ENTRIES or spec.size > MAX_ENTRIES:
+        raise ModelMismatchError(
+            f"manifest: tensor {shown} has {len(spec.shape)} dimensions, {list(spec.shape[:4])} the first, "
+            f"want at most {MAX_DIMENSIONS}, and at most {MAX_ENTRIES:,} entries"
+        )
+    if spec.dtype not in SAFETENSORS:
+        dtype = printable(spec.dtype, MAX_SHOWN)
+        raise ModelMismatchError(f"manifest: tensor {shown}: got dtype {dtype!r}, want one of {', '.join(SAFETENSORS)}")
 
 
 @dataclass(frozen=True, slots=True)

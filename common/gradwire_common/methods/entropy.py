@@ -124,7 +124,7 @@ class EntropyEncoder:
             add_residual(values[place], self.memory[place], self._options.gamma)
 
     def encode(self, values: F32, report: EncodeReport, budget: int = 0) -> Iterator[bytes]:
-        """Yield one frame for each unit of parameters. Raises NonFiniteError before the first, and ConfigError."""
+        """Yield one frame for each unit of parameters. Raises before the first, as Encoder says."""
         fits: list[TensorFit] = []
         if not budget:
             yield from self._encode_at(MAX_BITS if self._options.auto else self._steps.bits, values, fits, report)
@@ -138,13 +138,13 @@ class EntropyEncoder:
         yield from self._budget.encode(attempt, self.layout.n_parameters, budget)
 
     def encode_unit(self, values: F32, unit: Unit, lost: F32, report: EncodeReport) -> bytes:
-        """Return the frame of one unit, by its own fit and the common step size. Raises NonFiniteError."""
+        """Return the frame of one unit, by its own fit and the common step size. Raises as UnitEncoder says."""
         began = time.perf_counter()
         coding = unfitted_coding(self._options.format)
         if coding is not None:
-            largest = check_finite(values, unit)
+            largest = check_finite(values, unit, report.most)
         else:
-            fit = self._unit_fits[unit] = _fit(values, unit)
+            fit = self._unit_fits[unit] = _fit(values, unit, report.most)
             coding, largest = self._steps.coding(fit), fit.largest
         report.silent &= coding.silences(largest)
         report.step = self._steps.step
@@ -181,22 +181,26 @@ class EntropyEncoder:
         """Choose how every unit is coded, by its fit unless its quantiser needs none."""
         coding = unfitted_coding(self._options.format)
         if coding is not None:
-            report.silent = coding.silences(max((check_finite(values, unit) for unit in units), default=0.0))
+            largest = (check_finite(values, unit, report.most) for unit in units)
+            report.silent = coding.silences(max(largest, default=0.0))
             return [coding] * len(units)
         if not fits:
-            fits.extend(_fit(values, unit) for unit in units)
+            fits.extend(_fit(values, unit, report.most) for unit in units)
         codings = self._steps.codings(fits, bits)
         report.step = self._steps.step
         report.silent = all(coding.silences(fit.largest) for coding, fit in zip(codings, fits, strict=True))
         return codings
 
 
-def _fit(values: F32, unit: Unit) -> TensorFit:
+def _fit(values: F32, unit: Unit, most: float) -> TensorFit:
     try:
-        return fit_tensor(values[unit.place])
+        fit = fit_tensor(values[unit.place])
     except NonFiniteError:
         check_finite(values, unit)
         raise
+    if fit.largest > most:
+        check_finite(values, unit, most)
+    return fit
 
 
 def _encode(coding: Coding, values: F32, unit: Unit, lost: F32 | None, report: EncodeReport) -> bytes:

@@ -6,7 +6,7 @@ from gradwire_common.codec.formats import Float32
 from gradwire_common.codec.frames import HEADER_MAX, add_frame, check_frame, decode_frame, encode_frame, read_header
 from gradwire_common.errors import BitstreamError
 from gradwire_common.layout.manifest import Unit
-from gradwire_common.methods.method import F32
+from gradwire_common.methods.method import F32, MAX_ENTRY
 
 ENTRIES = "entries"  # the family of frames that hold entries as they are in the tensors
 
@@ -31,10 +31,14 @@ class CodecFrames:
         """Return the most bytes that a frame of `unit` can take."""
         return 5 * len(unit) + 1024
 
-    def check(self, frame: bytes | memoryview, unit: Unit) -> None:
-        """Decode a frame once, a piece at a time. Raises BitstreamError unless it is whole, of `unit`, and finite."""
+    def check(self, frame: bytes | memoryview, unit: Unit) -> float:
+        """Decode a frame once, a piece at a time; return its largest magnitude, or what its header allows.
+
+        Raises:
+            BitstreamError: it is not whole, not of `unit`, or not finite.
+        """
         try:
-            check_frame(frame)
+            return check_frame(frame, MAX_ENTRY)
         except BitstreamError as error:
             raise type(error)(f"frame of {unit}: {error}") from error
 

@@ -4,6 +4,7 @@ u = update in the method's basis + what the memory holds -> frames; memory = u -
 frames, decoded or added up, weighted -> sum -> inverted once a round -> an update
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,18 +16,22 @@ from gradwire_common.layout.manifest import Layout, Unit
 
 F32 = npt.NDArray[np.float32]
 
+MAX_ENTRY = 1e15  # magnitude of a pushed entry: its square, and a sum over 2**48 samples, are far from float32's 3.4e38
+
 
 @dataclass
 class EncodeReport:
-    """What one update cost to encode.
+    """What one update may hold, and what it cost to encode.
 
     Attributes:
+        most: the largest magnitude that an entry of u may have; an encoder refuses what is larger.
         step: the common step size, in gradient units; 0 where there is none.
         silent: whether every parameter's entry is sent as zero.
         fit_seconds, encode_seconds: time spent; encoding is measured between the frames' hand-overs.
         n_bytes: bytes of frames made so far.
     """
 
+    most: float = math.inf
     step: float = 0.0
     silent: bool = True
     fit_seconds: float = 0.0
@@ -59,8 +64,11 @@ class Frames(Protocol):
     def largest(self, unit: Unit) -> int:
         """Return the most bytes that a frame of `unit` can take."""
 
-    def check(self, frame: bytes | memoryview, unit: Unit) -> None:
-        """Read a whole frame once, so that no damaged one ever counts.
+    def check(self, frame: bytes | memoryview, unit: Unit) -> float:
+        """Read a whole frame once, so that no damaged one ever counts, and none that overflows a sum.
+
+        Returns:
+            The largest magnitude of what it says; or a larger number up to MAX_ENTRY, which allows any sum.
 
         Raises:
             BitstreamError: it is damaged, not of the unit, or holds a NaN or infinity; names the unit.
@@ -110,6 +118,7 @@ class Encoder(Protocol):
 
         Raises:
             NonFiniteError: an entry is not finite; names the tensor. Before the first frame, the memory as it was.
+            RangeError: an entry is larger than `report` allows; likewise.
             ConfigError: the budget is too small for any update of this layout.
         """
 
@@ -138,6 +147,7 @@ class UnitEncoder(Encoder, Protocol):
 
         Raises:
             NonFiniteError: an entry is not finite; names the tensor.
+            RangeError: an entry is larger than `report` allows; names the tensor.
         """
 
     def plan(self) -> None:

@@ -71,16 +71,17 @@ class RawEncoder:
             np.add(values[place], self.memory[place], out=values[place])
 
     def encode(self, values: F32, report: EncodeReport, budget: int = 0) -> Iterator[bytes]:  # noqa: ARG002
-        """Yield one frame for each unit of parameters. Raises NonFiniteError before the first."""
+        """Yield one frame for each unit of parameters. Raises NonFiniteError and RangeError before the first."""
         began = time.perf_counter()
-        report.silent = max((check_finite(values, unit) for unit in self.layout.parameters), default=0.0) == 0
+        largest = (check_finite(values, unit, report.most) for unit in self.layout.parameters)
+        report.silent = max(largest, default=0.0) == 0
         report.fit_seconds += time.perf_counter() - began
         for unit in self.layout.parameters:
             yield self._store(values, unit, self.memory, report)
 
     def encode_unit(self, values: F32, unit: Unit, lost: F32, report: EncodeReport) -> bytes:
-        """Return the frame of one unit. Raises NonFiniteError."""
-        report.silent &= check_finite(values, unit) == 0
+        """Return the frame of one unit. Raises NonFiniteError, RangeError."""
+        report.silent &= check_finite(values, unit, report.most) == 0
         return self._store(values, unit, lost, report)
 
     def plan(self) -> None:

@@ -3,16 +3,18 @@
 Parameters travel in frames of a method, all else in exact frames of the codec; so do the parameters of snapshots.
 """
 
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from gradwire_common.codec.model.fit import refuse_non_finite
-from gradwire_common.errors import BitstreamError, NonFiniteError
+from gradwire_common.errors import BitstreamError, NonFiniteError, RangeError, UsageError
 from gradwire_common.layout.manifest import Role, Unit
 from gradwire_common.methods.frames import CODEC_FRAMES, encode_exact
-from gradwire_common.methods.method import F32, Encoder, EncodeReport, Frames
+from gradwire_common.methods.method import F32, MAX_ENTRY, Encoder, EncodeReport, Frames
 
 
 def encode_update(
@@ -80,14 +82,29 @@ def split_frames(
     return frames
 
 
-def check_update(data: bytes | memoryview, units: Sequence[Unit], method: Frames = CODEC_FRAMES) -> None:
-    """Read every frame once, so that nothing of a damaged update ever counts.
+def check_update(
+    data: bytes | memoryview, units: Sequence[Unit], method: Frames = CODEC_FRAMES, held: F32 | None = None
+) -> None:
+    """Read every frame once, so that nothing of an update ever counts that is damaged or cannot be added up.
+
+    Args:
+        data: the frames.
+        units: what they are of.
+        method: how those of parameters are read.
+        held: float32 in layout order: a buffer's entry above MAX_ENTRY may have the value that it has here, as a mask.
 
     Raises:
         BitstreamError: a frame is damaged, not of its unit, or holds a NaN or infinity; names the unit.
+        RangeError: an entry's magnitude is above MAX_ENTRY; names the tensor.
     """
     for unit, frame in split_frames(data, units, method):
-        frames_of(unit, method).check(frame, unit)
+        frames = frames_of(unit, method)
+        if frames.check(frame, unit) > MAX_ENTRY:
+            values = np.zeros(unit.stop, np.float32)
+            frames.decode(frame, unit, values[unit.place])
+            if held is not None and unit.role is Role.BUFFER:
+                values[unit.place][values[unit.place] == held[unit.place]] = 0
+            check_finite(values, unit, MAX_ENTRY)
 
 
 def decode_update(data: bytes | memoryview, units: Sequence[Unit], out: F32, method: Frames = CODEC_FRAMES) -> None:
@@ -117,23 +134,43 @@ def largest_update(units: Sequence[Unit], method: Frames = CODEC_FRAMES) -> int:
     return sum(frames_of(unit, method).largest(unit) for unit in units)
 
 
-def check_finite(values: F32, unit: Unit) -> float:
+def check_finite(values: F32, unit: Unit, most: float = math.inf) -> float:
     """Return the largest magnitude of `unit`.
+
+    Args:
+        values: float32 in layout order.
+        unit: what to look at.
+        most: the largest magnitude that may be.
 
     Raises:
         NonFiniteError: an entry is a NaN or infinity; names the first tensor that has one.
+        RangeError: a magnitude is above `most`; names the first tensor that has one.
     """
     try:
-        return refuse_non_finite(values[unit.place])
+        largest = refuse_non_finite(values[unit.place])
     except NonFiniteError:
-        start = unit.start
-        for spec in unit.tensors:
-            finite = np.isfinite(values[start : start + spec.size])
-            if not finite.all():
-                first = int(np.argmin(finite))
-                raise NonFiniteError(
-                    f"{spec.name}: got {values[start + first]} at entry {first} "
-                    f"({spec.size - int(finite.sum())} of {spec.size} entries are not finite), want finite numbers"
-                ) from None
-            start += spec.size
-        raise
+        what, n, size = _first_wrong(values, unit, np.isfinite)
+        raise NonFiniteError(f"{what} ({n} of {size} entries are not finite), want finite numbers") from None
+    if largest > most:
+        what, n, size = _first_wrong(values, unit, lambda some: np.abs(some) <= most)
+        raise RangeError(
+            f"{what} ({n} of {size} entries are too large to be added up), want magnitudes of at most {most:g}; "
+            "a lower lr may help"
+        )
+    return largest
+
+
+def _first_wrong(values: F32, unit: Unit, is_right: Callable[[F32], npt.NDArray[np.bool_]]) -> tuple[str, int, int]:
+    """Tell of the first tensor of `unit` with wrong entries: name, number and place of the first; how many of how many.
+
+    There must be one.
+    """
+    start = unit.start
+    for spec in unit.tensors:
+        some = values[start : start + spec.size]
+        right = is_right(some)
+        if not right.all():
+            first = int(np.argmin(right))
+            return f"{spec.name}: got {some[first]} at entry {first}", spec.size - int(right.sum()), spec.size
+        start += spec.size
+    raise UsageError(f"{unit}: all entries are right")

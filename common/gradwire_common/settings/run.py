@@ -15,7 +15,7 @@ class RunSettings(Section):
     runs: Path = Field(Path("runs"), description="folder of the runs' results")
     seed: int = Field(0, ge=0, description="seed of initial weights, shards and batches")
     rounds: int = Field(200, ge=0, description="rounds to train; 0 for no end")
-    workers: int = Field(2, ge=1, description="workers that the run starts with; the number of shards")
+    workers: int = Field(2, ge=1, le=2**16, description="workers that the run starts with; the number of shards")
     evaluate_every: int = Field(10, ge=0, description="rounds between evaluations; 0 for none")
     certs: Path | None = Field(
         None,

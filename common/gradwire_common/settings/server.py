@@ -68,6 +68,15 @@ class ServerSettings(Section):
     transfer_seconds: Seconds = Field(1.0, description="how long an update may take at the rate limit (bits auto)")
     heartbeat: Seconds = Field(2.0, description="seconds between heartbeats; a worker is dead after three missed")
     metrics_listen: ListenTcp | None = Field(None, description="HOST:PORT to serve metrics for Prometheus on")
+    most_samples: int = Field(
+        2**20, ge=1, description="most samples that a push counts as in the mean, whatever its worker says"
+    )
+    most_parameters: int = Field(
+        0, ge=0, description="most entries of a model; 0 for what the memory of this machine can hold"
+    )
+    most_refused: int = Field(
+        5, ge=0, description="pushes refused in a row after which a worker is waited for no more; 0 for never"
+    )
     quorum: QuorumValue = Field(
         Quorum(1), description="pushes without which no round closes: a number, a share such as '75 %', or all"
     )

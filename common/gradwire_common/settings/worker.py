@@ -38,7 +38,9 @@ class WorkerSettings(Section):
     token_file: Path | None = Field(
         None, description="file of this worker's token (gradwire certs token), for a server behind a proxy"
     )
-    slot: int | None = Field(None, ge=0, description="shard of this worker; the lowest free one when not given")
+    slot: int | None = Field(
+        None, ge=0, lt=2**16, description="shard of this worker; the lowest free one when not given"
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="torch threads of a worker; 0 shares the cores among local workers")
     pace: bool = Field(True, description="send no faster than the server's rate limit")

@@ -502,7 +502,7 @@ class Removed(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
-    __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down", "budget", "spent", "tokens_up", "tokens_down")
+    __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down", "budget", "spent", "tokens_up", "tokens_down", "refused", "refused_reason", "quarantined")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     ALIVE_FIELD_NUMBER: _ClassVar[int]
@@ -515,6 +515,9 @@ class WorkerStatus(_message.Message):
     SPENT_FIELD_NUMBER: _ClassVar[int]
     TOKENS_UP_FIELD_NUMBER: _ClassVar[int]
     TOKENS_DOWN_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_REASON_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     slot: int
     alive: bool
@@ -527,7 +530,10 @@ class WorkerStatus(_message.Message):
     spent: int
     tokens_up: int
     tokens_down: int
-    def __init__(self, worker_id: _Optional[str] = ..., slot: _Optional[int] = ..., alive: bool = ..., last_round: _Optional[int] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., limited_up: _Optional[float] = ..., limited_down: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ..., tokens_up: _Optional[int] = ..., tokens_down: _Optional[int] = ...) -> None: ...
+    refused: int
+    refused_reason: str
+    quarantined: bool
+    def __init__(self, worker_id: _Optional[str] = ..., slot: _Optional[int] = ..., alive: bool = ..., last_round: _Optional[int] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., limited_up: _Optional[float] = ..., limited_down: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ..., tokens_up: _Optional[int] = ..., tokens_down: _Optional[int] = ..., refused: _Optional[int] = ..., refused_reason: _Optional[str] = ..., quarantined: bool = ...) -> None: ...
 
 class RoundRecord(_message.Message):
     __slots__ = ("round", "contributors", "samples", "loss", "bytes_up", "bytes_down", "bits_up", "bits_down", "seconds", "server_times", "worker_times", "learning_rate", "budget", "spent", "payload_up", "payload_down", "budget_down")

@@ -46,8 +46,10 @@ class Rule(Protocol):
     def finish(self) -> Mean:
         """Return what the pushes since the last call come to.
 
+        Where an entry is not finite, no push of the round counts, and the rule is asked for the next round as usual.
+
         Raises:
-            NonFiniteError: it is not finite; names the tensor.
+            NonFiniteError: there is nothing finite to return; says why.
         """
 
 

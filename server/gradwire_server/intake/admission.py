@@ -4,23 +4,23 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-import torch
-
 from gradwire_common import __version__
 from gradwire_common.codec.frames import FRAME_VERSION
 from gradwire_common.errors import ConfigError, JoinError, ModelMismatchError, UsageError, WorkerIdError
+from gradwire_common.foreign_text import printable
 from gradwire_common.layout.buffers import BufferSchedule
 from gradwire_common.layout.manifest import Layout, Manifest
 from gradwire_common.methods.frames import ENTRIES
 from gradwire_common.settings.config import ServedRun
 from gradwire_common.settings.names import check_name
+from gradwire_common.transport.bounds import MAX_VERSION_TEXT
 from gradwire_common.transport.channel import PROTOCOL_VERSION
 from gradwire_common.transport.packing import digest_of, pack, parse, unpack
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
-MOST_LINES = 3  # differences that a refusal names
-MOST_NAMES = 10  # workers that a refusal names
-MOST_CHARACTERS = 64  # of an unknown name that a refusal repeats
+MAX_LINES = 3  # differences that a refusal names
+MAX_NAMES = 10  # workers that a refusal names
+MAX_CHARACTERS = 64  # of a name or value that a refusal repeats
 
 
 def check_worker_id(worker_id: str) -> None:
@@ -39,7 +39,7 @@ def check_versions(request: pb.JoinRequest) -> None:
     ):
         if got != want:
             raise JoinError(
-                f"{what}: got {got} (gradwire {request.package_version or 'unknown'}), "
+                f"{what}: got {got} (gradwire {printable(request.package_version, MAX_VERSION_TEXT) or 'unknown'}), "
                 f"want {want} (gradwire {__version__})"
             )
 
@@ -61,19 +61,9 @@ class ReadManifest:
         """
         data = unpack(got) if is_packed else got
         manifest = parse(data)
-        if run is None:
-            check_dtypes(manifest)
-        else:
+        if run is not None:
             check_same_model(run, manifest)
         return cls(manifest, got if is_packed else pack(data), digest_of(data))
-
-
-def check_dtypes(manifest: Manifest) -> None:
-    """Raise ModelMismatchError if a tensor has a dtype that this server's torch does not know, or that is complex."""
-    for spec in manifest.tensors:
-        dtype = getattr(torch, spec.dtype, None)
-        if not isinstance(dtype, torch.dtype) or dtype.is_complex:
-            raise ModelMismatchError(f"tensor {spec.name!r}: got dtype {spec.dtype!r}, want a real dtype of torch")
 
 
 def check_same_model(run: Manifest, worker: Manifest) -> None:
@@ -92,11 +82,11 @@ def check_same_settings(run: Mapping[str, str], worker: Mapping[str, str]) -> No
 def check_has_joined(worker_id: str, known: Collection[str]) -> None:
     """Raise UsageError, naming the workers that have joined, unless `worker_id` is one of them."""
     if worker_id not in known:
-        names = ", ".join(sorted(known)[:MOST_NAMES]) + (
-            f" and {len(known) - MOST_NAMES} more" * (len(known) > MOST_NAMES)
+        names = ", ".join(sorted(known)[:MAX_NAMES]) + (
+            f" and {len(known) - MAX_NAMES} more" * (len(known) > MAX_NAMES)
         )
         raise UsageError(
-            f"worker: got {worker_id[:MOST_CHARACTERS]!r}, want one that has joined: {names or 'none has yet'}"
+            f"worker: got {worker_id[:MAX_CHARACTERS]!r}, want one that has joined: {names or 'none has yet'}"
         )
 
 
@@ -134,12 +124,16 @@ def check_gradient(header: pb.PushHeader, settings: ServedRun, layout: Layout, d
 
 def _differences(want: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
     return [
-        f"{name}: got {got.get(name, 'nothing')}, want {want.get(name, 'nothing')}"
+        f"{name}: got {_short(got.get(name, 'nothing'))}, want {_short(want.get(name, 'nothing'))}"
         for name in sorted({*want, *got})
         if want.get(name) != got.get(name)
     ]
 
 
+def _short(value: object) -> str:
+    return printable(str(value), MAX_CHARACTERS)
+
+
 def _first(lines: list[str]) -> str:
-    more = f"; and {len(lines) - MOST_LINES} more" if len(lines) > MOST_LINES else ""
-    return "; ".join(lines[:MOST_LINES]) + more
+    more = f"; and {len(lines) - MAX_LINES} more" if len(lines) > MAX_LINES else ""
+    return "; ".join(lines[:MAX_LINES]) + more

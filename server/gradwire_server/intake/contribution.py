@@ -21,6 +21,7 @@ class Contribution:
         round: that its worker pushed it for: one more than the version that it was computed on, as a rule.
         budget: bytes on the wire that it was allowed; 0 for no budget.
         spent: bytes on the wire that it took.
+        bounded: whether it was held to the bounds before it counted; builds that had none left it in journals.
     """
 
     worker: str
@@ -31,6 +32,7 @@ class Contribution:
     times: pb.StepTimes
     budget: int = 0
     spent: int = 0
+    bounded: bool = True
 
     def without_frames(self) -> Self:
         """Return what is known of a push whose frames have been added and are needed no more."""
@@ -51,6 +53,7 @@ def push_record(slot: int, contribution: Contribution) -> Record:
         "budget": contribution.budget,
         "spent": contribution.spent,
         "times": MessageToDict(contribution.times, preserving_proto_field_name=True),
+        "bounded": contribution.bounded,
     }
     return Record(Kind.PUSH, meta, push.data)
 
@@ -60,9 +63,8 @@ def contribution_of(record: Record) -> Contribution:
     meta = record.meta
     push = Push(memoryview(record.data), meta["samples"], meta["with_buffers"], meta["digest"])
     times = ParseDict(meta["times"], pb.StepTimes())
-    return Contribution(
-        meta["worker"], meta["round"], push, len(push.data), meta["loss"], times, meta["budget"], meta["spent"]
-    )
+    told = meta["loss"], times, meta["budget"], meta["spent"], meta.get("bounded", False)
+    return Contribution(meta["worker"], meta["round"], push, len(push.data), *told)
 
 
 def commit_record(record: pb.RoundRecord, pushes: Iterable[tuple[int, Contribution]]) -> Record:

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
-from gradwire_common.errors import GradwireError, JoinError, RightsError, RunEndedError
+from gradwire_common.errors import DataError, GradwireError, JoinError, RightsError, RunEndedError, UsageError
 from gradwire_common.foreign_text import MAX_REASON, printable
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.settings.config import ServedRun
@@ -46,6 +46,7 @@ class Membership:
         self.shared: dict[str, str] = {}
         self.removed: dict[str, str] = {}
         self.everyone_gone = asyncio.Event()
+        self._most_refused = settings.most_refused
         self._weights_from = ""  # the worker that was asked for initial weights
         self._joining = asyncio.Lock()
 
@@ -107,9 +108,46 @@ class Membership:
         """
         member = self.members.hear(session, self._clock())
         self.everyone_gone.clear()
-        if member.sent == self._schedule.version:
+        if member.sent == self._schedule.version and not member.quarantined:
             self._schedule.admit(member.slot)
         return member
+
+    def hear_push(self, session: str) -> Member:
+        """Return the member whose push is about to count. Raises what `hear` and `check_may_push` do."""
+        member = self.hear(session)
+        self.check_may_push(member)
+        return member
+
+    def check_may_push(self, member: Member) -> None:
+        """Raise UsageError where `member` is quarantined."""
+        if member.quarantined:
+            raise UsageError(
+                f"worker {member.worker_id} is quarantined until the server is started again: {member.refused} of its "
+                f"pushes were refused, the last with: {member.reason}"
+            )
+
+    def refused(self, member: Member, error: GradwireError) -> bool:
+        """Note that a push of `member` was refused with `error`; return whether it is quarantined by that.
+
+        What trying again may cure says nothing of a worker, nor does the end of its session or of the run.
+        """
+        if member.quarantined or isinstance(error, JoinError) or not isinstance(error, DataError | UsageError):
+            return False
+        member.refuse(str(error))
+        log.warning("worker %s: a push is refused: %s", member.worker_id, member.reason)
+        if not 0 < self._most_refused <= member.refused_in_a_row:
+            return False
+        self._quarantine(member)
+        return True
+
+    def drop(self, worker_ids: Collection[str], reason: str) -> None:
+        """Note that the pushes of a round count as zero; where they were one worker's, it is quarantined."""
+        log.error("%s; the pushes of %s are dropped and count as zero", reason, ", ".join(worker_ids))
+        for member in self.members:
+            if member.worker_id in worker_ids:
+                member.refuse(reason)
+                if len(worker_ids) == 1:
+                    self._quarantine(member)
 
     def check_current(self, member: Member) -> None:
         """Raise SessionError or JoinError where the session of `member` has ended."""
@@ -119,7 +157,7 @@ class Membership:
     def holds(self, member: Member, version: int) -> bool:
         """Note that `member` has been sent all of `version`; return whether it is waited for from now on."""
         member.sent = version
-        current = member.alive and self.members.is_current(member)
+        current = member.alive and self.members.is_current(member) and not member.quarantined
         if current and version == self._schedule.version:
             self._schedule.admit(member.slot)
             return True
@@ -127,9 +165,9 @@ class Membership:
 
     def weights_wanted(self, member: Member) -> bool:
         """Say whether `member` is the one to push initial weights; the first that asks is, as long as it is alive."""
-        if self._schedule.version is not None:
+        if self._schedule.version is not None or member.quarantined:
             return False
-        if self._weights_from not in {each.worker_id for each in self.members.alive}:
+        if self._weights_from not in {each.worker_id for each in self.members.alive if not each.quarantined}:
             self._weights_from = member.worker_id
         return self._weights_from == member.worker_id
 
@@ -189,6 +227,14 @@ class Membership:
             await define(read.manifest)
             self.settle(read, dict(request.settings))
         return True
+
+    def _quarantine(self, member: Member) -> None:
+        member.quarantined = True
+        self._schedule.dismiss(member.slot)
+        log.error(
+            "worker %s is quarantined: no round waits for it, and its pushes are refused; the last one: %s",
+            *(member.worker_id, member.reason),
+        )
 
     def _dismiss(self, member: Member, *, dead: bool) -> None:
         self._schedule.dismiss(member.slot, dead=dead)

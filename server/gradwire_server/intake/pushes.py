@@ -66,6 +66,7 @@ async def take(
     Raises:
         DataError: it is damaged.
         JoinError: its session ended meanwhile.
+        UsageError: its worker was quarantined meanwhile.
     """
     collector = run.collector
     if header.kind == pb.PUSH_KIND_WEIGHTS:
@@ -73,8 +74,9 @@ async def take(
         if verdict is Verdict.COUNTED:
             log.info("worker %s sent the initial weights", member.worker_id)
         return verdict
-    push = Push(data, header.samples, header.with_buffers, await collector.check(data, header.with_buffers))
-    run.membership.hear(header.session)
+    digest = await collector.check(data, header.with_buffers)
+    push = Push(data, min(header.samples, run.settings.most_samples), header.with_buffers, digest)
+    run.membership.hear_push(header.session)
     told = Contribution(member.worker_id, header.round, push, len(data), end.loss, end.times, end.budget, spent)
     if run.schedule.queues:
         arrival = collector.pool.arrive(member.slot, told, lease.hand_over() if lease is not None else None)
@@ -83,6 +85,7 @@ async def take(
         verdict = await _keep_and_count(run, member, header, told, lease)
     if verdict is Verdict.COUNTED:
         member.last_round, member.budget, member.spent = header.round, end.budget, spent
+        member.refused_in_a_row = 0
     return verdict
 
 
@@ -91,5 +94,5 @@ async def _keep_and_count(
 ) -> Verdict:
     if run.schedule.verdict(member.slot, member.worker_id, header.round) is Verdict.COUNTED:
         await run.collector.pool.keep(member.slot, told)
-        run.membership.hear(header.session)
+        run.membership.hear_push(header.session)
     return run.collector.pool.count(member.slot, told, lease)

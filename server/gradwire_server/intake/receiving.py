@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 
 from gradwire_common.errors import BitstreamError, UsageError
+from gradwire_common.transport import bounds
 from gradwire_common.transport.channel import wire_bytes
 from gradwire_common.transport.chunks import WHOLE_BYTES
 from gradwire_common.transport.packing import check_pieces
@@ -40,6 +41,7 @@ async def read_join(context: Any) -> pb.JoinRequest:
     part = "nothing" if message is grpc.aio.EOF else message.WhichOneof("part")
     if part != "join":
         raise UsageError(f"introduction begins with {part}, want a join")
+    bounds.check(message)
     request: pb.JoinRequest = message.join
     return request
 
@@ -113,6 +115,7 @@ async def read_frames(context: Any, run: Run, member: Member, header: pb.PushHea
             case "chunk":
                 staging.add(message.chunk.offset, message.chunk.data)
             case "end":
+                bounds.check(message)
                 end: pb.PushEnd = message.end
                 return end
             case part:

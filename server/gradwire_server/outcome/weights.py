@@ -9,6 +9,7 @@ from isal.isal_zlib import crc32
 
 from gradwire_common.layout.manifest import Layout, Manifest, Role
 from gradwire_common.methods.frames import encode_exact
+from gradwire_common.methods.method import MAX_ENTRY
 from gradwire_common.methods.update import check_finite, decode_update
 from gradwire_server.store.files import write_durably
 from gradwire_server.store.tensor_file import write_tensors
@@ -38,10 +39,11 @@ class Weights:
         Raises:
             BitstreamError: a frame is damaged or not of its unit.
             NonFiniteError: a parameter is not finite; names the tensor.
+            RangeError: a parameter's magnitude is above MAX_ENTRY; names the tensor.
         """
         decode_update(data, self.layout.units, self.values)
         for unit in self.layout.parameters:
-            check_finite(self.values, unit)
+            check_finite(self.values, unit, MAX_ENTRY)
         self.replica[:] = self.values[: self.layout.n_parameters]
 
     def digest(self) -> int:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 
 from gradwire_common.errors import GradwireError, JoinError, SessionError, UnavailableError
+from gradwire_common.foreign_text import MAX_REASON, printable
+from gradwire_common.transport.bounds import MAX_SLOT
 
 MISSED_HEARTBEATS = 3  # a worker that misses as many is dead
 AFTER_A_BREAK = 1.5  # heartbeats of a small run that a worker has to speak again after its connection broke
@@ -25,6 +27,10 @@ class Member:
         sent: the newest version that it has been sent; -1 for none.
         last_round: the newest round that a push of it counted in.
         budget, spent: bytes on the wire that its last push was allowed, and took.
+        refused: pushes that were refused, as long as it has been known.
+        refused_in_a_row: since one counted.
+        reason: why the last of them was refused.
+        quarantined: its pushes are refused, and nobody waits for it.
     """
 
     worker_id: str
@@ -38,6 +44,16 @@ class Member:
     last_round: int = 0
     budget: int = 0
     spent: int = 0
+    refused: int = 0
+    refused_in_a_row: int = 0
+    reason: str = ""
+    quarantined: bool = False
+
+    def refuse(self, reason: str) -> None:
+        """Note that a push of it was refused."""
+        self.refused += 1
+        self.refused_in_a_row += 1
+        self.reason = printable(reason, MAX_REASON)
 
 
 class Members:
@@ -86,7 +102,7 @@ class Members:
 
         Raises:
             UnavailableError: a worker of this id is alive and had another claim.
-            JoinError: the wanted slot is another's, or the id is empty.
+            JoinError: the wanted slot is another's, none is left, or the id is empty.
         """
         if not worker_id:
             raise JoinError("worker id: got none, want one")
@@ -109,6 +125,8 @@ class Members:
         member.claim = claim
         if old is not None:
             member.last_round = old.last_round
+            member.refused, member.refused_in_a_row = old.refused, old.refused_in_a_row
+            member.reason, member.quarantined = old.reason, old.quarantined
         self._by_id[worker_id] = self._by_session[member.session] = self._alive[worker_id] = member
         return member
 
@@ -136,7 +154,7 @@ class Members:
             raise self._ended[session]
         member = self._by_session.get(session)
         if member is None:
-            raise SessionError(f"session {session!r} is unknown to this server; joining again gives a new one")
+            raise SessionError("this session is unknown to this server; joining again gives a new one")
         member.deadline = now + MISSED_HEARTBEATS * member.interval
         if not member.alive:
             member.alive = True
@@ -207,4 +225,10 @@ class Members:
         ):
             for slot in candidates:
                 return slot
-        return max(held) + 1
+        above = max(held) + 1
+        if above <= MAX_SLOT:
+            return above
+        free = next((slot for slot in range(MAX_SLOT + 1) if slot not in held), None)
+        if free is None:
+            raise JoinError(f"all {MAX_SLOT + 1} slots are held by workers that are alive; want one to leave first")
+        return free

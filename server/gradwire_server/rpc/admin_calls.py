@@ -7,7 +7,7 @@ from gradwire_common.errors import RightsError, UsageError
 from gradwire_common.foreign_text import MAX_REASON, printable
 from gradwire_common.settings.names import MAX_NAME
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.intake.admission import MOST_NAMES, check_has_joined
+from gradwire_server.intake.admission import MAX_NAMES, check_has_joined
 from gradwire_server.rpc.answers import answers_errors
 from gradwire_server.rpc.callers import Callers
 from gradwire_server.rpc.status import limit_reply
@@ -73,7 +73,7 @@ class AdminCalls:
         """Let a worker that was removed join again."""
         removed, shown = self._run.membership.removed, printable(request.worker_id, MAX_NAME)
         if removed.pop(request.worker_id, None) is None:
-            names = ", ".join(sorted(removed)[:MOST_NAMES]) or "none is"
+            names = ", ".join(sorted(removed)[:MAX_NAMES]) or "none is"
             raise UsageError(f"worker: got {shown!r}, want one that was removed: {names}")
         log.warning("%s admits worker %s again", self.callers.name, shown)
         return pb.AdmitReply()

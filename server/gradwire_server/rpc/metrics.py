@@ -60,12 +60,12 @@ class _RunCollector(Collector):
         return asyncio.run_coroutine_threadsafe(self._read(), self._loop).result(SCRAPE_SECONDS)
 
     async def _read(self) -> list[Metric]:
-        rounds = self._run.books.records.rounds
+        records = self._run.books.records
+        rounds = records.rounds
         status = status_reply(self._run, rounds[-1].round - 1 if rounds else 0)
-        seconds = sum(record.seconds for record in rounds)
         return [
             *_of_workers(status),
-            *_of_rounds(status, len(rounds), seconds),
+            *_of_rounds(status, len(rounds), records.seconds),
             *_of_evaluations(status),
             *_of_pushes(self._run.tallies),
         ]
@@ -84,6 +84,7 @@ def _of_workers(status: pb.StatusReply) -> Iterator[Metric]:
     )
     spent = GaugeMetricFamily("gradwire_push_spent_bytes", "Bytes that a worker's last push took.", labels=["worker"])
     alive = GaugeMetricFamily("gradwire_worker_alive", "Whether a worker is alive.", labels=["worker"])
+    refused = CounterMetricFamily("gradwire_refused_pushes", "Pushes that were refused.", labels=["worker"])
     for worker in status.workers:
         for direction in ("up", "down"):
             labels = [worker.worker_id, direction]
@@ -91,10 +92,11 @@ def _of_workers(status: pb.StatusReply) -> Iterator[Metric]:
             waits.add_metric(labels, getattr(worker, f"limited_{direction}"))
             tokens.add_metric(labels, getattr(worker, f"tokens_{direction}"))
         alive.add_metric([worker.worker_id], worker.alive)
+        refused.add_metric([worker.worker_id], worker.refused)
         if worker.budget:
             budget.add_metric([worker.worker_id], worker.budget)
             spent.add_metric([worker.worker_id], worker.spent)
-    yield from (sent, waits, tokens, budget, spent, alive)
+    yield from (sent, waits, tokens, budget, spent, alive, refused)
 
 
 def _of_rounds(status: pb.StatusReply, n_rounds: int, seconds: float) -> Iterator[Metric]:

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import Any
 
 from gradwire_common.errors import GradwireError, UsageError
+from gradwire_common.transport import bounds
 from gradwire_common.transport.channel import CALL_BYTES, wire_bytes
 from gradwire_common.transport.packing import INLINE_BYTES
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -74,6 +75,17 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
         first = await read_first(context)
         header = first.header if first.HasField("header") else first.whole.header
         member = self._hear(header.session)
+        try:
+            return await self._push(context, member, first, header)
+        except GradwireError as error:
+            run.refused(member, error)
+            raise
+
+    async def _push(self, context: Any, member: Member, first: pb.PushMessage, header: pb.PushHeader) -> pb.Receipt:
+        """Take the update that begins with `first`; answer it."""
+        run = self._run
+        run.membership.check_may_push(member)
+        bounds.check(first)
         _, verdict = expected_units(run, member, header)
         spent = self._charge_up(member, first, header.round)
         length = 0
@@ -177,11 +189,6 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
         if membership.members.of_session(session) is not None:  # else `hear` says what has become of it
             self.callers.check_session(session)
         return membership.hear(session)
-
-    def failed(self, call: str, error: GradwireError) -> None:
-        """Count a call that is refused with `error`."""
-        if call == "Push":
-            self._run.tallies.refused(error)
 
     async def _receive(
         self, context: Any, member: Member, first: pb.PushMessage, header: pb.PushHeader, spent: int

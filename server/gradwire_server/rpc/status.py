@@ -1,5 +1,6 @@
 """What Join and Status say of a run."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from gradwire_common import __version__
@@ -8,6 +9,8 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.limits.limits import Limits
 from gradwire_server.rounds.members import Member
 from gradwire_server.run import Run
+
+MAX_WORKERS_SENT = 2000  # of a kilobyte at most, with their reasons: 2 MB of gRPC's 4
 
 
 def join_reply(run: Run, member: Member) -> pb.JoinReply:
@@ -67,7 +70,7 @@ def status_reply(run: Run, after_round: int) -> pb.StatusReply:
         rounds=run.settings.rounds,
         slots=run.settings.workers,
         parameters=run.books.records.n_parameters,
-        workers=[_worker(run, member) for member in run.membership.members],
+        workers=[_worker(run, member) for member in _shown(run)],
         records=run.books.records.after(after_round),
         evaluations=run.books.records.newest_evaluations,
         bytes_setup=run.books.records.bytes_setup,
@@ -85,6 +88,15 @@ def wait(run: Run) -> pb.Wait | None:
     return pb.Wait(what=waits.what, seconds=waits.seconds(now)) if waits.what else None
 
 
+def _shown(run: Run) -> Iterable[Member]:
+    """Return the members that a reply has room for, by slot; those that are alive before others."""
+    members = list(run.membership.members)
+    if len(members) <= MAX_WORKERS_SENT:
+        return members
+    kept = sorted(members, key=lambda member: not member.alive)[:MAX_WORKERS_SENT]
+    return sorted(kept, key=lambda member: member.slot)
+
+
 def _worker(run: Run, member: Member) -> pb.WorkerStatus:
     gates = run.gates_of(member)
     return pb.WorkerStatus(
@@ -100,4 +112,7 @@ def _worker(run: Run, member: Member) -> pb.WorkerStatus:
         spent=member.spent,
         tokens_up=gates.up.tokens,
         tokens_down=gates.down.tokens,
+        refused=member.refused,
+        refused_reason=member.reason,
+        quarantined=member.quarantined,
     )

@@ -31,6 +31,7 @@ class Records:
         self._file = LineFile(path, kept=resume)
         self.n_parameters = 0
         self.rounds: list[pb.RoundRecord] = []
+        self.seconds = 0.0  # of all of them
         self.evaluations: list[pb.Evaluation] = []
         self.bytes_setup = 0
         self._pending: dict[int, pb.RoundRecord] = {}
@@ -72,7 +73,7 @@ class Records:
             record.bytes_up, record.bytes_down = self._up.pop(round_, 0), self._down.pop(round_, 0)
             record.bits_up = self._bits_per_entry(record.bytes_up, record.contributors)
             record.bits_down = self._bits_per_entry(record.bytes_down, receivers)
-            self.rounds.append(record)
+            self._add(record)
             self._write(record)
 
     @property
@@ -89,7 +90,7 @@ class Records:
         kept = []
         for line, message in read_lines(self._file.path):
             if isinstance(message, pb.RoundRecord) and self._oldest <= message.round <= version:
-                self.rounds.append(message)
+                self._add(message)
                 kept.append(line)
             elif isinstance(message, pb.Evaluation) and message.version <= version:
                 self.evaluations.append(message)
@@ -97,7 +98,7 @@ class Records:
         self._file.replace(kept)
         for record in replayed:
             if record.round >= self._oldest:
-                self.rounds.append(record)
+                self._add(record)
                 self._write(record)
 
     def evaluated(self, evaluation: Evaluation) -> None:
@@ -124,6 +125,10 @@ class Records:
     def _oldest(self) -> int:
         """The oldest round whose record is not final."""
         return self.rounds[-1].round + 1 if self.rounds else 1
+
+    def _add(self, record: pb.RoundRecord) -> None:
+        self.rounds.append(record)
+        self.seconds += record.seconds
 
     def _bits_per_entry(self, n_bytes: int, workers: int) -> float:
         return 8 * n_bytes / (workers * self.n_parameters) if workers and self.n_parameters else 0.0

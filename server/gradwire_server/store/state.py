@@ -68,7 +68,8 @@ class Store:
         try:
             await self._on_disk(write)
         except OSError as error:
-            raise UnavailableError(f"the server cannot keep the run in {self.folder}: {error}") from error
+            log.error("cannot keep the run in %s: %s", self.folder, error)
+            raise UnavailableError(f"the server cannot keep the run: {error.strerror or error}") from error
 
     async def push(self, record: Record) -> None:
         """Bring a push to the disk.
@@ -212,7 +213,8 @@ class Store:
             try:
                 await self._on_disk(self._append, [record for record, _ in batch])
             except OSError as error:
-                failure = UnavailableError(f"the server cannot write its journal: {error}")
+                log.warning("cannot write the journal in %s: %s", self.folder, error)
+                failure = UnavailableError(f"the server cannot write its journal: {error.strerror or error}")
             for _, written in batch:
                 if written.done():
                     continue

@@ -3,16 +3,17 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gradwire_common.errors import UsageError
+from gradwire_common.transport.wire import MAX_UINT64
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.contribution import Contribution, commit_record
 from gradwire_server.outcome.outcome import ClosedRound, Kind
 from gradwire_server.store.state import Store
 from gradwire_server.versions.broadcast import Update
-from gradwire_server.versions.events import Committed, Published, TakenBack
+from gradwire_server.versions.events import Committed, Dropped, Published, TakenBack
 from gradwire_server.versions.training import Training
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ class VersionBuilder:
 
     async def build(
         self, training: Training, round_: int, pushes: Sequence[tuple[int, Contribution]], budget: int
-    ) -> AsyncGenerator[Published | TakenBack | Committed, None]:
+    ) -> AsyncGenerator[Published | TakenBack | Dropped | Committed, None]:
         """Make the version of a round whose pushes have all been added; yield what watchers and books are to know.
 
         The end of the round is on the disk before the version is published. `Committed` comes last, and becomes true
@@ -88,6 +89,8 @@ class VersionBuilder:
             raise
         finally:
             making.cancel()
+        if training.dropped:
+            yield Dropped(round_, tuple(each.worker for _, each in pushes), training.dropped)
         self._tell_times(draft, record)
         record.payload_down = update.length
         self._last_made = self._clock()
@@ -166,10 +169,15 @@ def _record(round_: int, contributions: list[Contribution]) -> pb.RoundRecord:
     return pb.RoundRecord(
         round=round_,
         contributors=len(contributions),
-        samples=sum(each.push.samples for each in contributions),
+        samples=_total(each.push.samples for each in contributions),
         loss=sum(n * loss for n, loss in known) / samples if known else math.nan,
         worker_times=pb.StepTimes(**times),
-        budget=sum(each.budget for each in contributions),
-        spent=sum(each.spent for each in contributions if each.budget),
-        payload_up=sum(each.payload for each in contributions),
+        budget=_total(each.budget for each in contributions),
+        spent=_total(each.spent for each in contributions if each.budget),
+        payload_up=_total(each.payload for each in contributions),
     )
+
+
+def _total(numbers: Iterable[int]) -> int:
+    """Return the sum, or the most that its field holds."""
+    return min(sum(numbers), MAX_UINT64)

@@ -149,7 +149,8 @@ class Collector:
                 yield Ended(str(error), error)
             except Exception as error:
                 log.exception("round %d failed", self._schedule.open_round)
-                failure = GradwireError(f"round {self._schedule.open_round} failed: {error!r}")
+                why = error.strerror if isinstance(error, OSError) else repr(error)  # peers are told no paths
+                failure = GradwireError(f"round {self._schedule.open_round} failed: {why}")
                 yield Ended(str(failure), failure)
 
     async def resume(self, checkpoint: Checkpoint) -> Replayed:

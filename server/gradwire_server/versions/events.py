@@ -29,6 +29,20 @@ class TakenBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """The mean of a round's pushes is not finite, so they count as zero. `Committed` follows.
+
+    Attributes:
+        workers: whose pushes they were.
+        reason: names the tensor.
+    """
+
+    round: int
+    workers: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """All of a version is made, and its round is over.
 
@@ -54,4 +68,4 @@ class Ended:
     failure: GradwireError | None = None
 
 
-Event = Opened | Published | TakenBack | Committed | Ended
+Event = Opened | Published | TakenBack | Dropped | Committed | Ended

@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 from gradwire_common.errors import ModelMismatchError, UsageError
 from gradwire_common.layout.manifest import Layout, Manifest
 from gradwire_common.settings.config import ServedRun
+from gradwire_server.limits.machine import machine_memory
 from gradwire_server.versions.training import Training
 
 T = TypeVar("T")
+
+ENTRY_BYTES = 12  # of the server's memory that an entry takes at the least: weights, replica or momentum, sum
 
 
 class Numbers:
@@ -48,12 +51,20 @@ class Numbers:
 
         Raises:
             ConfigError: the optimizer does not take its parameter groups.
-            ModelMismatchError: there is not enough memory for it.
+            ModelMismatchError: it is larger than may be, or there is not enough memory for it.
         """
         try:
-            return await self.in_thread(Training, manifest, self._settings)
+            return await self.in_thread(self._allocate, manifest)
         except (MemoryError, ValueError) as error:
             raise ModelMismatchError(f"model of {manifest.layout.size} entries: {error}") from error
+
+    def _allocate(self, manifest: Manifest) -> Training:
+        n_entries = sum(spec.size for spec in manifest.tensors)
+        allowed, fits = self._settings.most_parameters, machine_memory() // ENTRY_BYTES
+        if n_entries > (allowed or fits):
+            want = f"at most {allowed:,} (most_parameters)" if allowed else f"at most {fits:,}, which fit the memory"
+            raise ModelMismatchError(f"model: got {n_entries:,} entries, want {want}")
+        return Training(manifest, self._settings)
 
     def define(self, training: Training) -> None:
         """Let the run be of this model, in place of an earlier one."""

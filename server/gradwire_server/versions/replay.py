@@ -1,7 +1,8 @@
 """A run made again from its journal: the same pushes in the same order make the same versions, bit for bit."""
 
+import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gradwire_common.errors import CheckpointError
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -13,6 +14,9 @@ from gradwire_server.store.journal import Kind, Record
 from gradwire_server.versions.broadcast import Update
 from gradwire_server.versions.builder import InThread, UpdateDraft
 from gradwire_server.versions.training import Training
+from gradwire_server.versions.unbounded import can_be_added, may_count
+
+log = logging.getLogger("gradwire.server")
 
 Records = Callable[[int, Callable[[], int]], Iterator[Record]]
 
@@ -74,7 +78,8 @@ async def replay(
             if not queues:
                 held = {key: push for key, push in held.items() if key[0] > now.version}
     for (_, worker, _), push in held.items():
-        now.open.setdefault(now.slots[worker], push)
+        if await in_thread(may_count, training, push):
+            now.open.setdefault(now.slots[worker], replace(push, bounded=True))
     return now
 
 
@@ -91,12 +96,15 @@ async def _close(
         push = held.pop((pushed_for, worker, digest), None)
         if push is None:
             raise CheckpointError(f"journal: round {round_} closed with a push of worker {worker}, which is missing")
-        await in_thread(training.add, push.push, slot)
+        if await in_thread(can_be_added, training, push, len(commit.meta["pushes"])):
+            await in_thread(training.add, push.push, slot)
+            now.last_slots.add(slot)
         now.newest[worker] = Counted(pushed_for, digest, round_)
-        now.last_slots.add(slot)
     record = round_record_of(commit.meta["record"])
     draft = UpdateDraft(round_, in_thread, _kept_already)
     update, digest = await draft.fill(training, ClosedRound(round_, record.loss, record.budget_down))
+    if training.dropped:
+        log.warning("journal: the pushes of round %d count as zero: %s", round_, training.dropped)
     update.finish(digest)
     record.payload_down, record.server_times.encode = update.length, draft.encode_seconds
     now.updates.append(update)

@@ -7,11 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
-from gradwire_common.errors import CheckpointError
+from gradwire_common.errors import CheckpointError, NonFiniteError
 from gradwire_common.layout.manifest import Manifest
-from gradwire_common.methods.update import check_update
+from gradwire_common.methods.method import MAX_ENTRY
+from gradwire_common.methods.update import check_finite, check_update, frames_of, split_frames
 from gradwire_common.settings.config import ServedRun
 from gradwire_common.transport.digests import digest_of
 from gradwire_server.aggregation.push import Push
@@ -35,8 +37,13 @@ def check_training(settings: ServedRun) -> None:
 class Training:
     """The weights of a run and all that changes them.
 
+    Pushes are bounded (`check`), so their mean is finite, but for what a rule or a method from outside does: then they
+    count as zero. Buffers may hold masks, entries above MAX_ENTRY that are the same in every
+    push: they stay as they are, since their sums overflow.
+
     Attributes:
         decode_seconds: time spent on adding pushes since `version_of` last began.
+        dropped: why the pushes of the newest round count as zero; empty where they do not.
 
     Args:
         manifest: the model.
@@ -54,11 +61,15 @@ class Training:
         model = Model(manifest, self.weights, Downlink(self.layout, self.weights, settings.downlink))
         self.outcome = OUTCOMES.find(settings.outcome)(model, OptimizerSettings.of(settings))
         self._method = settings.uplink
+        self._masks = np.empty(0, np.int64)  # places of entries above MAX_ENTRY among the buffers
+        self._n_added = 0
         self.decode_seconds = 0.0
+        self.dropped = ""
 
     def load(self, data: memoryview) -> None:
-        """Load initial weights. Raises BitstreamError and NonFiniteError as `Weights.load` does."""
+        """Load initial weights. Raises BitstreamError, NonFiniteError and RangeError as `Weights.load` does."""
         self.weights.load(data)
+        self._find_masks()
 
     def state(self) -> State:
         """Return everything that the next versions depend on.
@@ -85,6 +96,7 @@ class Training:
                 got = list(tensors[name].shape) if name in tensors else "nothing"
                 raise CheckpointError(f"checkpoint: {name}: got {got}, want {list(place.shape)}")
             place[:] = tensors[name].numpy()
+        self._find_masks()
         self.outcome.load_state(tensors, meta["outcome"])
 
     def check(self, data: memoryview, with_buffers: bool) -> int:
@@ -92,13 +104,20 @@ class Training:
 
         Raises:
             BitstreamError: one of them does not decode.
+            RangeError: an entry is too large to be added up; names the tensor.
         """
-        check_update(data, self.layout.pushed(with_buffers), self._method)
+        check_update(data, self.layout.pushed(with_buffers), self._method, self.weights.values)
         return digest_of(data)
+
+    def largest(self, push: Push) -> float:
+        """Return a magnitude that no entry of a push is above. Raises BitstreamError where it does not decode."""
+        frames = split_frames(push.data, self.layout.pushed(push.with_buffers), self._method)
+        return max(frames_of(unit, self._method).check(frame, unit) for unit, frame in frames)
 
     def add(self, push: Push, slot: int) -> None:
         """Add the push of `slot` to its round."""
         began = time.perf_counter()
+        self._n_added += 1
         self.rule.add(push, slot)
         self.decode_seconds += time.perf_counter() - began
 
@@ -106,7 +125,7 @@ class Training:
         """Make the version of a round whose pushes have all been added.
 
         Raises:
-            NonFiniteError: the gradients' mean or the new weights are not finite; names the tensor.
+            NonFiniteError: the new weights are not finite; names the tensor.
             ConfigError: the budget is too small for any update.
         """
         self.decode_seconds = 0.0
@@ -118,6 +137,26 @@ class Training:
         return Version(version, Kind.SNAPSHOT, tuple(self.weights.snapshot()), self.weights.digest())
 
     def _mean(self) -> Mean:
+        try:
+            mean, self.dropped = self._finite_mean(), ""
+        except NonFiniteError as error:
+            self.dropped = str(error)
+            size = self.layout.n_parameters + self.layout.n_buffers
+            mean = Mean(np.zeros(size, np.float32), with_buffers=False)
+        return mean
+
+    def _finite_mean(self) -> Mean:
+        n_added, self._n_added = self._n_added, 0
+        if not n_added:
+            raise NonFiniteError("there is no push that can be added up")
         mean = self.rule.finish()
         self._method.invert(mean.entries, self.layout)
+        if mean.with_buffers:
+            mean.entries[self._masks] = self.weights.values[self._masks]
+        for unit in self.layout.pushed(mean.with_buffers):
+            check_finite(mean.entries, unit)
         return mean
+
+    def _find_masks(self) -> None:
+        n, stop = self.layout.n_parameters, self.layout.n_parameters + self.layout.n_buffers
+        self._masks = n + np.flatnonzero(np.abs(self.weights.values[n:stop]) > MAX_ENTRY)

@@ -3,6 +3,7 @@
 model -> manifest (names, shapes, roles) -> layout (places) -> flat vector, and back.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 
 from gradwire_common.errors import ModelMismatchError, UsageError
 from gradwire_common.layout.manifest import Manifest, Role, TensorSpec, Unit
+from gradwire_common.methods.method import MAX_ENTRY
 from gradwire_common.methods.update import check_finite
 from gradwire_worker.compute.compute import F32, Compute
 from gradwire_worker.compute.cpu import CpuCompute
@@ -152,6 +154,7 @@ class FlatModel:
 
         Raises:
             NonFiniteError: if one is not finite; names it.
+            RangeError: if one that is trained holds larger numbers than can be pushed; names it.
             ModelMismatchError: if one holds integers that float32 does not hold exactly.
         """
         out = np.zeros(self.layout.size, np.float32)
@@ -159,7 +162,7 @@ class FlatModel:
         for spec in self.layout.order:
             _check_integers(spec, self._tensor(spec))
         for unit in self.layout.units:
-            check_finite(out, unit)
+            check_finite(out, unit, MAX_ENTRY if unit.role is Role.PARAMETER else math.inf)
         return out
 
     def load(self, values: F32, roles: Iterable[Role] = tuple(Role)) -> None:

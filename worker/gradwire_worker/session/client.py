@@ -10,6 +10,7 @@ import grpc
 from gradwire_common.errors import GradwireError, SessionError, UnavailableError
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.metrics import Metric
+from gradwire_common.transport import bounds
 from gradwire_common.transport.address import Address, parse_address
 from gradwire_common.transport.channel import CALL_BYTES, connect, error_of, wire_bytes
 from gradwire_common.transport.chunks import chunk_size
@@ -114,6 +115,7 @@ class Client:
         on_open(call)
         try:
             for message in call:
+                bounds.check(message)
                 yield message
                 if message.HasField("run_end"):
                     return
@@ -129,6 +131,7 @@ class Client:
         reply: pb.HeartbeatReply = self._patiently(
             lambda session: self._ask(self._stub.Heartbeat, pb.HeartbeatRequest(session=session))
         )
+        bounds.check(reply)
         if reply.HasField("limits"):
             self._hear(reply.limits)
         self.wait = reply.wait.what
@@ -176,11 +179,12 @@ class Client:
                 return reply
 
     def _ask_to_join(self, timeout: float) -> pb.JoinReply:
-        """Return the answer to a join; the manifest follows where the server asks for it."""
+        """Return the answer to a join; the manifest follows where the server asks for it. Raises RangeError."""
         reply: pb.JoinReply = self._ask(self._stub.Join, self._introduction.request, timeout)
         if reply.manifest_wanted:
             timeout += len(self._introduction.packed) / SLOWEST
             reply = self._ask(self._stub.Introduce, self._introduction.messages(), timeout)
+        bounds.check(reply)
         return reply
 
     def _rejoin(self, lost: str) -> None:

@@ -114,7 +114,8 @@ class Following:
                         self._wake()
                     elif isinstance(done, Ended):
                         self._finish(end=done.reason)
-                    patience.progress()
+                    if not message.HasField("header"):  # which alone brings nothing
+                        patience.progress()
             except DataError as error:
                 if wrong is not None:
                     raise

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from gradwire_common.identity.access import CERTS_VARIABLE, TOKEN_VARIABLE, Access
 from gradwire_common.settings.names import MAX_NAME, check_name, name_of
+from gradwire_common.transport.bounds import MAX_SLOT
 from gradwire_common.units import named, parse_seconds
 from gradwire_worker.arguments import text_settings, whole_number
 
 CLAIM_BYTES = 16
 _OWN_CLAIM = os.urandom(CLAIM_BYTES)  # of this process
-MAX_SLOT = 2**32 - 1  # what the wire's 32 bits hold
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,11 @@
 """A push on its way: frames that are still being made, and that are kept until the receipt has come."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from gradwire_common.transport.bounds import MAX_BUDGET, MAX_LOSS, MAX_SAMPLES
 from gradwire_common.transport.channel import CALL_BYTES, wire_bytes
 from gradwire_common.transport.chunks import split
 from gradwire_common.transport.digests import digest_of
@@ -41,9 +43,10 @@ class PendingPush:
             self._changed.notify_all()
 
     def close(self, loss: float = float("nan"), times: pb.StepTimes | None = None, budget: int = 0) -> None:
-        """Say that there are no further frames, and what the push was allowed."""
+        """Say that there are no further frames, and what the push was allowed. A loss that is infinite is unknown."""
+        told = loss if abs(loss) <= MAX_LOSS else math.nan
         with self._changed:
-            self._end = pb.PushEnd(length=self.n_bytes, loss=loss, times=times, budget=budget)
+            self._end = pb.PushEnd(length=self.n_bytes, loss=told, times=times, budget=min(budget, MAX_BUDGET))
             self._changed.notify_all()
 
     def abandon(self) -> None:
@@ -83,7 +86,7 @@ class PendingPush:
             kind=self.kind,
             round=self.round,
             base_version=self.base_version,
-            samples=self.samples,
+            samples=min(self.samples, MAX_SAMPLES),
             with_buffers=self.with_buffers,
             family=self.family,
             offset=offset,

@@ -5,6 +5,7 @@ from typing import Any
 import grpc
 
 from gradwire_common.errors import RunEndedError
+from gradwire_common.transport import bounds
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker import interrupts
 from gradwire_worker.session.client import Client
@@ -37,6 +38,7 @@ class Sending:
                 if self._call is None:
                     self._call = self._resume()
                 receipt: pb.Receipt = interrupts.answer_of(self._call, notice.look)
+                bounds.check(receipt)
                 return receipt
             except grpc.RpcError as failed:
                 self._call = None

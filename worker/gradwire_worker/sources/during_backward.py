@@ -12,7 +12,7 @@ import torch
 
 from gradwire_common.errors import UsageError
 from gradwire_common.layout.manifest import Role, Unit
-from gradwire_common.methods.method import EncodeReport, Method, UnitEncoder
+from gradwire_common.methods.method import MAX_ENTRY, EncodeReport, Method, UnitEncoder
 from gradwire_common.settings.together import check_together
 from gradwire_worker.sources.frame_source import F32, FrameSource, Joined, Source
 from gradwire_worker.sources.work_thread import WorkThread
@@ -200,7 +200,7 @@ class BackwardSource(FrameSource):
         """Make the frame of a unit; in the encoding thread."""
         if event is not None:
             event.wait()
-        entries, report = self._uplink.entries, EncodeReport()
+        entries, report = self._uplink.entries, EncodeReport(most=MAX_ENTRY)
         self._flat.read_unit(unit, gradients, entries)
         self._encoder.prepare(entries, unit)
         return self._encoder.encode_unit(entries, unit, self._lost, report), report

@@ -74,6 +74,7 @@ class _OfBits:
     parameter: ClassVar[float] = 0.0
     unit: ClassVar[float] = 1.0
     dead_zone: ClassVar[float] = 0.0
+    largest: ClassVar[float] = float(np.finfo(np.float32).max)
     magnitudes: ClassVar[F32] = _NOTHING
     grid_kind: ClassVar[int]
 

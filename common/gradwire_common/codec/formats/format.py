@@ -101,6 +101,10 @@ class Quantizer(Hashable, Protocol):
         """A magnitude up to which every entry is quantised to zero, in gradient units."""
 
     @property
+    def largest(self) -> float:
+        """The largest magnitude of a level, in gradient units."""
+
+    @property
     def magnitudes(self) -> F32:
         """The levels >= 0 that the kernels look up, ascending, float32; empty where they compute them."""
 

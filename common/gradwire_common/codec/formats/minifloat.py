@@ -141,6 +141,11 @@ class Minifloat:
         return 0.5 * float(self.format.magnitudes[1]) / self.scale
 
     @property
+    def largest(self) -> float:
+        """The outermost level."""
+        return float(self.format.magnitudes[-1]) / self.scale
+
+    @property
     def magnitudes(self) -> F32:
         """Levels >= 0 in gradient units, ascending, float32: float32(level at scale 1) / float32(scale)."""
         return self.format.magnitudes.astype(np.float32) / np.float32(self.scale)

@@ -94,6 +94,11 @@ class Uniform:
         return self.step / 2
 
     @property
+    def largest(self) -> float:
+        """The level of the largest symbol."""
+        return self.k_max * self.step
+
+    @property
     def magnitudes(self) -> F32:
         """Nothing: the kernels multiply."""
         return _NOTHING
