@@ -13,6 +13,7 @@ from gradwire.commands import administration, certs
 from gradwire.commands.administration import Certs, ServerAddress, Timeout, TokenFile
 from gradwire.ending import end_at_once, end_in_order
 from gradwire.exit_codes import FAILED, INTERRUPTED, MISUSED
+from gradwire.help import PlainApp
 from gradwire.options import with_settings
 from gradwire.views import streams
 from gradwire_common import __version__, logs
@@ -25,15 +26,29 @@ if TYPE_CHECKING:
 
 PROVES = ("certs", "tokens", "token_file", "insecure")  # settings of who may call; a local run's sockets are private
 
-app = typer.Typer(
+app = PlainApp(
     help="Train one PyTorch model on many machines with thin links.",
     epilog="Every setting may also stand in a TOML file (--config FILE) or in a variable such as GRADWIRE_BITS.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
 )
 app.add_typer(certs.app, name="certs")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"gradwire {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Train one PyTorch model on many machines with thin links."""
 
 
 @app.command()
@@ -43,7 +58,9 @@ app.add_typer(certs.app, name="certs")
     "server",
     "worker",
     "task",
-    without=("listen", *PROVES, "reflection", "resume", "server", "worker_id", "slot"),
+    without=("listen", *PROVES, "reflection", "server", "worker_id", "slot"),
+    first=("task", "data", "model", "workers", "rounds", "batch_size", "bits", "optimizer", "lr", "name", "resume"),
+    again=True,
 )
 def train(
     config: "Config",
@@ -68,7 +85,12 @@ def train(
 
 
 @app.command()
-@with_settings("run", "coding", "server")
+@with_settings(
+    "run",
+    "coding",
+    "server",
+    first=("listen", "workers", "rounds", "bits", "optimizer", "lr", "rate_up", "rate_down", "name", "resume"),
+)
 def server(config: "Config") -> None:
     """Serve a run: hold the weights, gather gradients, broadcast updates."""
     from gradwire.local.lifeline import inherited_lock
@@ -84,7 +106,13 @@ def server(config: "Config") -> None:
 
 
 @app.command()
-@with_settings("run", "worker", "task", without=("name", "runs", "rounds", "workers", "evaluate_every"))
+@with_settings(
+    "run",
+    "worker",
+    "task",
+    without=("name", "runs", "rounds", "workers", "evaluate_every"),
+    first=("server", "task", "data", "model", "batch_size", "worker_id", "slot", "local_steps", "device", "state"),
+)
 def worker(config: "Config") -> None:
     """Work for a server: compute gradients on a shard of the data and push them."""
     from gradwire_common.settings.types import FROM_INPUT

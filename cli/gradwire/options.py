@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import typer
 
+from gradwire.help import MOST_USED
+
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
@@ -21,11 +23,16 @@ if TYPE_CHECKING:
 
 Command = Callable[..., None]
 
+MAX_METAVAR = 12  # characters of choices beside a flag; more of them stand in its description
 _METAVARS = {int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH", dict: "JSON"}
 
 
 def with_settings(
-    *sections: str, without: Collection[str] = (), only: Collection[str] = ()
+    *sections: str,
+    without: Collection[str] = (),
+    only: Collection[str] = (),
+    first: Sequence[str] = (),
+    again: bool = False,
 ) -> Callable[[Command], Command]:
     """Give a command a flag for each field of some sections of `Config`, and the `Config` that they make as `config`.
 
@@ -35,6 +42,8 @@ def with_settings(
         sections: names of sections, such as "coding"; each is a panel of the help.
         without: fields that this command sets itself.
         only: the fields wanted, where they are few; empty for all.
+        first: the fields that are used most, which the help shows in a panel of their own before all others.
+        again: whether `--resume` without a file takes the settings of the run in RUNS/NAME.
     """
 
     def decorate(command: Command) -> Command:
@@ -44,6 +53,8 @@ def with_settings(
 
         flags = [flag for flag in flags_of(Config.sections, sections) if flag.name not in without]
         flags = [flag for flag in flags if not only or flag.name in only]
+        flags = [_most_used(flag) if flag.name in first else flag for flag in flags]
+        flags.sort(key=lambda flag: first.index(flag.name) if flag.name in first else len(first))
         names = {flag.name for flag in flags}
         signature = inspect.signature(command)
         own = [
@@ -56,9 +67,13 @@ def with_settings(
         def run(config: Path | None, **given: Any) -> None:
             chosen = {name: value for name, value in given.items() if name in names and value is not None}
             rest = {name: value for name, value in given.items() if name not in names}
-            command(config=Config.load(config, chosen), **rest)
+            loaded = Config.load(config, chosen)
+            earlier = loaded.runs / loaded.name / "config.toml"
+            if again and loaded.resume and config is None and earlier.is_file():
+                loaded = Config.load(earlier, chosen)
+            command(config=loaded, **rest)
 
-        return _signed(run, [*own, _file_flag(), *flags])
+        return _signed(run, [*flags, *own, _file_flag()])
 
     return decorate
 
@@ -97,14 +112,22 @@ def _file_flag() -> inspect.Parameter:
 def _flag(name: str, field: "FieldInfo", panel: str) -> inspect.Parameter:
     flag = "--" + name.replace("_", "-")
     switch = field.annotation is bool
+    metavar, choices = _metavar(field.annotation, field.metadata), ""
+    if "|" in metavar and len(metavar) > MAX_METAVAR:
+        metavar, choices = "NAME", f": {metavar.replace('|', ', ')}"
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if switch else flag,
-        metavar=None if switch else _metavar(field.annotation, field.metadata),
-        help=f"{field.description}{_range(field)}{_default(field.default)}",
+        metavar=None if switch else metavar,
+        help=f"{field.description}{choices}{_range(field)}{_default(field.default)}",
         show_default=False,
         rich_help_panel=panel,
     )
     return _parameter(name, Annotated[(bool if switch else str) | None, option])
+
+
+def _most_used(flag: inspect.Parameter) -> inspect.Parameter:
+    get_args(flag.annotation)[1].rich_help_panel = MOST_USED
+    return flag
 
 
 def _parameter(name: str, annotation: Any) -> inspect.Parameter:
@@ -135,11 +158,11 @@ def _range(field: "FieldInfo") -> str:
 
 
 def _default(default: Any) -> str:
-    """Return the default as rich markup, where there is one to show."""
+    """Return the default in brackets, where there is one to show."""
     if default is None or default == {}:
         return ""
     if isinstance(default, bool):
         text = "on" if default else "off"
     else:
         text = json.dumps(default) if isinstance(default, dict) else str(default)
-    return rf" [dim]\[{text}][/dim]"
+    return f" [{text}]"

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Make, check and revoke certificates, so that only those you name can call a server.")
+from gradwire.help import PlainApp
+
+app = PlainApp(help="Make, check and revoke certificates, so that only those you name can call a server.")
 
 Certs = Annotated[Path, typer.Option(metavar="DIR", help="folder of the authority and the kits that it made")]
 RoleName = Annotated[str, typer.Argument(metavar="ROLE", help="worker, observer or admin")]

@@ -49,14 +49,14 @@ def run_train(config: Config, *, compare: bool = False, json_file: Path | None =
         _check_writable(json_file)
     with checked(config):
         _warm_up(console)
-    with run_folder(folder) as held:
+    with run_folder(folder, resume=config.resume) as held:
         if held.set_aside:
             console.print(f"an earlier run was in {folder}; it is in {held.set_aside} now")
         run = _follow(config, held, console, way)
         baseline = None
         if compare:
             console.print("now the float32 baseline of the same seed")
-            with run_folder(folder / "baseline") as of_baseline:
+            with run_folder(folder / "baseline", resume=config.resume) as of_baseline:
                 baseline = _follow(_baseline(config, folder), of_baseline, console, way)
         draw_curves(folder / "curves.png", [run, baseline] if baseline else [run])
         if json_file:
