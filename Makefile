@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint stubs format bench-codec bench-link bench-load bench-round study-one-bit study-low-bits fuzz chaos clean
+.PHONY: help demo test test-long lint stubs format bench-codec bench-link bench-load bench-round study-one-bit study-low-bits fuzz fuzz-rpc chaos clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ study-low-bits: $(VENV)/.installed  ## accuracy at 0.2 bits up, 0.5 down, and wi
 
 fuzz: $(VENV)/.installed  ## damage frames for an hour, or ARGS="--seconds S --frames N --seed N"
 	$(BIN)/python benchmarks/fuzz_codec.py $(ARGS)
+
+fuzz-rpc: $(VENV)/.installed-test  ## any message to any call beside an honest run; ARGS="--calls N --seed N"
+	PYTHONPATH=tests $(BIN)/python -m safety.fuzz_rpc $(ARGS)
 
 chaos: $(VENV)/.installed-test  ## kill, cut and starve runs at random; ARGS="--server N --worker N --link N ... --json FILE"
 	PYTHONPATH=tests $(BIN)/python tests/end_to_end/chaos.py $(ARGS)
