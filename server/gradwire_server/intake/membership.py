@@ -15,8 +15,6 @@ from gradwire_server.rounds.members import Member, Members
 from gradwire_server.rounds.schedule import Phase, Schedule
 from gradwire_server.rounds.waits import Waits
 
-MAX_CLAIM = 128  # bytes of what proves that a join is a worker's own
-
 log = logging.getLogger("gradwire.server")
 
 
@@ -53,8 +51,6 @@ class Membership:
     def check_may_join(self, request: pb.JoinRequest) -> None:
         """Check what costs nothing to check. Raises WorkerIdError, JoinError, RightsError, RunEndedError."""
         check_worker_id(request.worker_id)
-        if len(request.claim) > MAX_CLAIM:
-            raise JoinError(f"claim: got {len(request.claim)} bytes, want at most {MAX_CLAIM}")
         check_versions(request)
         if (reason := self.removed.get(request.worker_id)) is not None:
             raise RightsError(f"worker {request.worker_id} was removed {reason}; want an admin to admit it again")

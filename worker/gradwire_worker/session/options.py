@@ -27,7 +27,7 @@ class SessionOptions:
         settings: what all workers of the run must share; the first worker's count.
         patience: seconds to keep trying to reach a server that does not answer.
         pace: whether to send no faster than the server's limit, rather than be slowed by it.
-        claim: random bytes, at most 128, that prove later joins under this id to be its own: nobody else can take it
+        claim: random bytes, at most 64, that prove later joins under this id to be its own: nobody else can take it
             while this worker is alive. That of this process by default; `RemoteOptimizer(state=...)` keeps one.
         certs: folder of this worker's kit of certificates, for a server that wants one, which says its id too; that of
             GRADWIRE_CERTS where it is None, and none where it is empty.
