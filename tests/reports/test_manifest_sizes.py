@@ -157,7 +157,7 @@ def test_an_introduction_without_a_join_or_with_two_is_refused(tmp_path):
         ):
             with refused(UsageError, message):
                 worker.stub.Introduce(iter(parts), timeout=60)
-        long = worker.join_request()
+        long = worker.join_request(manifest=manifest_to_message(wide(5_000)))
         assert long.manifest.ByteSize() > INLINE_BYTES
         with refused(UsageError, f"got a manifest of {long.manifest.ByteSize()} bytes, want at most {INLINE_BYTES}"):
             worker.stub.Join(long, timeout=60)

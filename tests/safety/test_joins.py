@@ -35,7 +35,7 @@ def manifest_of(*tensors: dict[str, object], groups: int = 1, options: dict[str,
 @pytest.mark.parametrize(
     ("manifest", "told"),
     [
-        (manifest_of({"shape": [2**63] * 60_000}), "join: got a manifest of .* bytes, want at most"),
+        (manifest_of({"shape": [2**63] * 60_000}), "JoinRequest: got .* bytes, want at most 524288"),
         (manifest_of({"shape": [2**63] * 64}), "has 64 dimensions, .*want at most 64, and at most 1,099,511,627,776"),
         (manifest_of({"shape": [2**39]}, {"shape": [2**39]}, {"shape": [1]}), "got 1,099,511,627,777 entries in all"),
         (manifest_of({"shape": [2**35]}), "model: got 34,359,738,368 entries, want at most"),
@@ -57,7 +57,7 @@ def test_a_first_model_that_cannot_be_is_refused_and_the_honest_one_trains(tmp_p
         before = _peak_memory()
         with pytest.raises(grpc.RpcError, match=told) as caught:
             evil.join(manifest=manifest)
-        assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert caught.value.code() in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT)
         assert len(caught.value.details()) <= 450
         assert _peak_memory() - before < 64 << 20
         evil.channel.close()
@@ -183,12 +183,14 @@ def stall(server: RunningServer) -> Iterator[list[float]]:
 
 
 def huge_joins(worker: PlainWorker) -> list[pb.JoinRequest]:
-    """Requests of about 3.9 MB each, of every kind of bulk."""
+    """Requests as long as a join may be and as a message may be, of every kind of bulk."""
     tensors = pb.Manifest(tensors=[pb.TensorSpec(name=f"{n:08d}", shape=[2], **TRAINED) for n in range(120_000)])
     return [
         worker.join_request(manifest=tensors),
         worker.join_request(manifest=pb.Manifest.FromString(b"\x0a\x00" * 1_900_000)),
+        worker.join_request(manifest=pb.Manifest.FromString(b"\x0a\x00" * 261_000)),
         worker.join_request(settings={f"{n:08d}": "x" for n in range(200_000)}),
+        worker.join_request(settings={f"{n:08d}": "x" for n in range(34_000)}),
         worker.join_request(worker_id="w" * 3_900_000),
         worker.join_request(package_version="v" * 3_900_000, protocol_version=99),
     ]
@@ -208,7 +210,7 @@ def test_joins_as_long_as_a_message_may_be_are_refused_cheaply(tmp_path):
         evil.channel.close()
         pair.play(2)
         assert_array_equal(pair.end(server), undisturbed(2))
-        assert worst[0] < 1.0  # of a machine that others use; 0.1 s alone
+        assert worst[0] < 0.5  # of a machine that others use; 0.1 s alone
 
 
 # ---------------------------------------------------------------------------------------------- what it is told

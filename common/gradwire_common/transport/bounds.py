@@ -4,19 +4,17 @@ Here stands what no run allows. What depends on the run, such as which round is 
 field that has no range of its own says where it is checked: a test wants every field of every message in the table.
 """
 
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
 from gradwire_common.errors import RangeError
-from gradwire_common.foreign_text import printable
 from gradwire_common.metrics import MAX_METRICS
 from gradwire_common.settings.names import MAX_NAME
 from gradwire_common.transport.chunks import MAX_CHUNK
-from gradwire_common.transport.packing import PIECE_BYTES
+from gradwire_common.transport.packing import INLINE_BYTES, PIECE_BYTES
+from gradwire_common.transport.ranges import Bound, Elsewhere, Octets, Real, Text, Texts, Whole
 from gradwire_common.units import MAX_BYTES
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
@@ -34,88 +32,8 @@ MAX_SETTING_NAME, MAX_SETTING = 64, 1024  # characters
 MAX_FAMILY = 64  # characters
 MAX_OPTIONS_TEXT = 64 << 10  # characters of a method's options
 MAX_DIGEST = 64  # bytes
+MAX_REQUEST = 128 << 10  # bytes of a message that carries neither a manifest nor frames
 MAX_LINE = 4096  # characters of a line for people, which is cut where it is shown
-SHOWN = 32  # characters of a text that a refusal repeats
-
-
-class Bound(Protocol):
-    """What a field may be."""
-
-    def problem(self, value: Any) -> str:
-        """Return "got ..., want ..." where the field must not have this value; an empty text where it may."""
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A whole number."""
-
-    most: int
-    least: int = 0
-
-    def problem(self, value: int) -> str:
-        """See Bound."""
-        return (
-            ""
-            if self.least <= value <= self.most
-            else f"got {value}, want a whole number from {self.least} to {self.most}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Real:
-    """A finite number; `unknown` lets NaN pass."""
-
-    least: float
-    most: float
-    unknown: bool = False
-
-    def problem(self, value: float) -> str:
-        """See Bound."""
-        if self.least <= value <= self.most or (self.unknown and math.isnan(value)):
-            return ""
-        return (
-            f"got {value:g}, want a number from {self.least:g} to {self.most:g}{', or NaN for unknown' * self.unknown}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A text of at most so many characters. Which ones matters where it is shown: there it is made printable."""
-
-    most: int
-
-    def problem(self, value: str) -> str:
-        """See Bound."""
-        return "" if len(value) <= self.most else f"got {len(value)} characters, want at most {self.most}"
-
-
-@dataclass(frozen=True, slots=True)
-class Octets:
-    """Bytes, at most so many."""
-
-    most: int
-
-    def problem(self, value: bytes) -> str:
-        """See Bound."""
-        return "" if len(value) <= self.most else f"got {len(value)} bytes, want at most {self.most}"
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """A map of texts to texts."""
-
-    most: int
-    name: Text
-    value: Text
-
-    def problem(self, value: Mapping[str, str]) -> str:
-        """See Bound."""
-        if len(value) > self.most:
-            return f"got {len(value)}, want at most {self.most}"
-        for name, text in value.items():
-            if wrong := self.name.problem(name) or self.value.problem(text):
-                return f"{printable(name, SHOWN)}: {wrong}"
-        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +56,6 @@ class One:
     def problem(self, value: Message) -> str:
         """See Bound."""
         return _problem(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Any value: `where` says what makes it harmless."""
-
-    where: str
-
-    def problem(self, _: object) -> str:
-        """See Bound."""
-        return ""
 
 
 FLAG = Elsewhere("both values are right")
@@ -268,6 +175,17 @@ _TABLE: dict[type[Message], dict[str, Bound]] = {
 }
 
 
+def check_size(kind: type[Message], n_bytes: int) -> None:
+    """Check how long a request of `kind` is before anything is made of it: many small parts take much memory and time.
+
+    Raises:
+        RangeError: it is longer than any may be.
+    """
+    most = _MAX_SIZES.get(kind, MAX_REQUEST)
+    if n_bytes > most:
+        raise RangeError(f"{kind.__name__}: got {n_bytes} bytes, want at most {most}")
+
+
 def check(message: Message) -> None:
     """Check every field of a message that came from a peer, those of messages in it too.
 
@@ -283,6 +201,11 @@ def bounded_fields(kind: type[Message]) -> Collection[str]:
     return _TABLE.get(kind, {}).keys()
 
 
+_MAX_SIZES: dict[type[Message], int] = {  # bytes; with room for what stands beside the bulk
+    pb.JoinRequest: INLINE_BYTES + 2 * MAX_REQUEST,
+    pb.Introduction: PIECE_BYTES + 2 * MAX_REQUEST,
+    pb.PushMessage: MAX_CHUNK + MAX_REQUEST,
+}
 _CHECKED = {
     kind: [(name, bound) for name, bound in fields.items() if not isinstance(bound, Elsewhere)]
     for kind, fields in _TABLE.items()

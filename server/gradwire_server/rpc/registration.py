@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gradwire_common.errors import DataError
+from gradwire_common.transport import bounds
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
 _HANDLERS = {  # whether requests, and whether replies, are streams
@@ -21,7 +22,7 @@ _HANDLERS = {  # whether requests, and whether replies, are streams
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """What stands in the place of a request whose bytes are no message."""
+    """What stands in the place of a request whose bytes are no message, or too many."""
 
     error: DataError
 
@@ -29,7 +30,8 @@ class Undecodable:
 def add_servicer(servicer: Any, server: Any) -> None:
     """Let `server` answer every call of the service by the method of `servicer` that has its name.
 
-    Bytes that are no message are refused like any other bad request. gRPC itself would write a traceback for each.
+    Bytes that are no message, or too many for one, are refused like any other bad request. gRPC itself would write a
+    traceback for each.
     """
     service = pb.DESCRIPTOR.services_by_name["ParameterServer"]
     handlers = {
@@ -47,10 +49,14 @@ def _reader(kind: type[Message], *, in_stream: bool) -> Callable[[bytes], Messag
     """Return what reads a message; one of a stream is read in the servicer's method, which may be interrupted."""
 
     def read(data: bytes) -> Message | Undecodable:
+        error: DataError
         try:
+            bounds.check_size(kind, len(data))
             return kind.FromString(data)
         except DecodeError:
             error = DataError(f"{kind.__name__}: got {len(data)} bytes that are no such message")
+        except DataError as too_long:
+            error = too_long
         if in_stream:
             raise error
         return Undecodable(error)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import grpc
 
 from gradwire_common.errors import GradwireError, SessionError, UnavailableError
+from gradwire_common.foreign_text import MAX_TEXT
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.metrics import Metric
 from gradwire_common.transport import bounds
@@ -220,7 +221,7 @@ class Client:
 
     def _leave(self, session: str, reason: str) -> None:
         with contextlib.suppress(grpc.RpcError):
-            self._ask(self._stub.Leave, pb.LeaveRequest(session=session, reason=reason), LEAVE_TIMEOUT)
+            self._ask(self._stub.Leave, pb.LeaveRequest(session=session, reason=reason[:MAX_TEXT]), LEAVE_TIMEOUT)
 
     def _ask(self, method: Any, request: Any, timeout: float | None = None) -> Any:
         """Return the answer to a small call, which is given up where a signal's handler raises meanwhile."""
