@@ -18,6 +18,7 @@ from gradwire_common.identity.allowed import parse_allowed
 from gradwire_common.identity.tokens import Token, issue_token, token_hash
 from gradwire_common.transport.address import Address
 from gradwire_server.app import check_server
+from gradwire_server.rpc.refusals import MAX_LINES, WINDOW_SECONDS, Refusals
 from gradwire_server.rpc.rights import RIGHTS
 from gradwire_worker.session import Session, SessionOptions
 from running import eventually, running_server
@@ -115,6 +116,18 @@ def test_nothing_else_than_the_token_lets_anyone_call(tokens, metadata, caplog):
             assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED, method
         worker.channel.close()
     assert token.secret not in caplog.text
+
+
+def test_strangers_cannot_fill_the_log(caplog):
+    clock = [0.0]
+    refusals = Refusals(lambda: clock[0])
+    for _ in range(5000):
+        refusals.tell("Status", "ipv4:192.0.2.1:1", IdentityError("got a call without a token"))
+    assert len(caplog.records) == MAX_LINES
+    clock[0] += WINDOW_SECONDS
+    refusals.tell("Status", "ipv4:192.0.2.1:1", IdentityError("got a call without a token"))
+    assert len(caplog.records) == MAX_LINES + 2
+    assert caplog.records[-2].getMessage() == f"{5000 - MAX_LINES} more calls were refused in 10 s"
 
 
 def test_a_token_that_was_revoked_is_good_no_more_within_a_second(tokens):

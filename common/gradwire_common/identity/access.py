@@ -48,11 +48,8 @@ class Access:
         """The files of the kit, checked once; None without one. Raises IdentityError where one is wrong."""
         if self.certs is None or self.token_file is not None:
             return None
-        from gradwire_common.identity.credentials import (
-            Credentials,
-            Usage,
-            loose_key,
-        )  # who has no kit loads none of it
+        # imported here: cryptography is not loaded where there is no kit
+        from gradwire_common.identity.credentials import Credentials, Usage, loose_key
 
         now = datetime.now(UTC)
         read = Credentials.read(self.certs, Usage.CLIENT, now)

@@ -1,5 +1,6 @@
 """A TLS handshake with a server, tried apart from gRPC, which tells nobody why one was refused."""
 
+import errno
 import ssl
 from pathlib import Path
 
@@ -45,10 +46,10 @@ def refusal(server: Address, certs: Path) -> str:
                 return "the server ended the connection: it does not accept this certificate, or this many connections"
     except ssl.SSLCertVerificationError as error:
         return f"the server's certificate is not accepted: {error.verify_message.rstrip('.')}"
+    except ssl.SSLEOFError:
+        raise ConnectionResetError(errno.ECONNRESET, "it ended the handshake") from None
     except ssl.SSLError as error:
         return next(
             (meaning for name, meaning in _REFUSALS if name in str(error).upper()), f"TLS failed: {error.reason}"
         )
-    except ConnectionResetError:
-        return "what listens there ended the handshake; is it a server without certificates?"
     return ""

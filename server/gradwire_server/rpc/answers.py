@@ -37,7 +37,7 @@ def answers_errors(method: Method) -> Method:
             return await method(servicer, request, context)
         except GradwireError as error:
             if isinstance(error, IdentityError | RightsError):
-                log.warning("refused %s of %s: %s", method.__name__, context.peer(), error)
+                servicer.callers.refusals.tell(method.__name__, context.peer(), error)
             kind = ((ERROR_KEY, type(error).__name__),)
             await context.abort(status_of(error), printable(" ".join(str(error).split()), MAX_TEXT), kind)
         except grpc.aio.AbortError:

@@ -11,6 +11,7 @@ from gradwire_common.foreign_text import printable
 from gradwire_common.identity.names import Identity
 from gradwire_common.settings.names import MAX_NAME
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.rpc.refusals import Refusals
 from gradwire_server.rpc.rights import check_may
 
 
@@ -48,6 +49,9 @@ class Callers:
     Without `proofs` there are no identities: everybody may do everything. `check` comes first in every call; the others
     are asked in the course of it, of the same caller.
 
+    Attributes:
+        refusals: tell the log of calls that their callers may not make.
+
     Args:
         proofs: tell who calls.
         clock: seconds since 1970.
@@ -56,9 +60,8 @@ class Callers:
     def __init__(self, proofs: Proofs | None = None, clock: Callable[[], float] = time.time):
         self._proofs = proofs
         self._clock = clock
-        self._caller: ContextVar[Caller | None] = ContextVar(
-            "caller", default=None
-        )  # of the call that this task answers
+        self.refusals = Refusals()
+        self._caller: ContextVar[Caller | None] = ContextVar("caller", default=None)  # each call is a task of its own
         self._sessions: dict[str, Caller] = {}  # those that `given` told of
 
     def check(self, context: Any, call: str) -> None:
