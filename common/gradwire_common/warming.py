@@ -6,7 +6,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from gradwire_common.layout.manifest import Layout, TensorSpec
 from gradwire_common.methods.entropy import Entropy
 from gradwire_common.methods.method import EncodeReport
 from gradwire_common.methods.update import add_update
+from gradwire_common.private_files import open_file
 
 ENTRIES = 16384  # of the rehearsal; enough for every path of fit and coder that depends on size
 
@@ -42,6 +43,9 @@ def warm_kernels() -> float:
 def _one_at_a_time() -> Iterator[None]:
     """Hold a lock that all processes of this user and installation share; the system frees it if its holder dies."""
     installation = zlib.crc32(bytes(Path(__file__)))
-    with (Path(tempfile.gettempdir()) / f"gradwire-kernels-{os.getuid()}-{installation:08x}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    path = Path(tempfile.gettempdir()) / f"gradwire-kernels-{os.getuid()}-{installation:08x}.lock"
+    with ExitStack() as held:
+        with suppress(OSError):  # somebody else's file or link is there: compiling twice at once does no harm
+            lock = held.enter_context(open_file(path, "w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield

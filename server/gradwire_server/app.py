@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from gradwire_common.errors import ConfigError, IdentityError, UnavailableError
+from gradwire_common.errors import ConfigError, GradwireError, IdentityError, UnavailableError
 from gradwire_common.identity.files import PRIVATE
 from gradwire_common.settings.config import Config, ServedRun
 from gradwire_common.transport.channel import SERVER_OPTIONS, window
@@ -35,6 +35,7 @@ from gradwire_server.store.files import write_durably
 from gradwire_server.store.records import Records
 from gradwire_server.store.run_folder import CONFIG, METRICS, STATE, WEIGHTS, run_folder
 from gradwire_server.store.state import Store
+from gradwire_server.supervision import Supervisor
 from gradwire_server.versions.resuming import resume
 from gradwire_server.versions.training import check_training
 
@@ -43,6 +44,7 @@ log = logging.getLogger("gradwire.server")
 GRACE_SECONDS = 120.0  # after the run's end, for workers to evaluate its last version and to leave
 LOOK_SECONDS = 0.25  # between looks at who may call: somebody revoked is out within a second
 DRAIN_SECONDS = 5.0  # after a signal, for workers to leave, and then for calls to end by themselves
+FAILED_DRAIN_SECONDS = 0.3  # both, where a task has failed
 SERVICE = pb.DESCRIPTOR.services_by_name["ParameterServer"].full_name
 
 
@@ -118,7 +120,8 @@ async def _serve_in(
     drain: float,
 ) -> None:
     """Serve a run whose results go to `folder`, which is no other process's."""
-    store = Store(folder / STATE, config.checkpoint_every, config.checkpoints) if config.checkpoint_every else None
+    every, supervisor = config.checkpoint_every, Supervisor()
+    store = Store(folder / STATE, every, config.checkpoints, supervisor) if every else None
     with _writing_to(folder):
         records = Records(folder / METRICS, resume=config.resume)
     try:
@@ -128,20 +131,44 @@ async def _serve_in(
                 await resume(run)
             write_durably(folder / CONFIG, lambda partial: partial.write_text(config.to_toml(), "utf-8"))
         callers = Callers(proofs_of(config))
-        async with _exporting(config, run), _listening(config, run, callers) as port:
-            if ready is not None:
-                ready(port)
-            async with _tasks(run.follow(), _expire_members(run), _remove_barred(run, callers)):
-                await _until_over(run, stopped, grace, drain)
-        await run.finish()
+        async with _listening(config, run, callers, supervisor) as port, supervisor:
+            with exported(run, config.metrics_listen, supervisor):
+                supervisor.keep("the run", run.follow())
+                supervisor.keep("looking for dead workers", _expire_members(run))
+                supervisor.keep("looking for barred workers", _remove_barred(run, callers))
+                if ready is not None:
+                    ready(port)
+                await _until_over(run, supervisor, stopped, grace, drain)
+        await _leave_results(folder, run)
+        run.failure = run.failure or supervisor.failure
     finally:
         records.close()
     if run.failure is not None:
         raise run.failure
-    if run.schedule.version is not None:
-        training = run.numbers.training
-        with _writing_to(folder):
+
+
+async def _leave_results(folder: Path, run: Run) -> None:
+    """Write the last checkpoint, the weights and the rest of the books, each whether or not the others can be."""
+    with _last(run, "leave a checkpoint"):
+        await run.collector.finish()
+    with _last(run, "leave the weights"), _writing_to(folder):
+        if run.has_weights:
+            training = run.numbers.training
             await asyncio.to_thread(training.weights.save, folder / WEIGHTS, training.manifest)
+    with _last(run, "complete the books"):
+        run.close_books()
+
+
+@contextmanager
+def _last(run: Run, what: str) -> Iterator[None]:
+    """Let a run have failed with what the body raises, unless it has failed already."""
+    try:
+        yield
+    except GradwireError as error:
+        run.failure = run.failure or error
+    except Exception as error:
+        log.critical("cannot %s", what, exc_info=error)
+        run.failure = run.failure or GradwireError(f"the server cannot {what}: {error!r}")
 
 
 @contextmanager
@@ -153,15 +180,19 @@ def _writing_to(folder: Path) -> Iterator[None]:
         raise UnavailableError(f"the server cannot write to {folder}: {error}; want room there") from error
 
 
-async def _until_over(run: Run, stopped: asyncio.Event, grace: float, drain: float) -> None:
-    """Wait for the end of the run and for its workers to leave; less long after the signal."""
-    await _first_of(None, stopped, run.over)
-    if not run.over.is_set():
+async def _until_over(run: Run, supervisor: Supervisor, stopped: asyncio.Event, grace: float, drain: float) -> None:
+    """Wait for the end of the run and for its workers to leave; less long after the signal, or where a task failed."""
+    await _first_of(None, stopped, run.over, supervisor.failed)
+    if not run.over.is_set() and supervisor.failure is None:
         log.info("stopping at version %s", run.schedule.version)
         await run.stop("the server was stopped")
-    elif not stopped.is_set():
-        await _first_of(grace, stopped, run.membership.everyone_gone)
-    await _first_of(drain, run.membership.everyone_gone)
+    elif not stopped.is_set() and supervisor.failure is None:
+        await _first_of(grace, stopped, run.membership.everyone_gone, supervisor.failed)
+    if supervisor.failure is None:
+        await _first_of(drain, run.membership.everyone_gone, supervisor.failed)
+    if supervisor.failure is not None:
+        run.fail(supervisor.failure)
+        await _first_of(min(drain, FAILED_DRAIN_SECONDS), run.membership.everyone_gone)
 
 
 async def _first_of(seconds: float | None, *events: asyncio.Event) -> None:
@@ -173,7 +204,9 @@ async def _first_of(seconds: float | None, *events: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _listening(config: Config, run: Run, callers: Callers) -> AsyncIterator[int]:
+async def _listening(
+    config: Config, run: Run, callers: Callers, supervisor: Supervisor
+) -> AsyncIterator[int]:
     """Answer calls while the body runs; afterwards let those in progress end, for a while."""
     server = grpc.aio.server(options=[*SERVER_OPTIONS, *window(int(run.settings.lookahead))])
     add_servicer(ParameterServer(run, callers), server)
@@ -198,32 +231,9 @@ async def _listening(config: Config, run: Run, callers: Callers) -> AsyncIterato
         yield port
     finally:
         await healthy.enter_graceful_shutdown()
-        await server.stop(DRAIN_SECONDS)
+        await server.stop(DRAIN_SECONDS if supervisor.failure is None else FAILED_DRAIN_SECONDS)
         if config.listen.path:
             Path(config.listen.path).unlink(missing_ok=True)
-
-
-@asynccontextmanager
-async def _exporting(config: Config, run: Run) -> AsyncIterator[None]:
-    """Answer scrapes of metrics while the body runs, where they are wanted."""
-    with exported(run, config.metrics_listen) as port:
-        if port:
-            log.info("metrics on port %d", port)
-        yield
-
-
-@asynccontextmanager
-async def _tasks(*coroutines: Any) -> AsyncIterator[None]:
-    """Run tasks that never end beside the body."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
 
 
 async def _expire_members(run: Run) -> None:

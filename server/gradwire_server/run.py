@@ -97,14 +97,10 @@ class Run:
     # ----------------------------------------------------------------------------------------------- what happens
 
     async def follow(self) -> None:
-        """Consume the collector's events, indefinitely."""
+        """Consume the collector's events, indefinitely. Raises what fails in a way that no GradwireError tells."""
         async with aclosing(self.collector.events()) as events:
             async for event in events:
-                try:
-                    self._on(event)
-                except Exception as error:
-                    log.exception("%s failed", type(event).__name__)
-                    self.fail(GradwireError(f"{type(event).__name__} failed: {error!r}"))
+                self._on(event)
 
     def _on(self, event: Event) -> None:
         match event:
@@ -135,9 +131,9 @@ class Run:
             self._began = self.clock()
 
     def fail(self, error: GradwireError) -> None:
-        """End the run because of `error`."""
+        """End the run because of `error`; the first is the one that counts."""
         log.error("the run ends: %s", error)
-        self.failure = error
+        self.failure = self.failure or error
         self.end(str(error))
 
     def end(self, reason: str) -> None:
@@ -156,10 +152,14 @@ class Run:
         await self.numbers.at_rest()
         self.end(reason)
 
-    async def finish(self) -> None:
+    def close_books(self) -> None:
         """Complete the books, once no call comes any more."""
-        await self.collector.finish(failed=self.failure is not None)
         self.books.close(self.membership.members.alive, self.schedule.version or 0)
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether there are weights that a version of the run has."""
+        return self.schedule.version is not None and self.collector.between_rounds
 
     # -------------------------------------------------------------------------------------------- what workers ask
 

@@ -19,6 +19,7 @@ from gradwire.links.profile import Link
 from gradwire.local.lifeline import LOCK, PARENT
 from gradwire_common.errors import ClusterError, UsageError
 from gradwire_common.foreign_text import printable
+from gradwire_common.private_files import make_empty
 from gradwire_common.settings.config import Config
 from gradwire_common.settings.load import ENV_PREFIX
 from gradwire_common.transport.address import MAX_PATH
@@ -55,6 +56,7 @@ class Child:
         self.name = name
         self.log_kept = log_kept
         self.log = log
+        make_empty(log)
         with log.open("wb") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-P", "-m", "gradwire", *arguments],  # -P: not the user's statistics.py, queue.py ...

@@ -8,6 +8,7 @@ from typing import Any
 from gradwire.views.history import History
 from gradwire.views.metrics import Curve
 from gradwire_common.metrics import is_fraction
+from gradwire_common.private_files import make_empty
 
 MAX_METRICS_DRAWN = 6  # one row of panels each
 MANY_TICKS = 50  # where the axis of bytes spans more than this factor, ticks at 2 and 5 would touch
@@ -48,6 +49,7 @@ def draw_curves(path: Path, histories: Sequence[History]) -> None:
         figure.suptitle(f"{len(names) - len(drawn)} more metrics are in metrics.jsonl", fontsize="small")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # of a name whose letters the font lacks: drawn as boxes
+        make_empty(path)
         figure.savefig(path, dpi=150)
     plt.close(figure)
 

@@ -7,6 +7,7 @@ from typing import Self
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 
+from gradwire_common.errors import CheckpointError
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.push import Push
 from gradwire_server.store.journal import Kind, Record
@@ -39,6 +40,19 @@ class Contribution:
         return replace(self, push=replace(self.push, data=memoryview(b"")))
 
 
+_KINDS = {  # of what the journal says of a push
+    "worker": str,
+    "slot": int,
+    "round": int,
+    "samples": int,
+    "with_buffers": bool,
+    "digest": int,
+    "loss": float,
+    "budget": int,
+    "spent": int,
+}
+
+
 def push_record(slot: int, contribution: Contribution) -> Record:
     """Return the journal's record of a push."""
     push = contribution.push
@@ -59,8 +73,11 @@ def push_record(slot: int, contribution: Contribution) -> Record:
 
 
 def contribution_of(record: Record) -> Contribution:
-    """Return the push of a record that `push_record` made."""
+    """Return the push of a record that `push_record` made. Raises CheckpointError or KeyError where it did not."""
     meta = record.meta
+    for name, kind in _KINDS.items():
+        if type(meta[name]) is not kind:
+            raise CheckpointError(f"journal: {name} of a push is {type(meta[name]).__name__}, want {kind.__name__}")
     push = Push(memoryview(record.data), meta["samples"], meta["with_buffers"], meta["digest"])
     times = ParseDict(meta["times"], pb.StepTimes())
     told = meta["loss"], times, meta["budget"], meta["spent"], meta.get("bounded", False)

@@ -1,6 +1,7 @@
 """The run's figures for Prometheus: read from the run at every scrape, so that there is nothing to keep up to date."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -15,20 +16,23 @@ from gradwire_server.rounds.schedule import Verdict
 from gradwire_server.rpc.status import status_reply
 from gradwire_server.rpc.tallies import Tallies
 from gradwire_server.run import Run
+from gradwire_server.supervision import Supervisor
+
+log = logging.getLogger("gradwire.server")
 
 SCRAPE_SECONDS = 5.0  # that a scrape may wait for the server's event loop
 BY_WORKER = ("worker", "direction")
 
 
 @contextmanager
-def exported(run: Run, listen: Address | None) -> Iterator[int]:
-    """Answer scrapes at `listen` while the body runs, and yield the port; without an address do nothing, and yield 0.
+def exported(run: Run, listen: Address | None, supervisor: Supervisor) -> Iterator[None]:
+    """Answer scrapes at `listen` while the body runs; without an address do nothing.
 
     Raises:
         ConfigError: the address cannot be listened on.
     """
     if listen is None:
-        yield 0
+        yield
         return
     registry = CollectorRegistry()
     registry.register(_RunCollector(run, asyncio.get_running_loop()))
@@ -36,8 +40,11 @@ def exported(run: Run, listen: Address | None) -> Iterator[int]:
         server, thread = start_http_server(listen.port, listen.host, registry)
     except OSError as error:
         raise ConfigError(f"metrics_listen: cannot listen on {listen}: {error}; want a free port") from None
+    log.info("metrics on port %d", server.server_port)
+    thread.name = "metrics"
+    supervisor.keep_alive(thread)
     try:
-        yield server.server_port
+        yield
     finally:
         server.shutdown()
         server.server_close()

@@ -4,17 +4,20 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from gradwire_common.private_files import make_empty
+
 PARTIAL = ".partial"
 
 
 def write_durably(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside `path`, bring it to the disk, and only then give it its name.
+    """Let `write` fill a file beside `path`, its owner's alone, bring it to the disk, and only then give it its name.
 
     Raises:
         OSError: it could not be written, for want of room for instance; `path` is as it was.
     """
     partial = path.with_name(path.name + PARTIAL)
     try:
+        make_empty(partial)
         write(partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())

@@ -22,6 +22,7 @@ from typing import Any
 from isal.isal_zlib import crc32
 
 from gradwire_common.errors import CheckpointError
+from gradwire_common.private_files import open_file
 from gradwire_server.store.files import sync_folder
 
 log = logging.getLogger("gradwire.server")
@@ -58,7 +59,7 @@ class Segment:
     def __init__(self, path: Path, version: int):
         """Begin the segment of what follows `version`. Raises OSError if that cannot be written."""
         self.path = path
-        self._file = path.open("wb", buffering=0)
+        self._file = open_file(path, "w")
         self.length = 0
         try:
             self._write([_START.pack(MAGIC, version)])
@@ -73,7 +74,7 @@ class Segment:
         """Continue a segment whose first `length` bytes are intact; what follows them is cut off."""
         segment = cls.__new__(cls)
         segment.path, segment.length = path, length
-        segment._file = path.open("r+b", buffering=0)
+        segment._file = open_file(path, "r+")
         segment._file.truncate(length)
         segment._file.seek(length)
         return segment

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from gradwire_common.private_files import open_file
 from gradwire_server.store.files import write_durably
 
 log = logging.getLogger("gradwire.server")
@@ -24,13 +25,13 @@ class LineFile:
         self.path = path
         self._unwritten = b""
         self._failing = False
-        self._file = path.open("ab" if kept else "wb", buffering=0)
+        self._file = open_file(path, "a" if kept else "w")
 
     def replace(self, lines: Sequence[bytes]) -> None:
         """Let the file hold `lines`, without their newlines, and nothing else. Raises OSError if that fails."""
         write_durably(self.path, lambda partial: partial.write_bytes(b"".join(line + b"\n" for line in lines)))
         self._file.close()
-        self._file = self.path.open("ab", buffering=0)
+        self._file = open_file(self.path, "a")
 
     def add(self, line: str) -> None:
         """Append a line; where the disk is full, it waits for the next one."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradwire_common.errors import UsageError
+from gradwire_common.private_files import make_folder, open_descriptor
 from gradwire_server.store.state_files import checkpoint_versions, is_state_file
 
 LOCK = ".lock"  # locked while a process writes to the folder; holds that process's id
@@ -86,8 +87,8 @@ def _check_is_run(path: Path) -> None:
 def _locked(path: Path) -> int:
     """Return the descriptor of the lock of `path`, made and acquired."""
     while True:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
+        make_folder(path)
+        lock = open_descriptor(path / LOCK, os.O_CREAT | os.O_RDWR)
         try:
             _acquire(lock, path)
             if _is_lock_of(lock, path):

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gradwire_common.errors import UnavailableError
+from gradwire_common.private_files import make_folder
 from gradwire_server.store import checkpoint as checkpoints
 from gradwire_server.store import state_files
 from gradwire_server.store.checkpoint import Checkpoint
 from gradwire_server.store.journal import Reader, Record, Segment
+from gradwire_server.supervision import Supervisor
 
 log = logging.getLogger("gradwire.server")
 
@@ -35,12 +37,14 @@ class Store:
         folder: of the state alone.
         every: rounds between checkpoints, at the most.
         kept: checkpoints that are kept.
+        tasks: hears of it where writing fails in a way that no disk does.
     """
 
-    def __init__(self, folder: Path, every: int, kept: int):
+    def __init__(self, folder: Path, every: int, kept: int, tasks: Supervisor | None = None):
         self.folder = folder
         self._every = every
         self._kept = kept
+        self._tasks = tasks or Supervisor()
         self._segment: Segment | None = None
         self._began = 0  # version that the segment follows
         self._checkpoint_bytes = 0
@@ -61,7 +65,7 @@ class Store:
         """
 
         def write() -> None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             self._start_segment(checkpoint.version)
             self._checkpoint_bytes = checkpoints.save_checkpoint(self.folder, checkpoint)
 
@@ -77,11 +81,10 @@ class Store:
         Raises:
             UnavailableError: it cannot be written now; the worker is to try again.
         """
-        loop = asyncio.get_running_loop()
-        written = loop.create_future()
+        written = asyncio.get_running_loop().create_future()
         self._queue.append((record, written))
         if self._writing is None or self._writing.done():
-            self._writing = loop.create_task(self._write_queue())
+            self._writing = self._tasks.start("writing the journal", self._write_queue())
         await written
 
     async def commit(self, record: Record) -> None:
@@ -131,7 +134,7 @@ class Store:
             log.warning("no checkpoint of version %d: %s", checkpoint.version, error)
             return
         self._unused.clear()
-        self._saving = asyncio.create_task(self._save(checkpoint))
+        self._saving = self._tasks.start("writing a checkpoint", self._save(checkpoint))
 
     async def saved(self, version: int) -> None:
         """Wait until the checkpoint of `version`, the last that was begun, is on the disk.
@@ -153,13 +156,10 @@ class Store:
 
         `waiting` as for `checkpoint`.
         """
-        for task in (self._writing, self._saving):
-            if task is not None:
-                await task
+        await _ended(self._writing, self._saving)
         if last is not None and self._segment is not None and last.version != self._began:
             await self.checkpoint(last, waiting)
-            if self._saving is not None:
-                await self._saving
+            await _ended(self._saving)
         if self._segment is not None:
             self._segment.close()
         self._pool.shutdown()
@@ -215,13 +215,12 @@ class Store:
             except OSError as error:
                 log.warning("cannot write the journal in %s: %s", self.folder, error)
                 failure = UnavailableError(f"the server cannot write its journal: {error.strerror or error}")
-            for _, written in batch:
-                if written.done():
-                    continue
-                if failure is None:
-                    written.set_result(None)
-                else:
-                    written.set_exception(failure)
+            except Exception as error:
+                failure = UnavailableError(f"the server's journal failed: {type(error).__name__}")
+                _answer([*batch, *self._queue], failure)
+                self._queue.clear()
+                raise
+            _answer(batch, failure)
 
     async def _save(self, checkpoint: Checkpoint) -> None:
         loop = asyncio.get_running_loop()
@@ -267,3 +266,19 @@ class Store:
 
     async def _on_disk(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+
+def _answer(batch: Sequence[tuple[Record, asyncio.Future[None]]], failure: UnavailableError | None) -> None:
+    """Tell those who wait for records that they are on the disk, or why they are not."""
+    for _, written in batch:
+        if written.done():
+            continue
+        if failure is None:
+            written.set_result(None)
+        else:
+            written.set_exception(failure)
+
+
+async def _ended(*tasks: asyncio.Task[None] | None) -> None:
+    """Wait until tasks have ended; what they failed with is their supervisor's."""
+    await asyncio.gather(*filter(None, tasks), return_exceptions=True)

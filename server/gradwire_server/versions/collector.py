@@ -46,6 +46,7 @@ class Collector:
         pool: the pushes of rounds that have not closed.
         paused: why no round closes for now; empty where nothing keeps it from closing.
         checkpoint_requests: who wants a checkpoint at the next round's end.
+        between_rounds: whether the weights are those of the schedule's version, rather than of one that was not made.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Collector:
         self._builder = VersionBuilder(numbers.in_thread, store, clock)
         self.paused = ""
         self.checkpoint_requests = CheckpointRequests()
+        self.between_rounds = True
         self._opened_round = 0  # the round that `Opened` was yielded for
         self._timed_round = 0  # the round whose deadline runs
 
@@ -137,7 +139,7 @@ class Collector:
         """Add pushes and close rounds, indefinitely; yield what happens.
 
         A round is over, for everything that asks the schedule, when its `Committed` is yielded, and nothing else has
-        happened by then. Arithmetic that cannot proceed makes an `Ended`.
+        happened by then. Arithmetic that cannot proceed makes an `Ended`; whatever else fails is raised.
         """
         while True:
             await self._until_woken()
@@ -147,11 +149,6 @@ class Collector:
                         yield event
             except GradwireError as error:
                 yield Ended(str(error), error)
-            except Exception as error:
-                log.exception("round %d failed", self._schedule.open_round)
-                why = error.strerror if isinstance(error, OSError) else repr(error)  # peers are told no paths
-                failure = GradwireError(f"round {self._schedule.open_round} failed: {why}")
-                yield Ended(str(failure), failure)
 
     async def resume(self, checkpoint: Checkpoint) -> Replayed:
         """Resume from a checkpoint: make the versions that the journal tells of after it, with the same bits."""
@@ -163,11 +160,11 @@ class Collector:
         self._builder.begin()
         return replayed
 
-    async def finish(self, *, failed: bool = False) -> None:
+    async def finish(self) -> None:
         """Let the threads go, once nothing more is asked of them; leave a checkpoint of the last version."""
         await self._numbers.at_rest()
         if self._store is not None:
-            known = self._schedule.version is not None and not failed
+            known = self._schedule.version is not None and self.between_rounds
             last = await self._state(self._schedule.version or 0) if known else None
             await self._store.close(last, self.pool.waiting())
         self._numbers.close()
@@ -223,6 +220,7 @@ class Collector:
     async def _close(self) -> AsyncGenerator[Event, None]:
         """Make the next version of the open round, and let the round be over."""
         training, closing = self._numbers.training, self._schedule.close()
+        self.between_rounds = False
         pushes = self.pool.pop(closing.slots)
         budget = self._allowed_down(training.layout)
         async with aclosing(self._builder.build(training, closing.round, pushes, budget)) as events:
@@ -244,6 +242,7 @@ class Collector:
                 await self._store.checkpoint(await self._state(version, committed.record), self.pool.waiting())
             self.checkpoint_requests.answer(version)
         self._schedule.commit()
+        self.between_rounds = True
 
     def _allowed_down(self, layout: Layout) -> int:
         """Return the bytes of frames that the next update may take; 0 where it has no budget."""

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from gradwire_common.errors import CheckpointError, UsageError
+from gradwire_common.private_files import make_empty, make_folder
 
 log = logging.getLogger("gradwire")
 
@@ -90,7 +91,8 @@ class WorkerState:
         }
         metadata = {**told, "crc32": str(_crc(arrays, told))}
         partial = path.with_name(path.name + ".partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        make_empty(partial)
         try:
             save_file(arrays, partial, metadata)
         except SafetensorError as error:  # a full disk, among others
@@ -146,7 +148,7 @@ def writable_file(folder: str | PathLike[str], worker_id: str) -> Path:
         raise UsageError(f"state: got {folder!r}, want the path of a folder")
     file = Path(folder) / f"{worker_id}{SUFFIX}"
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         with NamedTemporaryFile(dir=file.parent, prefix=f"{file.name}.", suffix=".tried"):
             pass
         if file.is_dir():
