@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint stubs format bench-codec bench-link bench-load bench-round study-one-bit study-low-bits fuzz fuzz-rpc chaos clean
+.PHONY: help demo test test-long lint stubs format bench-codec bench-link bench-load bench-round study-one-bit study-low-bits study-attacks fuzz fuzz-rpc chaos clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ study-one-bit: $(VENV)/.installed  ## accuracy of ResNet-20 at 1 bit beside floa
 
 study-low-bits: $(VENV)/.installed  ## accuracy at 0.2 bits up, 0.5 down, and with local steps; DATA=CIFAR-10
 	$(BIN)/python benchmarks/study_accuracy.py benchmarks/studies/cifar10_low_bits.toml $(if $(DATA),--data $(DATA)) $(ARGS)
+
+study-attacks: $(VENV)/.installed  ## accuracy where 2 of 8 workers lie, by aggregation; ARGS="--seeds N --rounds N --json FILE"
+	$(BIN)/python benchmarks/study_attacks.py $(ARGS)
 
 fuzz: $(VENV)/.installed  ## damage frames for an hour, or ARGS="--seconds S --frames N --seed N"
 	$(BIN)/python benchmarks/fuzz_codec.py $(ARGS)

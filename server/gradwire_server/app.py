@@ -15,7 +15,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from gradwire_common.errors import ConfigError, GradwireError, IdentityError, UnavailableError
-from gradwire_common.identity.files import PRIVATE
+from gradwire_common.private_files import PRIVATE_FILE
 from gradwire_common.settings.config import Config, ServedRun
 from gradwire_common.transport.channel import SERVER_OPTIONS, window
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -204,9 +204,7 @@ async def _first_of(seconds: float | None, *events: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def _listening(
-    config: Config, run: Run, callers: Callers, supervisor: Supervisor
-) -> AsyncIterator[int]:
+async def _listening(config: Config, run: Run, callers: Callers, supervisor: Supervisor) -> AsyncIterator[int]:
     """Answer calls while the body runs; afterwards let those in progress end, for a while."""
     server = grpc.aio.server(options=[*SERVER_OPTIONS, *window(int(run.settings.lookahead))])
     add_servicer(ParameterServer(run, callers), server)
@@ -224,7 +222,7 @@ async def _listening(
     except RuntimeError as error:
         raise ConfigError(f"listen: cannot listen on {config.listen}: {error}") from error
     if config.listen.path:
-        os.chmod(config.listen.path, PRIVATE)
+        os.chmod(config.listen.path, PRIVATE_FILE)
     await server.start()
     log.info("listening on %s", replace(config.listen, port=port))
     try:

@@ -13,6 +13,7 @@ from gradwire_common.layout.manifest import Layout, Manifest
 from gradwire_common.settings.config import ServedRun
 from gradwire_common.transport.wire import metrics_from_messages
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.aggregation.privacy import Privacy
 from gradwire_server.intake.admission import check_has_joined
 from gradwire_server.intake.membership import Membership
 from gradwire_server.intake.partial import Partials
@@ -90,6 +91,11 @@ class Run:
         return self.numbers.layout
 
     @property
+    def privacy(self) -> Privacy | None:
+        """What noise in the aggregation promises; None where there is none."""
+        return Privacy.of(self.settings.noise_multiplier, self.settings.privacy_delta)
+
+    @property
     def seconds(self) -> float:
         """Seconds since there are weights."""
         return self.clock() - self._began
@@ -115,6 +121,7 @@ class Run:
             case Committed():
                 self.partials.drop_closed(self.schedule.closed)
                 self.books.commit(event.record, self.schedule.waited_for)
+                self.tallies.close_round(event.treated)
                 self.versions.complete(event.update, event.digest)
             case Ended(failure=GradwireError() as failure):
                 self.fail(failure)
@@ -138,6 +145,8 @@ class Run:
 
     def end(self, reason: str) -> None:
         """End the run at the version it has; watchers are told why."""
+        if self.privacy is not None and not self.over.is_set():
+            log.info("%s", self.privacy.described(self.schedule.version or 0))
         self.schedule.end(reason)
         self.versions.end(printable(reason, MAX_TEXT))
         self.collector.pool.memory.open()

@@ -49,7 +49,7 @@ class Median:
         return Mean(entries, with_buffers=False)
 
 
-AGGREGATIONS.register("median", Median)
+AGGREGATIONS.register("middle", Median)
 
 
 def honest(worker: int, round_: int) -> np.ndarray:
@@ -61,7 +61,7 @@ def of_one_liar(worker: int, round_: int) -> np.ndarray:
 
 
 def test_a_median_of_three_is_not_moved_by_a_liar_and_survives_a_kill(tmp_path: Path) -> None:
-    got = play(tmp_path / "runs", of_one_liar, workers=3, aggregation="median")
+    got = play(tmp_path / "runs", of_one_liar, workers=3, aggregation="middle")
     expected = initial_weights()[:N]
     for round_ in range(1, ROUNDS + 1):
         expected -= np.float32(0.1) * np.maximum(honest(0, round_), honest(2, round_))  # the liar is above both
@@ -69,13 +69,16 @@ def test_a_median_of_three_is_not_moved_by_a_liar_and_survives_a_kill(tmp_path: 
 
 
 def test_pushes_are_decoded_for_it_by_the_method_of_the_run(tmp_path: Path) -> None:
-    got = play(tmp_path / "runs", of_one_liar, 3, Entropy(), aggregation="median", quantizer="uniform")
+    got = play(tmp_path / "runs", of_one_liar, 3, Entropy(), aggregation="middle", quantizer="uniform")
     assert np.abs(got[:N]).max() < 10
 
 
 def test_a_rule_that_is_not_registered_is_refused_by_name(tmp_path: Path) -> None:
     with (
-        pytest.raises(ConfigError, match="aggregation: got 'mode', want one of mean, median"),
+        pytest.raises(
+            ConfigError,
+            match="aggregation: got 'mode', want one of krum, mean, median, middle, multi_krum, trimmed_mean",
+        ),
         running_server(run_config(tmp_path, aggregation="mode")),
     ):
         pass
@@ -83,16 +86,16 @@ def test_a_rule_that_is_not_registered_is_refused_by_name(tmp_path: Path) -> Non
 
 def test_a_round_that_does_not_fit_in_memory_is_refused_at_join_with_the_numbers(tmp_path: Path) -> None:
     with (
-        running_server(run_config(tmp_path, workers=3, aggregation="median", memory="4 MiB")) as server,
+        running_server(run_config(tmp_path, workers=3, aggregation="middle", memory="4 MiB")) as server,
         plain_workers(server.address, 1, manifest=LARGE) as (a,),
-        refused(ConfigError, "memory: 3.00 MiB for pushes is too little, since aggregation 'median' keeps all 3 of"),
+        refused(ConfigError, "memory: 3.00 MiB for pushes is too little, since aggregation 'middle' keeps all 3 of"),
     ):
         a.join()
 
 
 def test_a_run_ends_with_the_reason_where_more_workers_join_than_fit_in_memory(tmp_path: Path) -> None:
     """There is memory for the pushes of four workers, and five have joined."""
-    config = run_config(tmp_path, workers=3, aggregation="median", memory="6 MiB")
+    config = run_config(tmp_path, workers=3, aggregation="middle", memory="6 MiB")
     with (
         running_server(config) as server,
         plain_workers(server.address, 5, manifest=LARGE) as them,

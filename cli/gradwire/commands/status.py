@@ -52,6 +52,9 @@ def run_table(reply: pb.StatusReply) -> Table:
         table.add_row("removed", f"{each.worker_id}, {each.reason}")
     if reply.HasField("wait"):
         table.add_row("waiting for", f"{reply.wait.what}, for {reply.wait.seconds:.0f} s")
+    if reply.HasField("privacy"):
+        told = reply.privacy
+        table.add_row("privacy", f"epsilon {told.epsilon:.3g}, delta {told.delta:g} (noise {told.noise_multiplier:g})")
     table.add_row("parameters", f"{reply.parameters:,}")
     table.add_row("up for", f"{reply.seconds:.0f} s")
     if reply.records:
@@ -91,6 +94,10 @@ def _state(worker: pb.WorkerStatus) -> str:
     return "quarantined" if worker.quarantined else "alive"
 
 
+def _clipped(worker: pb.WorkerStatus) -> str:
+    return f"{worker.clipped} pushes, to {worker.clip_scale:.1%}" if worker.clipped else NOTHING
+
+
 # title, whether a worker has anything to say in the column, and what
 _COLUMNS: list[tuple[str, Callable[[pb.WorkerStatus], object], Callable[[pb.WorkerStatus], str]]] = [
     ("worker", _always, lambda worker: worker.worker_id),
@@ -103,4 +110,6 @@ _COLUMNS: list[tuple[str, Callable[[pb.WorkerStatus], object], Callable[[pb.Work
     ("slowed down", lambda worker: worker.limited_down, lambda worker: f"{worker.limited_down:.1f} s"),
     ("budget used", lambda worker: worker.budget, _budget_used),
     ("refused", lambda worker: worker.refused, lambda worker: str(worker.refused)),
+    ("clipped", lambda worker: worker.clipped, _clipped),
+    ("outlying", lambda worker: worker.outlying, lambda worker: f"{worker.outlying} pushes"),
 ]

@@ -17,6 +17,7 @@ from gradwire.views.history import History
 from gradwire.views.report import figures, summary_table, write_json
 from gradwire_common.errors import ClusterError, TransientError, UsageError
 from gradwire_common.settings.config import Config
+from gradwire_server.aggregation.privacy import Privacy
 from gradwire_server.store.run_folder import METRICS, RunFolder, run_folder
 
 POLL_SECONDS = 0.2
@@ -87,7 +88,8 @@ def _warm_up(console: Console) -> None:
 
 def _follow(config: Config, folder: RunFolder, console: Console, link: Link | None) -> History:
     """Run a cluster to the end of its rounds and return what it did."""
-    history = History(label(config), total=config.rounds)
+    privacy = Privacy.of(config.noise_multiplier, config.privacy_delta)
+    history = History(label(config), total=config.rounds, privacy=privacy)
     with Cluster(config, folder, link) as cluster:
         try:
             with console.status(f"starting a server and {config.workers} workers"):

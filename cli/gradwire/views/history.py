@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gradwire.views.metrics import Curve, curves
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.aggregation.privacy import Privacy
 from gradwire_server.store.record_lines import read_lines
 
 RECENT_ROUNDS = 10  # that displayed figures are averaged over, so that they can be read
@@ -23,6 +24,7 @@ class History:
         parameters: entries of one gradient.
         total: rounds that the run will have; 0 for no end.
         bytes_setup: bytes of initial weights and snapshots; part of no round.
+        privacy: what noise in the aggregation promises; None where there is none.
     """
 
     label: str
@@ -31,6 +33,7 @@ class History:
     phase: str = "starting"
     workers: int = 0
     bytes_setup: int = 0
+    privacy: Privacy | None = None
     rounds: list[pb.RoundRecord] = field(default_factory=list)
     evaluations: list[pb.Evaluation] = field(default_factory=list)
 
@@ -99,6 +102,11 @@ class History:
     def seconds(self) -> float:
         """Seconds from the first weights to the last round."""
         return sum(record.seconds for record in self.rounds)
+
+    @property
+    def epsilon(self) -> float | None:
+        """Epsilon of the rounds so far; None where there is no noise."""
+        return None if self.privacy is None else self.privacy.epsilon(self.last_round)
 
     @property
     def eta(self) -> float | None:

@@ -24,8 +24,8 @@ def figures(run: History, baseline: History | None = None) -> dict[str, Any]:
     `metrics` has those of the evaluations by name: the `last`, hence that of the weights that the run leaves, the mean
     of the last five, the best and its version; accuracies are fractions. `bytes_up` and `bytes_down` are what the wire
     carried for all rounds and workers, framing included; `bits_up` and `bits_down` the same per entry, worker and
-    round. `seconds` are from the first weights to the last round. Keys with `baseline_` are null where no baseline was
-    run.
+    round. `seconds` are from the first weights to the last round. `epsilon` is that of the privacy that noise gave,
+    null without. Keys with `baseline_` are null where no baseline was run.
     """
     return (
         _figures(run, "") | _figures(baseline, "baseline_") | {"rounds": run.last_round, "parameters": run.parameters}
@@ -53,7 +53,8 @@ def summary_table(run: History, baseline: History | None = None) -> Table:
         table.add_column(history.label, justify="right")
     if baseline:
         table.add_column("difference", justify="right")
-    for name, value, write, compare in [*_metric_rows(run, baseline), *_ROWS]:
+    private = [_EPSILON] if run.privacy is not None else []
+    for name, value, write, compare in [*_metric_rows(run, baseline), *_ROWS, *private]:
         ours = value(run)
         cells = [_cell(ours, write)]
         if baseline:
@@ -64,7 +65,7 @@ def summary_table(run: History, baseline: History | None = None) -> Table:
 
 
 def _figures(history: History | None, prefix: str) -> dict[str, Any]:
-    names = ["bytes_up", "bytes_down", "bytes_setup", "bits_up", "bits_down", "seconds"]
+    names = ["bytes_up", "bytes_down", "bytes_setup", "bits_up", "bits_down", "seconds", "epsilon"]
     metrics = None if history is None else {name: _of_curve(curve) for name, curve in history.metrics.items()}
     return {f"{prefix}metrics": metrics, **{prefix + name: getattr(history, name, None) for name in names}}
 
@@ -107,6 +108,7 @@ def _times(run: float, baseline: float) -> str:
     return f"{run / baseline:.2f}x" if baseline else NOTHING
 
 
+_EPSILON: Row = ("privacy, epsilon", lambda run: run.epsilon, "{:.3g}".format, lambda *_: "")
 _ROWS: list[Row] = [
     ("bytes up", lambda run: run.bytes_up, format_size, _times_less),
     ("bytes down", lambda run: run.bytes_down, format_size, _times_less),

@@ -4,15 +4,13 @@ import os
 from pathlib import Path
 
 from gradwire_common.errors import IdentityError
+from gradwire_common.private_files import PRIVATE_FILE, PRIVATE_FOLDER
 
 CA = "ca.pem"  # certificates of the authorities whose peers are believed
 CERTIFICATE = "cert.pem"  # the peer's own, first, and those between it and the authority
 KEY = "key.pem"
 CA_KEY = "ca-key.pem"  # stays where certificates are issued
 ALLOWED = "allowed.txt"  # at the server: who may call
-
-PRIVATE = 0o600
-PRIVATE_FOLDER = 0o700
 
 
 def make_folder(folder: Path) -> None:
@@ -33,7 +31,7 @@ def write_private(file: Path, data: bytes) -> None:
         IdentityError: it is there, or cannot be written.
     """
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE_FILE)
         with os.fdopen(descriptor, "wb") as opened:
             opened.write(data)
     except FileExistsError:

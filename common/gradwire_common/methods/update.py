@@ -118,15 +118,30 @@ def decode_update(data: bytes | memoryview, units: Sequence[Unit], out: F32, met
 
 
 def add_update(
-    data: bytes | memoryview, units: Sequence[Unit], weight: float, total: F32, method: Frames = CODEC_FRAMES
+    data: bytes | memoryview,
+    units: Sequence[Unit],
+    weight: float,
+    total: F32,
+    method: Frames = CODEC_FRAMES,
+    scale: float = 1.0,
 ) -> None:
     """Add `weight` times an update to the flat vector `total`: float32 product, rounded, then float32 sum.
+
+    Args:
+        data: the frames of `units`, one after the other.
+        units: in order.
+        weight: of every entry.
+        total: (n,) float32 in layout order.
+        method: of the parameters' frames.
+        scale: of the parameters' entries, beside their weight.
 
     Raises:
         BitstreamError: a frame is damaged or not of its unit; `total` may hold a part then.
     """
+    scaled = weight if scale == 1 else weight * scale
     for unit, frame in split_frames(data, units, method):
-        frames_of(unit, method).add(frame, weight, unit, total[unit.place])
+        weight_of_unit = scaled if unit.role is Role.PARAMETER else weight
+        frames_of(unit, method).add(frame, weight_of_unit, unit, total[unit.place])
 
 
 def largest_update(units: Sequence[Unit], method: Frames = CODEC_FRAMES) -> int:

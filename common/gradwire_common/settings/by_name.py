@@ -10,6 +10,7 @@ from typing import Any
 from gradwire_common.errors import ConfigError
 
 NO_SCHEDULE = "none"
+_SUBJECTS = ("self", "params", "optimizer", "layout", "method")  # what is made of the options is given these
 FILLED_WITH_LENGTH = {  # options of a schedule that are the number of its steps where they are not given
     "OneCycleLR": ("total_steps",),
     "CosineAnnealingLR": ("T_max",),
@@ -44,10 +45,11 @@ def find(what: str, name: str, available: Mapping[str, Any]) -> Any:
 
 def check_options(what: str, kind: Any, options: Mapping[str, Any]) -> None:
     """Raise ConfigError for the first option that `kind` does not know."""
-    known = [name for name in inspect.signature(kind).parameters if name not in ("self", "params", "optimizer")]
+    known = [name for name in inspect.signature(kind).parameters if name not in _SUBJECTS]
     for name in options:
         if name not in known:
-            raise ConfigError(f"{what}: unknown option {name!r}; want one of {', '.join(known)}")
+            want = f"one of {', '.join(known)}" if known else "none"
+            raise ConfigError(f"{what}: unknown option {name!r}; want {want}")
 
 
 def make(what: str, kind: Any, subject: Any, options: Mapping[str, Any]) -> Any:

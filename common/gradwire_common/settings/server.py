@@ -5,9 +5,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from gradwire_common.settings.clip import ClipNorm
 from gradwire_common.settings.recipes import RECIPES
 from gradwire_common.settings.section import Section
 from gradwire_common.settings.types import (
+    ClipNormValue,
     DeadlineValue,
     Listen,
     ListenTcp,
@@ -37,7 +39,17 @@ class ServerSettings(Section):
     tokens: Path | None = Field(
         None, description="file of the hashes of tokens (gradwire certs token): callers need one; a proxy ends TLS"
     )
-    aggregation: str = Field("mean", description="how the pushes of a round become one update: mean")
+    aggregation: str = Field(
+        "mean", description="how the pushes of a round become one update: mean, trimmed_mean, median, krum, multi_krum"
+    )
+    aggregation_options: Options = Field({}, description="that rule's parameters, as JSON")
+    clip_norm: ClipNormValue = Field(
+        ClipNorm(), description="most that the norm of a push may be; median for that of the round's pushes"
+    )
+    noise_multiplier: float = Field(
+        0.0, ge=0, description="Gaussian noise in the sum, in units of clip_norm, for differential privacy; 0 for none"
+    )
+    privacy_delta: float = Field(1e-5, gt=0, lt=1, description="delta that the privacy's epsilon is told for")
     outcome: str = Field("step", description="what is done with that update: step, of the server's optimizer")
     optimizer: str = Field(
         "SGD", description=f"any optimizer of torch.optim, by name, or a recipe: {', '.join(RECIPES)}"

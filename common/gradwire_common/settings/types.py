@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, PlainValidator
 
 from gradwire_common.errors import ConfigError
+from gradwire_common.settings.clip import ClipNorm
 from gradwire_common.settings.names import check_name
 from gradwire_common.settings.waits import Deadline, Quorum
 from gradwire_common.transport.address import Address, parse_address
@@ -94,5 +95,6 @@ ListenTcp = Annotated[Address, read_by(_scraped, Address)]
 Seconds = Annotated[float, read_by(parse_seconds)]
 QuorumValue = Annotated[Quorum, read_by(Quorum.parse, Quorum)]
 DeadlineValue = Annotated[Deadline, read_by(Deadline.parse, Deadline)]
+ClipNormValue = Annotated[ClipNorm, read_by(ClipNorm.parse, ClipNorm)]
 Options = Annotated[dict[str, Any], read_by(_json)]
 LogLevel = Literal["debug", "info", "warning", "error"]

@@ -460,7 +460,7 @@ class StatusRequest(_message.Message):
     def __init__(self, after_round: _Optional[int] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("run", "package_version", "phase", "version", "rounds", "slots", "parameters", "workers", "records", "evaluations", "bytes_setup", "seconds", "wait", "paused", "removed")
+    __slots__ = ("run", "package_version", "phase", "version", "rounds", "slots", "parameters", "workers", "records", "evaluations", "bytes_setup", "seconds", "wait", "paused", "removed", "privacy")
     RUN_FIELD_NUMBER: _ClassVar[int]
     PACKAGE_VERSION_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
@@ -476,6 +476,7 @@ class StatusReply(_message.Message):
     WAIT_FIELD_NUMBER: _ClassVar[int]
     PAUSED_FIELD_NUMBER: _ClassVar[int]
     REMOVED_FIELD_NUMBER: _ClassVar[int]
+    PRIVACY_FIELD_NUMBER: _ClassVar[int]
     run: str
     package_version: str
     phase: str
@@ -491,7 +492,18 @@ class StatusReply(_message.Message):
     wait: Wait
     paused: str
     removed: _containers.RepeatedCompositeFieldContainer[Removed]
-    def __init__(self, run: _Optional[str] = ..., package_version: _Optional[str] = ..., phase: _Optional[str] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., slots: _Optional[int] = ..., parameters: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., records: _Optional[_Iterable[_Union[RoundRecord, _Mapping]]] = ..., evaluations: _Optional[_Iterable[_Union[Evaluation, _Mapping]]] = ..., bytes_setup: _Optional[int] = ..., seconds: _Optional[float] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ..., paused: _Optional[str] = ..., removed: _Optional[_Iterable[_Union[Removed, _Mapping]]] = ...) -> None: ...
+    privacy: Privacy
+    def __init__(self, run: _Optional[str] = ..., package_version: _Optional[str] = ..., phase: _Optional[str] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., slots: _Optional[int] = ..., parameters: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., records: _Optional[_Iterable[_Union[RoundRecord, _Mapping]]] = ..., evaluations: _Optional[_Iterable[_Union[Evaluation, _Mapping]]] = ..., bytes_setup: _Optional[int] = ..., seconds: _Optional[float] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ..., paused: _Optional[str] = ..., removed: _Optional[_Iterable[_Union[Removed, _Mapping]]] = ..., privacy: _Optional[_Union[Privacy, _Mapping]] = ...) -> None: ...
+
+class Privacy(_message.Message):
+    __slots__ = ("epsilon", "delta", "noise_multiplier")
+    EPSILON_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    NOISE_MULTIPLIER_FIELD_NUMBER: _ClassVar[int]
+    epsilon: float
+    delta: float
+    noise_multiplier: float
+    def __init__(self, epsilon: _Optional[float] = ..., delta: _Optional[float] = ..., noise_multiplier: _Optional[float] = ...) -> None: ...
 
 class Removed(_message.Message):
     __slots__ = ("worker_id", "reason")
@@ -502,7 +514,7 @@ class Removed(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
-    __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down", "budget", "spent", "tokens_up", "tokens_down", "refused", "refused_reason", "quarantined")
+    __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down", "budget", "spent", "tokens_up", "tokens_down", "refused", "refused_reason", "quarantined", "clipped", "clip_scale", "outlying")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     ALIVE_FIELD_NUMBER: _ClassVar[int]
@@ -518,6 +530,9 @@ class WorkerStatus(_message.Message):
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     REFUSED_REASON_FIELD_NUMBER: _ClassVar[int]
     QUARANTINED_FIELD_NUMBER: _ClassVar[int]
+    CLIPPED_FIELD_NUMBER: _ClassVar[int]
+    CLIP_SCALE_FIELD_NUMBER: _ClassVar[int]
+    OUTLYING_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     slot: int
     alive: bool
@@ -533,7 +548,10 @@ class WorkerStatus(_message.Message):
     refused: int
     refused_reason: str
     quarantined: bool
-    def __init__(self, worker_id: _Optional[str] = ..., slot: _Optional[int] = ..., alive: bool = ..., last_round: _Optional[int] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., limited_up: _Optional[float] = ..., limited_down: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ..., tokens_up: _Optional[int] = ..., tokens_down: _Optional[int] = ..., refused: _Optional[int] = ..., refused_reason: _Optional[str] = ..., quarantined: bool = ...) -> None: ...
+    clipped: int
+    clip_scale: float
+    outlying: int
+    def __init__(self, worker_id: _Optional[str] = ..., slot: _Optional[int] = ..., alive: bool = ..., last_round: _Optional[int] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., limited_up: _Optional[float] = ..., limited_down: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ..., tokens_up: _Optional[int] = ..., tokens_down: _Optional[int] = ..., refused: _Optional[int] = ..., refused_reason: _Optional[str] = ..., quarantined: bool = ..., clipped: _Optional[int] = ..., clip_scale: _Optional[float] = ..., outlying: _Optional[int] = ...) -> None: ...
 
 class RoundRecord(_message.Message):
     __slots__ = ("round", "contributors", "samples", "loss", "bytes_up", "bytes_down", "bits_up", "bits_down", "seconds", "server_times", "worker_times", "learning_rate", "budget", "spent", "payload_up", "payload_down", "budget_down")

@@ -12,9 +12,11 @@ class Push:
         samples: weight in the round's mean.
         with_buffers: whether the frames of the buffers follow those of the parameters.
         digest: digest of `data`.
+        scale: what clipping multiplies the parameters' entries by; 1 where it leaves them alone.
     """
 
     data: memoryview
     samples: int
     with_buffers: bool
     digest: int = 0
+    scale: float = 1.0

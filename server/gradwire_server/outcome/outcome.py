@@ -52,11 +52,13 @@ class ClosedRound:
         round: its number, which is that of the version that it makes.
         loss: mean training loss over its samples; NaN where none is known.
         budget: bytes that the version's frames may take (bits_down auto); 0 for no limit.
+        n_pushes: pushes that counted in it.
     """
 
     round: int
     loss: float
     budget: int = 0
+    n_pushes: int = 1
 
 
 @dataclass(frozen=True, slots=True)

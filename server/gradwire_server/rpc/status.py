@@ -8,6 +8,7 @@ from gradwire_common.transport.wire import method_to_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.limits.limits import Limits
 from gradwire_server.rounds.members import Member
+from gradwire_server.rpc.tallies import Treated
 from gradwire_server.run import Run
 
 MAX_WORKERS_SENT = 2000  # of a kilobyte at most, with their reasons: 2 MB of gRPC's 4
@@ -78,7 +79,16 @@ def status_reply(run: Run, after_round: int) -> pb.StatusReply:
         wait=wait(run),
         paused=run.collector.paused,
         removed=[pb.Removed(worker_id=worker, reason=reason) for worker, reason in run.membership.removed.items()],
+        privacy=privacy(run),
     )
+
+
+def privacy(run: Run) -> pb.Privacy | None:
+    """Return what noise in the aggregation promises so far; None where there is none."""
+    if run.privacy is None:
+        return None
+    epsilon = run.privacy.epsilon(run.schedule.version or 0)
+    return pb.Privacy(epsilon=epsilon, delta=run.privacy.delta, noise_multiplier=run.privacy.multiplier)
 
 
 def wait(run: Run) -> pb.Wait | None:
@@ -98,7 +108,7 @@ def _shown(run: Run) -> Iterable[Member]:
 
 
 def _worker(run: Run, member: Member) -> pb.WorkerStatus:
-    gates = run.gates_of(member)
+    gates, treated = run.gates_of(member), run.tallies.treated.get(member.worker_id, Treated())
     return pb.WorkerStatus(
         worker_id=member.worker_id,
         slot=member.slot,
@@ -115,4 +125,7 @@ def _worker(run: Run, member: Member) -> pb.WorkerStatus:
         refused=member.refused,
         refused_reason=member.reason,
         quarantined=member.quarantined,
+        clipped=treated.clipped,
+        clip_scale=treated.scales / max(treated.clipped, 1),
+        outlying=treated.outlying,
     )

@@ -77,7 +77,7 @@ class VersionBuilder:
             published.put_nowait(Published(update))
 
         draft = UpdateDraft(round_, self._in_thread, opened)
-        making = asyncio.create_task(draft.fill(training, ClosedRound(round_, record.loss, budget)))
+        making = asyncio.create_task(draft.fill(training, ClosedRound(round_, record.loss, budget, len(pushes))))
         making.add_done_callback(lambda _: published.put_nowait(None))
         try:
             while event := await published.get():
@@ -94,7 +94,8 @@ class VersionBuilder:
         self._tell_times(draft, record)
         record.payload_down = update.length
         self._last_made = self._clock()
-        yield Committed(update, digest, record)
+        treated = {worker.worker: training.treated[slot] for slot, worker in pushes if slot in training.treated}
+        yield Committed(update, digest, record, treated)
 
     def _tell_times(self, draft: "UpdateDraft", record: pb.RoundRecord) -> None:
         record.server_times.step, record.server_times.encode = draft.step_seconds, draft.encode_seconds

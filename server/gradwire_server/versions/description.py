@@ -47,7 +47,7 @@ def defining(settings: ServedRun) -> dict[str, Any]:
         **optimizer,
         **_told("uplink", settings.uplink),
         **_told("downlink", settings.downlink),
-        "aggregation": settings.aggregation,
+        **_aggregation(settings),
         "outcome": settings.outcome,
         "mode": settings.mode,
         "staleness": ScheduleSettings.of(settings).staleness,
@@ -55,6 +55,17 @@ def defining(settings: ServedRun) -> dict[str, Any]:
         "buffers_every": settings.buffers_every,
     }
     return {name: json.loads(json.dumps(value)) for name, value in told.items()}
+
+
+def _aggregation(settings: ServedRun) -> dict[str, Any]:
+    """Return how pushes become an update; what is not asked for is left out, as earlier checkpoints have it."""
+    told = {
+        "aggregation": settings.aggregation,
+        "aggregation_options": settings.aggregation_options,
+        "clip_norm": str(settings.clip_norm) if settings.clip_norm else None,
+        "noise_multiplier": settings.noise_multiplier,
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 def check_described(checkpoint: Checkpoint) -> None:

@@ -1,9 +1,11 @@
 """What the collector tells of, in this order for every round: opened, published, committed; at last, ended."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from gradwire_common.errors import GradwireError
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.aggregation.rule import Treatment
 from gradwire_server.versions.broadcast import Update
 
 
@@ -49,11 +51,13 @@ class Committed:
     Attributes:
         digest: CRC-32 of the replica at that version.
         record: record of the round, the bytes on the wire excepted.
+        treated: workers whose pushes the aggregation clipped, or found far out.
     """
 
     update: Update
     digest: int
     record: pb.RoundRecord
+    treated: Mapping[str, Treatment] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,9 @@ async def _close(
         now.newest[worker] = Counted(pushed_for, digest, round_)
     record = round_record_of(commit.meta["record"])
     draft = UpdateDraft(round_, in_thread, _kept_already)
-    update, digest = await draft.fill(training, ClosedRound(round_, record.loss, record.budget_down))
+    update, digest = await draft.fill(
+        training, ClosedRound(round_, record.loss, record.budget_down, len(commit.meta["pushes"]))
+    )
     if training.dropped:
         log.warning("journal: the pushes of round %d count as zero: %s", round_, training.dropped)
     update.finish(digest)

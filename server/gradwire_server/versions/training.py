@@ -16,9 +16,11 @@ from gradwire_common.methods.method import MAX_ENTRY
 from gradwire_common.methods.update import check_finite, check_update, frames_of, split_frames
 from gradwire_common.settings.config import ServedRun
 from gradwire_common.transport.digests import digest_of
+from gradwire_server.aggregation.noise import GaussianNoise
 from gradwire_server.aggregation.push import Push
-from gradwire_server.aggregation.registry import AGGREGATIONS
-from gradwire_server.aggregation.rule import Mean
+from gradwire_server.aggregation.registry import check_aggregation, make_rule
+from gradwire_server.aggregation.rule import Mean, Treatment
+from gradwire_server.aggregation.settings import AggregationSettings
 from gradwire_server.outcome.downlink import Downlink
 from gradwire_server.outcome.optimizers.optimizer import OptimizerSettings
 from gradwire_server.outcome.optimizers.registry import check_optimizer
@@ -29,7 +31,7 @@ from gradwire_server.outcome.weights import Weights
 
 def check_training(settings: ServedRun) -> None:
     """Raise ConfigError unless there are the aggregation, the outcome and the optimizer that `settings` name."""
-    AGGREGATIONS.find(settings.aggregation)
+    check_aggregation(AggregationSettings.of(settings), settings.uplink)
     OUTCOMES.find(settings.outcome)
     check_optimizer(OptimizerSettings.of(settings))
 
@@ -44,6 +46,7 @@ class Training:
     Attributes:
         decode_seconds: time spent on adding pushes since `version_of` last began.
         dropped: why the pushes of the newest round count as zero; empty where they do not.
+        treated: slots whose pushes the rule clipped, or found far out, in the newest round of `version_of`.
 
     Args:
         manifest: the model.
@@ -57,7 +60,10 @@ class Training:
         self.manifest = manifest
         self.layout = manifest.layout
         self.weights = Weights(self.layout, exact=settings.downlink.exact)
-        self.rule = AGGREGATIONS.find(settings.aggregation)(self.layout, settings.uplink)
+        aggregation = AggregationSettings.of(settings)
+        self.rule = make_rule(aggregation, self.layout, settings.uplink)
+        noisy = aggregation.noise_multiplier > 0
+        self._noise = GaussianNoise(aggregation.noise_multiplier, aggregation.clip.bound) if noisy else None
         model = Model(manifest, self.weights, Downlink(self.layout, self.weights, settings.downlink))
         self.outcome = OUTCOMES.find(settings.outcome)(model, OptimizerSettings.of(settings))
         self._method = settings.uplink
@@ -65,6 +71,7 @@ class Training:
         self._n_added = 0
         self.decode_seconds = 0.0
         self.dropped = ""
+        self.treated: Mapping[int, Treatment] = {}
 
     def load(self, data: memoryview) -> None:
         """Load initial weights. Raises BitstreamError, NonFiniteError and RangeError as `Weights.load` does."""
@@ -81,7 +88,7 @@ class Training:
         tensors["values"] = torch.from_numpy(self.weights.values)
         if not self.weights.exact:
             tensors["replica"] = torch.from_numpy(self.weights.replica)
-        return tensors, {"outcome": outcome}
+        return tensors, {"outcome": outcome, **({"noise": self._noise.state()} if self._noise else {})}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
         """Resume from what `state` returned, bit for bit.
@@ -98,6 +105,8 @@ class Training:
             place[:] = tensors[name].numpy()
         self._find_masks()
         self.outcome.load_state(tensors, meta["outcome"])
+        if self._noise:
+            self._noise.load_state(meta["noise"])
 
     def check(self, data: memoryview, with_buffers: bool) -> int:
         """Return the digest of a push's frames; may run beside the other methods.
@@ -129,20 +138,23 @@ class Training:
             ConfigError: the budget is too small for any update.
         """
         self.decode_seconds = 0.0
-        mean = await draft.compute(self._mean)
+        mean = await draft.compute(self._mean, closed)
         return await self.outcome.version_of(closed, mean, draft)
 
     def snapshot(self, version: int) -> Version:
         """Return all weights, for a worker that joins or fell far behind."""
         return Version(version, Kind.SNAPSHOT, tuple(self.weights.snapshot()), self.weights.digest())
 
-    def _mean(self) -> Mean:
+    def _mean(self, closed: ClosedRound) -> Mean:
         try:
             mean, self.dropped = self._finite_mean(), ""
         except NonFiniteError as error:
             self.dropped = str(error)
             size = self.layout.n_parameters + self.layout.n_buffers
             mean = Mean(np.zeros(size, np.float32), with_buffers=False)
+        if self._noise:
+            self._noise.add(mean.entries[: self.layout.n_parameters], closed.round, closed.n_pushes)
+        self.treated = mean.treated
         return mean
 
     def _finite_mean(self) -> Mean:

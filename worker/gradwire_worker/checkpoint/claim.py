@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 from gradwire_common.errors import UsageError
+from gradwire_common.private_files import open_file
 from gradwire_worker.session.options import CLAIM_BYTES
 
 SUFFIX = ".claim"
-PRIVATE = 0o600
 
 
 def kept_claim(file: Path) -> bytes:
@@ -24,7 +24,7 @@ def kept_claim(file: Path) -> bytes:
         if path.exists() and len(kept := path.read_bytes()) == CLAIM_BYTES:
             return kept
         claim, partial = os.urandom(CLAIM_BYTES), path.with_name(f"{path.name}.{os.getpid()}")
-        with open(partial, "wb", opener=lambda name, flags: os.open(name, flags, PRIVATE)) as opened:
+        with open_file(partial, "w") as opened:
             opened.write(claim)
         partial.replace(path)
     except OSError as error:
