@@ -20,6 +20,7 @@ from gradwire_common.settings.config import Config, ServedRun
 from gradwire_common.transport.channel import SERVER_OPTIONS, window
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.warming import warm_kernels
+from gradwire_server.limits.connections import allow_files, connection_options, max_calls
 from gradwire_server.limits.heap import return_large_blocks
 from gradwire_server.limits.limits import Limits
 from gradwire_server.rounds.schedule import ScheduleSettings
@@ -206,7 +207,10 @@ async def _first_of(seconds: float | None, *events: asyncio.Event) -> None:
 @asynccontextmanager
 async def _listening(config: Config, run: Run, callers: Callers, supervisor: Supervisor) -> AsyncIterator[int]:
     """Answer calls while the body runs; afterwards let those in progress end, for a while."""
-    server = grpc.aio.server(options=[*SERVER_OPTIONS, *window(int(run.settings.lookahead))])
+    members = run.settings.members
+    allow_files(members)
+    options = [*SERVER_OPTIONS, *window(int(run.settings.lookahead)), *connection_options(members)]
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=max_calls(members))
     add_servicer(ParameterServer(run, callers), server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)

@@ -20,6 +20,7 @@ from gradwire_server.intake.partial import Partials
 from gradwire_server.limits.limiter import Gates, Limiter, described
 from gradwire_server.limits.limits import Limits
 from gradwire_server.limits.shares import max_chunk, memory_for_updates
+from gradwire_server.limits.streams import FLOOR_RATE, Streams
 from gradwire_server.rounds.evaluations import Evaluations
 from gradwire_server.rounds.members import Member, Members
 from gradwire_server.rounds.registry import SCHEDULES
@@ -49,6 +50,7 @@ class Run:
         versions: what watchers are sent.
         books: records and evaluations.
         partials: pushes that were cut.
+        pushing, watching: the open streams of workers.
         store: what is on the disk; None where nothing is kept.
         over: set when the run has ended.
         failure: what it failed with.
@@ -70,6 +72,7 @@ class Run:
         self.limiter = Limiter(Limits.of(settings), max_chunk(settings.workers))
         self.tallies = Tallies()
         self.partials = Partials()
+        self.pushing, self.watching = Streams("push"), Streams("stream of updates")
         self.numbers = Numbers(settings)
         self.versions = Versions(self.schedule, self.numbers)
         self.collector = Collector(
@@ -120,6 +123,7 @@ class Run:
                 self.membership.drop(event.workers, f"round {event.round}: {event.reason}")
             case Committed():
                 self.partials.drop_closed(self.schedule.closed)
+                self.membership.closed(event.record.round, event.slots)
                 self.books.commit(event.record, self.schedule.waited_for)
                 self.tallies.close_round(event.treated)
                 self.versions.complete(event.update, event.digest)
@@ -151,6 +155,7 @@ class Run:
         self.versions.end(printable(reason, MAX_TEXT))
         self.collector.pool.memory.open()
         self.collector.checkpoint_requests.refuse(UsageError(f"checkpoint: the run ended: {reason}"))
+        self.collector.pool.call_turns()
         self.over.set()
         self.membership.look_for_the_last()
 
@@ -174,7 +179,12 @@ class Run:
 
     async def join(self, request: pb.JoinRequest, packed: bytes | None = None) -> Member | None:
         """Make a worker a member of the run. Returns and raises what `Membership.join` does."""
-        return await self.membership.join(request, packed, self.define)
+        member = await self.membership.join(request, packed, self.define)
+        for worker_id in self.membership.members.pop_forgotten():
+            self.limiter.forget(worker_id)
+            self.partials.drop(worker_id)
+        self._look_again()  # it may have left another slot, that was waited for
+        return member
 
     async def define(self, manifest: Manifest) -> None:
         """Let the run be of a model. Raises ConfigError and ModelMismatchError where it cannot."""
@@ -190,6 +200,8 @@ class Run:
     def leave(self, member: Member, reason: str) -> None:
         """Let a member go, as it asks."""
         self.membership.leave(member, reason)
+        for streams in (self.pushing, self.watching):
+            streams.end(member.worker_id, "its worker left")
         self.partials.drop(member.worker_id)
         self._look_again()
 
@@ -201,9 +213,12 @@ class Run:
         self._look_again()
 
     def expire(self) -> None:
-        """Wait no longer for members that have not been heard of for too long; look at what is still waited for."""
-        if self.membership.expire():
+        """Wait no longer for members that say nothing, or push nothing, for too long; look at what is waited for."""
+        if self.membership.expire(self.collector.pool.deadlines.slowest_transfer(FLOOR_RATE)):
             self._look_again()
+        self.collector.pool.evict()
+        if self.versions.crowded:
+            self.watching.end_stalled(self.clock(), "it stood still while others waited for the memory that it holds")
 
     async def updates(self, member: Member, have: int | None) -> AsyncGenerator[Update, None]:
         """Yield every version after `have`, oldest first, until the run ends; a snapshot where updates are gone.
@@ -256,6 +271,7 @@ class Run:
         """Write down what has become final, and let the round proceed, now that members are gone."""
         self.books.settle(self.membership.members.alive)
         self.collector.wake()
+        self.collector.pool.call_turns()
 
 
 def _update_budget(settings: ServedRun, limiter: Limiter, members: Members) -> int:

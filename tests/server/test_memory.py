@@ -131,11 +131,12 @@ def test_a_push_that_takes_more_than_was_thought_is_held_and_the_next_ones_expec
     async def story() -> None:
         memory = Memory(100, 10)
         first = await memory.admit(0)
-        first.fit(40)
+        await first.grow(40)
+        memory.expect(40)  # it counts
         second = await memory.admit(1)
         assert (memory.used, second.n_bytes) == (80, 40)
         with pytest.raises(UsageError, match="push is at least 101 B; at most 100 B fits in memory"):
-            first.fit(101)
+            await first.grow(101)
         second.finish(15)
         assert memory.used == 55
         first.release()

@@ -84,14 +84,16 @@ def _always(_: pb.WorkerStatus) -> bool:
     return True
 
 
-def _budget_used(worker: pb.WorkerStatus) -> str:
-    return f"{worker.spent / worker.budget:.1%} of {format_size(worker.budget)}" if worker.budget else NOTHING
-
-
 def _state(worker: pb.WorkerStatus) -> str:
     if not worker.alive:
         return "gone"
-    return "quarantined" if worker.quarantined else "alive"
+    if worker.quarantined:
+        return "quarantined"
+    return "alive, not waited for: it sends no pushes" if worker.left_out else "alive"
+
+
+def _budget_used(worker: pb.WorkerStatus) -> str:
+    return f"{worker.spent / worker.budget:.1%} of {format_size(worker.budget)}" if worker.budget else NOTHING
 
 
 def _clipped(worker: pb.WorkerStatus) -> str:

@@ -23,6 +23,11 @@ from gradwire_common.settings.wrong_value import one_line
 class ServedRun(ServerSettings, CodingSettings, RunSettings):
     """What a server knows of a run."""
 
+    @property
+    def members(self) -> int:
+        """The most workers that may take part at once."""
+        return max(self.workers, self.most_workers or 4 * self.workers + 16)
+
 
 class Config(TaskSettings, WorkerSettings, ServedRun):
     """The settings of a run. It is each of its sections: a function takes the section that it needs, or all of it.

@@ -95,11 +95,23 @@ class ServerSettings(Section):
     deadline: DeadlineValue = Field(
         Deadline(), description="seconds after which the quorum suffices; adaptive follows from past arrivals"
     )
+    missed_rounds: int = Field(
+        3, ge=0, description="rounds in a row that a live worker may miss before none waits for it; 0 for any number"
+    )
+    silent_after: Seconds = Field(
+        600.0, description="seconds that live workers are waited for once half of a round's pushes are there"
+    )
+    most_workers: int | None = Field(
+        None, ge=1, description="workers that may take part at once; 4 times the workers and 16 when not given"
+    )
     mode: Literal["synchronous", "asynchronous"] = Field(
         "synchronous", description="rounds that all workers push for, or a version of every push as it arrives"
     )
     staleness: int | None = Field(
         None, ge=0, description="versions that an asynchronous push may be behind; twice the workers when not given"
+    )
+    fair_share: float = Field(
+        4.0, ge=0, description="asynchronous versions of a worker for each one that the others push, on average; 0: any"
     )
     late_weight: float = Field(
         1.0, ge=0.0, le=1.0, description="weight of a late push in its worker's next one; 0 drops it"

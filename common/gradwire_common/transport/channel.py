@@ -24,6 +24,10 @@ KEEPALIVE_MS = 30_000  # the client's ping after this much silence
 KEEPALIVE_TIMEOUT_MS = 10_000  # and how long it waits for the answer
 SERVER_KEEPALIVE_MS = 60_000
 MIN_PING_INTERVAL_MS = 10_000  # pings closer together than this are abuse; well under KEEPALIVE_MS
+MAX_PING_STRIKES = 2  # such pings in a row; the connection is closed at the next
+HANDSHAKE_MS = 10_000  # that a new connection may take until it speaks HTTP/2
+IDLE_MS = 300_000  # that a connection may be open without a call; workers that wait have one open
+MAX_STREAMS = 16  # calls at once on a connection; a worker has a handful
 LOOKAHEAD_BYTES = 32 << 10  # HTTP/2 window of a server; at the socket the lead is up to 4 times that
 
 CLIENT_OPTIONS = [
@@ -41,7 +45,10 @@ SERVER_OPTIONS = [
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
-    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.http2.max_ping_strikes", MAX_PING_STRIKES),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+    ("grpc.max_connection_idle_ms", IDLE_MS),
+    ("grpc.max_concurrent_streams", MAX_STREAMS),
     ("grpc.so_reuseport", 0),
 ]
 
@@ -111,6 +118,8 @@ def _credentials(server: Address, access: Access) -> grpc.ChannelCredentials | N
 
 BROKE = "the connection broke"
 
+TOO_MANY = "Concurrent RPC limit exceeded"  # of gRPC's: the server answers as many calls as it may
+
 # Parts of gRPC's own texts, and what they mean: of what may pass, and of what will not.
 _MAY_PASS = [
     ("Connection refused", "nothing listens there (connection refused)"),
@@ -121,6 +130,7 @@ _MAY_PASS = [
     ("Deadline Exceeded", "it does not answer in time"),
     ("with status: 50", "a proxy on the way answers in its place"),
     ("response code 50", "the proxy cannot reach it"),
+    (TOO_MANY, "it has as many calls as it answers at once"),
     ("reset", BROKE),
     ("Socket closed", BROKE),
 ]
@@ -154,7 +164,8 @@ def error_of(call: grpc.RpcError, server: Address, *, first: bool = False, acces
         return kind(details)
     log.debug("a call to %s failed: %s: %s", server, call.code().name, details)
     stays = next((reason for part, reason in _STAYS if part in details), None)
-    if stays is None and call.code() not in _LOST and "RST_STREAM" not in details:
+    lost = call.code() in _LOST or "RST_STREAM" in details or TOO_MANY in details
+    if stays is None and not lost:
         return GradwireError(f"server {server} answered {call.code().name}: {details}")
     reason = stays or next((reason for part, reason in _MAY_PASS if part in details), BROKE)
     if access.certs is not None and call.code() in _LOST and (refused := _refused(server, access, first=first)):

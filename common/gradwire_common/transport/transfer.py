@@ -3,7 +3,7 @@
 from gradwire_common.transport.channel import CALL_BYTES, wire_bytes
 
 MOST_BITS = 7.5  # per entry that a budget asks for; the quantiser ends at 8, which codes may miss by some percent
-HEADER_MOST = 64  # bytes of the message that begins a push or an update
+HEADER_MOST = 80  # bytes of the message that begins a push or an update
 END_MOST = 88  # and of the one that ends it
 CHUNK_FIELDS = 20  # bytes of a chunk's message beside its data, at the most
 

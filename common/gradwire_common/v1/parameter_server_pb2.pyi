@@ -514,7 +514,7 @@ class Removed(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
-    __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down", "budget", "spent", "tokens_up", "tokens_down", "refused", "refused_reason", "quarantined", "clipped", "clip_scale", "outlying")
+    __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down", "budget", "spent", "tokens_up", "tokens_down", "refused", "refused_reason", "quarantined", "missed_rounds", "left_out", "clipped", "clip_scale", "outlying")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     ALIVE_FIELD_NUMBER: _ClassVar[int]
@@ -530,6 +530,8 @@ class WorkerStatus(_message.Message):
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     REFUSED_REASON_FIELD_NUMBER: _ClassVar[int]
     QUARANTINED_FIELD_NUMBER: _ClassVar[int]
+    MISSED_ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     CLIPPED_FIELD_NUMBER: _ClassVar[int]
     CLIP_SCALE_FIELD_NUMBER: _ClassVar[int]
     OUTLYING_FIELD_NUMBER: _ClassVar[int]
@@ -548,10 +550,12 @@ class WorkerStatus(_message.Message):
     refused: int
     refused_reason: str
     quarantined: bool
+    missed_rounds: int
+    left_out: bool
     clipped: int
     clip_scale: float
     outlying: int
-    def __init__(self, worker_id: _Optional[str] = ..., slot: _Optional[int] = ..., alive: bool = ..., last_round: _Optional[int] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., limited_up: _Optional[float] = ..., limited_down: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ..., tokens_up: _Optional[int] = ..., tokens_down: _Optional[int] = ..., refused: _Optional[int] = ..., refused_reason: _Optional[str] = ..., quarantined: bool = ..., clipped: _Optional[int] = ..., clip_scale: _Optional[float] = ..., outlying: _Optional[int] = ...) -> None: ...
+    def __init__(self, worker_id: _Optional[str] = ..., slot: _Optional[int] = ..., alive: bool = ..., last_round: _Optional[int] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., limited_up: _Optional[float] = ..., limited_down: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ..., tokens_up: _Optional[int] = ..., tokens_down: _Optional[int] = ..., refused: _Optional[int] = ..., refused_reason: _Optional[str] = ..., quarantined: bool = ..., missed_rounds: _Optional[int] = ..., left_out: bool = ..., clipped: _Optional[int] = ..., clip_scale: _Optional[float] = ..., outlying: _Optional[int] = ...) -> None: ...
 
 class RoundRecord(_message.Message):
     __slots__ = ("round", "contributors", "samples", "loss", "bytes_up", "bytes_down", "bits_up", "bits_down", "seconds", "server_times", "worker_times", "learning_rate", "budget", "spent", "payload_up", "payload_down", "budget_down")

@@ -11,11 +11,14 @@ from gradwire_common.layout.manifest import Manifest
 from gradwire_common.settings.config import ServedRun
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.admission import ReadManifest, check_same_settings, check_versions, check_worker_id
+from gradwire_server.rounds.attendance import Silence
 from gradwire_server.rounds.members import Member, Members
 from gradwire_server.rounds.schedule import Phase, Schedule
 from gradwire_server.rounds.waits import Waits
 
 log = logging.getLogger("gradwire.server")
+
+SESSION_BYTES = 24  # of randomness in the name of a session
 
 
 class Membership:
@@ -26,7 +29,7 @@ class Membership:
         model: the model that all workers have; None before the first has joined.
         shared: settings that all workers have in common.
         removed: workers that may not join, by id, with the reason of each.
-        everyone_gone: set while no member is alive, from the first that went or the run's end on.
+        everyone_gone: set while no member is alive that has contributed, from the first that went or the run's end on.
 
     Args:
         settings: settings of the run.
@@ -37,8 +40,10 @@ class Membership:
     def __init__(self, settings: ServedRun, schedule: Schedule, clock: Callable[[], float]):
         self._schedule = schedule
         self._clock = clock
-        self.members = Members(settings.workers, settings.heartbeat, lambda: secrets.token_hex(8))
+        self.members = Members(settings.workers, settings.heartbeat, _new_session, settings.members)
         self.waits = Waits(self.members, schedule)
+        self._silence = Silence(settings.silent_after)
+        self._allowed = settings.missed_rounds
         self.run_id = secrets.token_hex(8)
         self.model: ReadManifest | None = None
         self.shared: dict[str, str] = {}
@@ -86,8 +91,11 @@ class Membership:
             if not await self._agree(request, packed, define):
                 return None
             wanted = request.slot if request.HasField("slot") else None
+            before = self.members.of(request.worker_id)
             member = self.members.join(request.worker_id, wanted, self._clock(), request.claim)
-        self.everyone_gone.clear()
+            if before is not None and before.slot != member.slot:
+                self._schedule.dismiss(before.slot)
+        self._look_at(member)
         log.info("worker %s joined at slot %d", member.worker_id, member.slot)
         return member
 
@@ -103,9 +111,8 @@ class Membership:
             JoinError: it ended because its worker left or joined again.
         """
         member = self.members.hear(session, self._clock())
-        self.everyone_gone.clear()
-        if member.sent == self._schedule.version and not member.quarantined:
-            self._schedule.admit(member.slot)
+        self._look_at(member)
+        self._admit(member)
         return member
 
     def hear_push(self, session: str) -> Member:
@@ -153,11 +160,29 @@ class Membership:
     def holds(self, member: Member, version: int) -> bool:
         """Note that `member` has been sent all of `version`; return whether it is waited for from now on."""
         member.sent = version
-        current = member.alive and self.members.is_current(member) and not member.quarantined
-        if current and version == self._schedule.version:
-            self._schedule.admit(member.slot)
-            return True
-        return False
+        return self._admit(member)
+
+    def counted(self, member: Member) -> None:
+        """Note that a push of `member` counts, by which it takes part whatever it has been sent."""
+        if member.attendance.left_out:
+            log.info("worker %s pushes again, and is waited for again", member.worker_id)
+        member.attendance.took_part()
+        if self._is_here(member):
+            self._schedule.admit(member.slot, member.worker_id)
+
+    def came_late(self, member: Member) -> None:
+        """Note that a push of `member` came too late to count."""
+        member.attendance.came_late(self._schedule.open_round)
+
+    def closed(self, round_: int, contributors: Collection[int]) -> None:
+        """Note which slots a round closed with; leave those members out that have missed too many in a row."""
+        if self._schedule.queues or not self._allowed:  # in a queue no push waits for another's
+            return
+        for member in self.members.alive:
+            if member.slot in self._schedule.waited_for and member.slot not in contributors:
+                member.attendance.miss()
+                if member.attendance.missed >= self._allowed:
+                    self._leave_out(member, f"it missed {member.attendance.missed} rounds in a row", round_)
 
     def weights_wanted(self, member: Member) -> bool:
         """Say whether `member` is the one to push initial weights; the first that asks is, as long as it is alive."""
@@ -165,6 +190,10 @@ class Membership:
             return False
         if self._weights_from not in {each.worker_id for each in self.members.alive if not each.quarantined}:
             self._weights_from = member.worker_id
+        return self._weights_from == member.worker_id
+
+    def was_asked(self, member: Member) -> bool:
+        """Whether `member` is the one that was last asked for initial weights."""
         return self._weights_from == member.worker_id
 
     def leave(self, member: Member, reason: str) -> None:
@@ -184,18 +213,27 @@ class Membership:
         if self.members.is_current(member):
             self.members.suspect(member, self._clock())
 
-    def expire(self) -> list[Member]:
-        """Wait no longer for members that have not been heard of for too long; return them."""
+    def expire(self, transfer: float = 0.0) -> list[Member]:
+        """Wait no longer for members that have not been heard of for too long, or live and push nothing; return them.
+
+        Args:
+            transfer: seconds that a push may take to travel.
+        """
         expired = self.members.expire(self._clock())
         for member in expired:
             log.warning("worker %s is dead: nothing heard of it for too long", member.worker_id)
             self._dismiss(member, dead=True)
+        silent = self._silence.look(self._schedule, self._clock(), transfer)
+        for member in [each for each in self.members.alive if each.slot in silent]:
+            n, round_ = len(self._schedule.contributors), self._schedule.open_round
+            self._leave_out(member, f"it has sent no push for round {round_}, long after {n} others", round_)
+            expired.append(member)
         self.waits.look(self._clock())
         return expired
 
     def look_for_the_last(self) -> None:
-        """Set `everyone_gone` where no member is alive."""
-        if not self.members.alive:
+        """Set `everyone_gone` where no member is alive that has contributed; none at all, where none has yet."""
+        if not any(map(self._matters, self.members.alive)):
             self.everyone_gone.set()
 
     @property
@@ -232,6 +270,37 @@ class Membership:
             *(member.worker_id, member.reason),
         )
 
+    def _admit(self, member: Member) -> bool:
+        """Let a member that holds the newest version be waited for; return whether it is."""
+        holds_newest = member.sent == self._schedule.version
+        is_waited_for = holds_newest and self._is_here(member) and not member.attendance.left_out
+        if is_waited_for:
+            self._schedule.admit(member.slot, member.worker_id)
+        return is_waited_for
+
+    def _leave_out(self, member: Member, why: str, round_: int) -> None:
+        """Wait no longer for a member that lives; where a quorum cannot be had without it, its push is waited for."""
+        member.attendance.leave_out(round_, max(1, self._allowed))
+        log.warning("worker %s is not waited for until it pushes: %s", member.worker_id, why)
+        self._schedule.dismiss(member.slot, dead=True)
+
+    def _look_at(self, member: Member) -> None:
+        """Note that `member` lives."""
+        if self.everyone_gone.is_set() and self._matters(member):
+            self.everyone_gone.clear()
+
+    def _matters(self, member: Member) -> bool:
+        """Whether the run's end waits for `member` to leave: it has contributed, or nobody has."""
+        return not self._schedule.newest or member.worker_id in self._schedule.newest
+
+    def _is_here(self, member: Member) -> bool:
+        """Whether `member` is alive, its slot its own, and its pushes may count."""
+        return member.alive and self.members.is_current(member) and not member.quarantined
+
     def _dismiss(self, member: Member, *, dead: bool) -> None:
         self._schedule.dismiss(member.slot, dead=dead)
         self.look_for_the_last()
+
+
+def _new_session() -> str:
+    return secrets.token_urlsafe(SESSION_BYTES)

@@ -14,6 +14,7 @@ from gradwire_server.intake.contribution import Contribution
 from gradwire_server.intake.staging import Staging
 from gradwire_server.limits.memory import Lease
 from gradwire_server.limits.shares import memory_for_partials
+from gradwire_server.limits.streams import Stream
 from gradwire_server.rounds.members import Member
 from gradwire_server.rounds.schedule import Verdict
 from gradwire_server.run import Run
@@ -32,7 +33,7 @@ def expected_units(run: Run, member: Member, header: pb.PushHeader) -> tuple[tup
     if header.kind == pb.PUSH_KIND_WEIGHTS:
         if header.round != 0:
             raise UsageError(f"push of initial weights: got round {header.round}, want 0")
-        return layout.units, Verdict.COUNTED if run.schedule.version is None else Verdict.DUPLICATE
+        return layout.units, _verdict_on_weights(run, member)
     check_gradient(header, run.settings, layout, run.schedule.max_delay)
     return layout.pushed(header.with_buffers), run.schedule.verdict(member.slot, member.worker_id, header.round)
 
@@ -45,11 +46,23 @@ def staging_for(run: Run, member: Member, units: tuple[Unit, ...]) -> Staging:
     return Staging(units, run.limiter.longest_chunk(member.worker_id), CODEC_FRAMES if weights else run.settings.uplink)
 
 
-async def room_for(run: Run, member: Member, header: pb.PushHeader) -> Lease | None:
-    """Wait until there is room for a push, and return it; initial weights need none: nothing else is there."""
+def _verdict_on_weights(run: Run, member: Member) -> Verdict:
+    """Say what becomes of initial weights: those of the one worker that was asked for them count, once."""
+    if run.schedule.version is not None:
+        return Verdict.DUPLICATE
+    return Verdict.COUNTED if run.membership.was_asked(member) else Verdict.LATE
+
+
+async def room_for(run: Run, member: Member, header: pb.PushHeader, stream: Stream) -> Lease | None:
+    """Wait until there is room for a push that `stream` brings, and return it.
+
+    Initial weights need none: nothing else is there, and one worker at a time is asked for them.
+    """
     if header.kind == pb.PUSH_KIND_WEIGHTS:
         return None
-    return await run.collector.pool.admit(member.slot)
+    lease = await run.collector.pool.admit(member.slot, stream)
+    lease.since = run.clock()
+    return lease
 
 
 async def take(
@@ -70,7 +83,8 @@ async def take(
     """
     collector = run.collector
     if header.kind == pb.PUSH_KIND_WEIGHTS:
-        verdict = await collector.load_weights(data)
+        if (verdict := _verdict_on_weights(run, member)) is Verdict.COUNTED:  # another may have been asked meanwhile
+            verdict = await collector.load_weights(data)
         if verdict is Verdict.COUNTED:
             log.info("worker %s sent the initial weights", member.worker_id)
         return verdict
@@ -86,6 +100,7 @@ async def take(
     if verdict is Verdict.COUNTED:
         member.last_round, member.budget, member.spent = header.round, end.budget, spent
         member.refused_in_a_row = 0
+        run.membership.counted(member)
     return verdict
 
 

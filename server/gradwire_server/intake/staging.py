@@ -3,6 +3,7 @@
 offset and bound of the chunk -> header of each frame as soon as it is there -> length -> checksum, codebook, entries
 """
 
+import asyncio
 from collections.abc import Sequence
 
 from gradwire_common.errors import BitstreamError, UsageError
@@ -11,8 +12,10 @@ from gradwire_common.methods.frames import CODEC_FRAMES
 from gradwire_common.methods.method import Frames
 from gradwire_common.methods.update import frames_of, largest_update
 from gradwire_common.transport.chunks import check_chunk
-from gradwire_common.transport.digests import digest_of
+from gradwire_common.transport.digests import EMPTY, digest_of
 from gradwire_server.limits.memory import Lease
+
+DIGEST_STEP = 4 << 20  # bytes; four milliseconds
 
 
 class Staging:
@@ -33,36 +36,46 @@ class Staging:
         self._data = bytearray()
         self._n_headers = 0  # frames whose headers have been looked at
         self._next_frame = 0  # where the frame after those begins
+        self._digest, self._n_digested = EMPTY, 0  # of how many bytes
 
     @property
     def length(self) -> int:
         """Bytes that have arrived."""
         return len(self._data)
 
-    @property
-    def digest(self) -> int:
-        """Their digest."""
-        return digest_of(self._data)
+    async def digest(self) -> int:
+        """Return their digest, taken up in steps, so that nothing else waits for all of it."""
+        while self._n_digested < self.length:
+            step = memoryview(self._data)[self._n_digested : self._n_digested + DIGEST_STEP]
+            self._digest = digest_of(step, self._digest)
+            self._n_digested += len(step)
+            del step  # while it is there, nothing can be appended
+            await asyncio.sleep(0)
+        return self._digest
 
-    def take_room(self, lease: Lease | None) -> None:
+    async def take_room(self, lease: Lease | None) -> None:
         """Take the room of `lease` from now on, where memory is bounded. Raises UsageError if it is too much."""
         self._lease = lease
-        if lease is not None:
-            lease.fit(self.length)
+        await self.make_room(0)
+
+    async def make_room(self, n_bytes: int) -> None:
+        """Wait until there is room for `n_bytes` more. Raises UsageError where there never is."""
+        if self._lease is not None:
+            await self._lease.grow(self.length + n_bytes)
 
     def add(self, offset: int, data: bytes) -> None:
         """Append the chunk that begins at byte `offset`.
 
+        There must be room for it.
+
         Raises:
-            UsageError: it is larger than agreed, or the push than can be held.
+            UsageError: it is larger than agreed.
             BitstreamError: it does not begin where the last one ended, there is too much of it, or a frame that begins
                 in it is not of its unit.
         """
         if len(data) > self.chunk_bytes:
             raise UsageError(f"got a chunk of {len(data)} bytes, want at most {self.chunk_bytes}")
         check_chunk(offset, len(data), self.length, self._limit)
-        if self._lease is not None:
-            self._lease.fit(self.length + len(data))
         self._data += data
         while self._n_headers < len(self._units) and self.length >= self._next_frame + self._frames.header_bytes:
             self._look_at_header()

@@ -53,6 +53,11 @@ class Limiter:
             )
         return self._gates[worker_id]
 
+    def forget(self, worker_id: str) -> None:
+        """Keep nothing of a worker that is no member any more."""
+        for kept in (self._own, self._gates, self._longest):
+            kept.pop(worker_id, None)
+
     def limits_of(self, worker_id: str) -> Limits:
         """Return what a worker is allowed."""
         return self._own.get(worker_id, self.limits)

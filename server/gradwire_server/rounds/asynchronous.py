@@ -7,6 +7,7 @@ from typing import ClassVar
 from gradwire_common.errors import UsageError
 from gradwire_server.rounds.progress import Progress
 from gradwire_server.rounds.schedule import Closing, Counted, Phase, ScheduleSettings, Verdict
+from gradwire_server.rounds.turns import Turns
 
 
 class Arrivals(Progress):
@@ -18,7 +19,8 @@ class Arrivals(Progress):
     queue. So which version a push makes is settled when it counts, and nothing that counts is ever dropped.
 
     A push is known by its worker and its round: repeating the newest one that counted changes nothing, an older one is
-    late. No push waits for another worker's, so there are no quorum and no deadline.
+    late. No push waits for another worker's, so there are no quorum and no deadline; but a worker that is far ahead of
+    the others is held back (`Turns`).
     """
 
     queues: ClassVar[bool] = True
@@ -26,6 +28,7 @@ class Arrivals(Progress):
 
     def __init__(self, settings: ScheduleSettings):
         super().__init__(settings)
+        self._turns = Turns(settings.fair_share)
         self._added: int | None = None  # slot whose push has been added and is no version yet
 
     @property
@@ -59,6 +62,11 @@ class Arrivals(Progress):
         return False
 
     @property
+    def overdue(self) -> bool:
+        """Never."""
+        return False
+
+    @property
     def may_close(self) -> bool:
         """Whether the push whose turn it is has been added."""
         return self.phase is Phase.COLLECTING and self._added is not None
@@ -73,7 +81,7 @@ class Arrivals(Progress):
         self.begin(version)
         self.newest, self._seen, self.waited_for = dict(newest), set(known), set(expected)
 
-    def admit(self, slot: int) -> None:
+    def admit(self, slot: int, worker: str = "") -> None:  # noqa: ARG002
         """Let `slot` take part: its worker holds the newest weights."""
         self.waited_for.add(slot)
         self._seen.add(slot)
@@ -89,10 +97,23 @@ class Arrivals(Progress):
         """Let a whole push count, where it may. Raises RunEndedError and UsageError like `verdict`."""
         verdict = self.verdict(slot, worker, round_)
         if verdict is Verdict.COUNTED:
-            self.admit(slot)
+            self._seen.add(slot)
             self._pushers[slot] = worker
-            self.newest[worker] = Counted(round_, digest, self.promised)
+            self._remember(worker, Counted(round_, digest, self.promised))
+            self._turns.pushed(worker, slot, counts=True)
         return verdict
+
+    def is_ahead(self, slot: int, worker: str) -> bool:
+        """Whether a push of `worker` at `slot` has to wait until others have pushed, for them to have their share."""
+        return not self._ended and self._turns.is_ahead(worker, slot, self.waited_for)
+
+    def came_late(self, slot: int, worker: str) -> None:
+        """Note that a push came too late to count."""
+        self._turns.pushed(worker, slot, counts=False)
+
+    def give_up_on_others(self, worker: str) -> None:
+        """Let `worker` wait for no others, until they push: they have not for too long."""
+        self._turns.give_up_on_others(worker)
 
     def version_to_await(self, worker: str, round_: int, verdict: Verdict) -> int:  # noqa: ARG002
         """Return the version that a worker is to wait for: the one with its push; after a late one, the newest."""

@@ -44,11 +44,19 @@ class Deadlines:
         """Count the `n_bytes` of the update with which a round begins."""
         self._update = n_bytes
 
+    def slowest_transfer(self, floor: int) -> float:
+        """Return the seconds that a push and an update may take at the limits, and over a link of `floor` bytes/s."""
+        return self._transfer + self._largest / floor
+
+    @property
+    def _transfer(self) -> float:
+        transfer = 2 * self._largest / self.rate if self.rate else 0.0
+        return transfer + (2 * self._update / self.rate_down if self.rate_down else 0.0)
+
     @property
     def seconds(self) -> float | None:
         """From the beginning of a round to its deadline; None for none."""
-        transfer = 2 * self._largest / self.rate if self.rate else 0.0
-        transfer += 2 * self._update / self.rate_down if self.rate_down else 0.0
+        transfer = self._transfer
         if not self._rule.adaptive:
             return max(self._rule.seconds, transfer) if self._rule else None
         if len(self._arrivals) < MIN_ARRIVALS:

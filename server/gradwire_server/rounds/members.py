@@ -7,7 +7,10 @@ from hmac import compare_digest
 from gradwire_common.errors import GradwireError, JoinError, SessionError, UnavailableError
 from gradwire_common.foreign_text import MAX_REASON, printable
 from gradwire_common.transport.bounds import MAX_SLOT
+from gradwire_server.rounds.attendance import Attendance
 
+MAX_MEMBERS = 2**16
+MAX_ENDED = 4096  # sessions whose end is remembered; earlier ones are unknown, and their workers join again
 MISSED_HEARTBEATS = 3  # a worker that misses as many is dead
 AFTER_A_BREAK = 1.5  # heartbeats of a small run that a worker has to speak again after its connection broke
 MAX_HEARTBEATS = 100  # a second, of all workers together; each takes the server about half a millisecond
@@ -31,6 +34,7 @@ class Member:
         refused_in_a_row: since one counted.
         reason: why the last of them was refused.
         quarantined: its pushes are refused, and nobody waits for it.
+        attendance: whether rounds wait for it.
     """
 
     worker_id: str
@@ -48,6 +52,7 @@ class Member:
     refused_in_a_row: int = 0
     reason: str = ""
     quarantined: bool = False
+    attendance: Attendance = field(default_factory=Attendance)
 
     def refuse(self, reason: str) -> None:
         """Note that a push of it was refused."""
@@ -57,7 +62,7 @@ class Member:
 
 
 class Members:
-    """All workers that ever joined, by id.
+    """The workers that joined, by id; of those that are gone, as many as there is room for.
 
     A member is alive until it leaves or has not been heard of for three heartbeats. A connection that breaks shortens
     that to one and a half. Anything it says brings it back to life, as long as its slot is its own. With many members
@@ -68,19 +73,26 @@ class Members:
         slots: shards of the data; slots below are given out first.
         heartbeat: seconds between heartbeats of few members.
         new_session: makes names of sessions that cannot be guessed.
+        most: members, those that are gone included.
     """
 
-    def __init__(self, slots: int, heartbeat: float, new_session: Callable[[], str]):
+    def __init__(self, slots: int, heartbeat: float, new_session: Callable[[], str], most: int = MAX_MEMBERS):
         self.slots = slots
+        self.most = most
         self.heartbeat = heartbeat
         self._new_session = new_session
         self._by_id: dict[str, Member] = {}
         self._by_session: dict[str, Member] = {}
         self._alive: dict[str, Member] = {}
-        self._ended: dict[str, GradwireError] = {}  # session -> what its later calls are answered
+        self._ended: dict[str, GradwireError] = {}  # session -> what its later calls are answered; oldest first
+        self._forgotten: list[str] = []
 
     def __iter__(self) -> Iterator[Member]:
         return iter(sorted(self._by_id.values(), key=lambda member: member.slot))
+
+    def of(self, worker_id: str) -> Member | None:
+        """Return the member of this id; None for a worker that never joined, or whose slot is another's by now."""
+        return self._by_id.get(worker_id)
 
     @property
     def alive(self) -> list[Member]:
@@ -102,7 +114,7 @@ class Members:
 
         Raises:
             UnavailableError: a worker of this id is alive and had another claim.
-            JoinError: the wanted slot is another's, none is left, or the id is empty.
+            JoinError: the wanted slot is another's, none is left, the id is empty, or there are too many workers.
         """
         if not worker_id:
             raise JoinError("worker id: got none, want one")
@@ -113,18 +125,18 @@ class Members:
             raise JoinError(f"slot {slot} is held by worker {holder.worker_id}; want another")
         if slot is None:
             slot = old.slot if old is not None else self._free_slot()
+        holder = self._holder(slot)
+        if old is None and holder is None:
+            self._make_place()
         if old is not None:
             self._end(old, JoinError(f"session ended: worker {worker_id} joined again"))
-        holder = self._holder(slot)
         if holder is not None and holder is not old:
-            self._end(holder, SessionError(f"session ended: slot {slot} was taken by worker {worker_id}"))
-            del self._by_id[holder.worker_id]
-            self._expire(holder)
+            self._forget(holder, f"slot {slot} was taken by worker {worker_id}")
         interval = self.interval
         member = Member(worker_id, slot, self._new_session(), now + MISSED_HEARTBEATS * interval, interval)
         member.claim = claim
         if old is not None:
-            member.last_round = old.last_round
+            member.last_round, member.attendance = old.last_round, old.attendance
             member.refused, member.refused_in_a_row = old.refused, old.refused_in_a_row
             member.reason, member.quarantined = old.reason, old.quarantined
         self._by_id[worker_id] = self._by_session[member.session] = self._alive[worker_id] = member
@@ -140,7 +152,7 @@ class Members:
 
     @property
     def slot_of(self) -> dict[str, int]:
-        """The slot of every worker that ever joined, unless it is another's by now."""
+        """The slot of every member."""
         return {member.worker_id: member.slot for member in self}
 
     def hear(self, session: str, now: float) -> Member:
@@ -205,6 +217,26 @@ class Members:
                 f"{max(old.deadline - now, 0.0):.1f} s more; want another id, or that process to end"
             )
 
+    def pop_forgotten(self) -> list[str]:
+        """Return the ids of workers that have ceased to be members since this was last asked."""
+        forgotten, self._forgotten = self._forgotten, []
+        return [worker_id for worker_id in forgotten if worker_id not in self._by_id]
+
+    def _make_place(self) -> None:
+        """Make place for one more, where there are as many as may be: for one that is gone. Raises JoinError."""
+        if len(self._by_id) < self.most:
+            return
+        gone = next((member for member in self._by_id.values() if not member.alive), None)
+        if gone is None:
+            raise JoinError(f"cannot join: {len(self._by_id)} workers take part, as many as most_workers admits")
+        self._forget(gone, "others have joined since")
+
+    def _forget(self, member: Member, why: str) -> None:
+        self._end(member, SessionError(f"session ended: {why}"))
+        del self._by_id[member.worker_id]
+        self._expire(member)
+        self._forgotten.append(member.worker_id)
+
     def _expire(self, member: Member) -> None:
         member.alive = False
         self._alive.pop(member.worker_id, None)
@@ -212,6 +244,8 @@ class Members:
     def _end(self, member: Member, answer: GradwireError) -> None:
         if self._by_session.pop(member.session, None) is not None:
             self._ended[member.session] = answer
+            if len(self._ended) > MAX_ENDED:
+                del self._ended[next(iter(self._ended))]
 
     def _holder(self, slot: int) -> Member | None:
         return next((member for member in self._by_id.values() if member.slot == slot), None)

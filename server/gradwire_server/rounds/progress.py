@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_server.rounds.schedule import Closing, Counted, Phase, ScheduleSettings, Verdict
 
+MAX_REMEMBERED = 4096  # workers whose newest pushes are known, those that pushed last
+
 
 class Progress(ABC):
     """The version, the newest push of every worker, who takes part, and whether the run is over."""
@@ -70,6 +72,18 @@ class Progress(ABC):
             raise UsageError(f"push is for round {round_}; want one for round {self.open_round}")
         return Verdict.LATE if slot in self._pushers or self._is_late(worker, round_) else Verdict.COUNTED
 
+    def is_ahead(self, slot: int, worker: str) -> bool:  # noqa: ARG002
+        """Whether a push of `worker` at `slot` has to wait until others have pushed: never."""
+        return False
+
+    def came_late(self, slot: int, worker: str) -> None:  # noqa: ARG002
+        """Note that a push came too late to count."""
+        return
+
+    def give_up_on_others(self, worker: str) -> None:  # noqa: ARG002
+        """Let `worker` wait for no others, until they push."""
+        return
+
     def end(self, reason: str = "") -> None:
         """End the run at the version it has; the first reason stands."""
         self._ended, self._why = True, self._why or reason
@@ -78,6 +92,13 @@ class Progress(ABC):
     def _enough(self) -> bool:
         """Whether as many slots have taken part as the first version needs."""
         return len(self._seen) >= self.settings.workers
+
+    def _remember(self, worker: str, push: Counted) -> None:
+        """Keep the newest push of a worker that counts, and those of as many others as may still repeat theirs."""
+        self.newest.pop(worker, None)
+        self.newest[worker] = push
+        if len(self.newest) > max(MAX_REMEMBERED, 4 * self.settings.workers):
+            del self.newest[next(iter(self.newest))]
 
     def _advance(self) -> tuple[int, Closing]:
         """Count the version that has been made of the closing round; return it and that round."""

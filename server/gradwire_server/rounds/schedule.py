@@ -63,12 +63,14 @@ class ScheduleSettings:
         rounds: the run ends at this version; 0 for a run without end.
         quorum: pushes without which no round closes.
         staleness: versions that a push may be behind.
+        fair_share: versions of a worker for each one of the others, on average, where pushes form a queue; 0 for any.
     """
 
     workers: int
     rounds: int = 0
     quorum: int = 1
     staleness: int = 0
+    fair_share: float = 0.0
 
     @classmethod
     def of(cls, settings: ServedRun) -> Self:
@@ -89,7 +91,7 @@ class ScheduleSettings:
         if settings.deadline:
             raise ConfigError(f"deadline: got '{settings.deadline}' {where}, want none")
         staleness = 2 * settings.workers if settings.staleness is None else settings.staleness
-        return cls(settings.workers, settings.rounds, quorum, staleness)
+        return cls(settings.workers, settings.rounds, quorum, staleness, settings.fair_share)
 
 
 class Schedule(Protocol):
@@ -150,6 +152,10 @@ class Schedule(Protocol):
         """Whether the passing of a deadline would change anything."""
 
     @property
+    def overdue(self) -> bool:
+        """Whether the deadline of the open round has passed, and too few pushes count."""
+
+    @property
     def may_close(self) -> bool:
         """Whether the open round has all that it waits for."""
 
@@ -163,8 +169,11 @@ class Schedule(Protocol):
     def resume(self, version: int, expected: set[int], known: set[int], newest: dict[str, Counted]) -> None:
         """Resume at `version`: the `expected` slots' workers are about to come back, of all `known`."""
 
-    def admit(self, slot: int) -> None:
-        """Let `slot` take part: its worker holds the newest weights."""
+    def admit(self, slot: int, worker: str = "") -> None:
+        """Let `slot` take part: its worker, which lives, holds the newest weights.
+
+        No push is waited for that could not count: the open round may have one of this `worker` at another slot.
+        """
 
     def dismiss(self, slot: int, *, dead: bool = False) -> None:
         """Wait for `slot` no more: its worker has left or is dead. A push of it that counts still counts."""
@@ -182,6 +191,15 @@ class Schedule(Protocol):
 
     def count(self, slot: int, worker: str, round_: int, digest: int = 0) -> Verdict:
         """Let a whole push count, where it may. Raises RunEndedError and UsageError like `verdict`."""
+
+    def is_ahead(self, slot: int, worker: str) -> bool:
+        """Whether a push of `worker` at `slot` has to wait until others have pushed, for them to have their share."""
+
+    def came_late(self, slot: int, worker: str) -> None:
+        """Note that a push came too late to count."""
+
+    def give_up_on_others(self, worker: str) -> None:
+        """Let `worker` wait for no others, until they push: they have not for too long."""
 
     def version_to_await(self, worker: str, round_: int, verdict: Verdict) -> int:
         """Return the version that a worker is to wait for after its push for `round_`, given its verdict."""

@@ -19,7 +19,8 @@ class Rounds(Progress):
 
     Pushes are summed in the order of slots: one may be added as soon as every lower slot that is waited for, or whose
     worker is dead and needed, has been. Only a worker that joins while a round is being collected can come after a
-    higher slot.
+    higher slot. Once the deadline has passed, pushes are summed as they come, so that none of them keeps its memory for
+    one that may never come.
 
     A push is known by its worker and its round: repeating the newest one that counted changes nothing, however long ago
     its round closed.
@@ -52,8 +53,15 @@ class Rounds(Progress):
         return bool(self._to_add) and self._enough and self._to_add[0] < self.first_awaited
 
     @property
+    def overdue(self) -> bool:
+        """Whether the deadline of the open round has passed, and too few pushes count."""
+        return self.phase is Phase.COLLECTING and self._overdue and not self._has_quorum
+
+    @property
     def first_awaited(self) -> float:
         """The lowest slot whose push is still to come, and summed before those of higher ones."""
+        if self.overdue:
+            return math.inf
         short = len(self._pushers) + len(self.missing) < self.settings.quorum
         awaited = self.missing | (self.absent - self._pushers.keys()) if short else self.missing
         return min(awaited, default=math.inf)
@@ -70,12 +78,18 @@ class Rounds(Progress):
         self.absent, self._seen = known - expected, set(known)
         self.waited_for, self.missing = set(expected), set(expected)
 
-    def admit(self, slot: int) -> None:
-        """Wait for `slot` from now on: its worker holds the newest weights."""
+    def admit(self, slot: int, worker: str = "") -> None:
+        """Wait for `slot` from now on: its worker holds the newest weights.
+
+        Where a push of this `worker` counts in the open round already, at a slot that it had before, only from the next
+        round on.
+        """
         self.waited_for.add(slot)
         self._seen.add(slot)
         self.absent.discard(slot)
-        if slot not in self._pushers and not (self._overdue and self._has_quorum):
+        known = self.newest.get(worker)
+        has_pushed = slot in self._pushers or (known is not None and known.round == self.open_round)
+        if not has_pushed and not (self._overdue and self._has_quorum):
             self.missing.add(slot)
 
     def dismiss(self, slot: int, *, dead: bool = False) -> None:
@@ -96,7 +110,7 @@ class Rounds(Progress):
         if verdict is Verdict.COUNTED:
             self.admit(slot)
             self._pushers[slot] = worker
-            self.newest[worker] = Counted(round_, digest, round_)
+            self._remember(worker, Counted(round_, digest, round_))
             self.missing.discard(slot)
             heapq.heappush(self._to_add, slot)
             self._settle_for_quorum()

@@ -2,10 +2,16 @@
 
 import asyncio
 import logging
+import socket
+import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
@@ -21,6 +27,7 @@ from gradwire_server.supervision import Supervisor
 log = logging.getLogger("gradwire.server")
 
 SCRAPE_SECONDS = 5.0  # that a scrape may wait for the server's event loop
+MAX_SCRAPES = 8  # at once
 BY_WORKER = ("worker", "direction")
 
 
@@ -37,11 +44,16 @@ def exported(run: Run, listen: Address | None, supervisor: Supervisor) -> Iterat
     registry = CollectorRegistry()
     registry.register(_RunCollector(run, asyncio.get_running_loop()))
     try:
-        server, thread = start_http_server(listen.port, listen.host, registry)
+        family = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        kind = type("_ServerOfFamily", (_Server,), {"address_family": family})
+        server: WSGIServer = make_server(listen.host, listen.port, make_wsgi_app(registry), kind, _Handler)
     except OSError as error:
         raise ConfigError(f"metrics_listen: cannot listen on {listen}: {error}; want a free port") from None
-    log.info("metrics on port %d", server.server_port)
-    thread.name = "metrics"
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+    log.info("metrics at %s", replace(listen, port=server.server_port))
+    if not listen.loopback:
+        log.warning("metrics can be read by anyone who reaches %s", listen.host)
     supervisor.keep_alive(thread)
     try:
         yield
@@ -49,6 +61,48 @@ def exported(run: Run, listen: Address | None, supervisor: Supervisor) -> Iterat
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Handler(WSGIRequestHandler):
+    """Answers a scrape, and logs nothing."""
+
+    def log_message(self, *_: Any) -> None:
+        """Log nothing."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Answers each scrape in a thread of its own, MAX_SCRAPES at once, each of them within SCRAPE_SECONDS."""
+
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any, **options: Any):
+        self._free = threading.BoundedSemaphore(MAX_SCRAPES)
+        super().__init__(*arguments, **options)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer one, or close its connection where there are too many."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer one, as far as there is time."""
+        over = threading.Timer(2 * SCRAPE_SECONDS, _shut, [request])
+        over.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            over.cancel()
+            self._free.release()
+
+    def handle_error(self, *_: Any) -> None:
+        """Log nothing: a peer went away, or was too slow."""
+
+
+def _shut(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _RunCollector(Collector):

@@ -5,7 +5,7 @@ import logging
 from contextlib import aclosing
 from typing import Any
 
-from gradwire_common.errors import GradwireError, UsageError
+from gradwire_common.errors import GradwireError, UnavailableError, UsageError
 from gradwire_common.transport import bounds
 from gradwire_common.transport.channel import CALL_BYTES, wire_bytes
 from gradwire_common.transport.packing import INLINE_BYTES
@@ -13,7 +13,8 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_server.intake.partial import key_of
 from gradwire_server.intake.pushes import expected_units, room_for, staging_for, take
-from gradwire_server.intake.receiving import read_first, read_frames, read_join, read_manifest, take_whole
+from gradwire_server.intake.receiving import keep, read_first, read_frames, read_join, read_manifest, take_whole
+from gradwire_server.limits.streams import Stream
 from gradwire_server.outcome.outcome import Kind
 from gradwire_server.rounds.members import Member
 from gradwire_server.rounds.schedule import Verdict
@@ -96,6 +97,9 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
                 run.membership.connection_broke(member)
                 raise
         run.tallies.verdicts[verdict] += 1
+        if verdict is Verdict.LATE:
+            run.membership.came_late(member)
+            run.collector.pool.came_late(member.slot, member.worker_id)
         receipt = pb.Receipt(verdict=_VERDICTS[verdict], round=header.round, length=length)
         if verdict is Verdict.DUPLICATE:
             log.info("worker %s repeats its push for round %d, which counts already", member.worker_id, header.round)
@@ -109,10 +113,14 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
     @answers_errors
     async def Staged(self, request: pb.StagedRequest, context: Any) -> pb.StagedReply:  # noqa: ARG002, N802
         """Say how much of a push that was cut is here."""
+        run = self._run
         member = self._hear(request.session)
-        staging = self._run.partials.staged(member.worker_id, key_of(request))
-        reply = pb.StagedReply(length=staging.length, digest=staging.digest) if staging else pb.StagedReply()
-        self._charge(member, request, reply, self._run.schedule.open_round)
+        async with run.pushing.open(member.worker_id, Stream()):  # a push that seems to be open is that which was cut
+            staging = run.partials.staged(member.worker_id, key_of(request))
+            reply = pb.StagedReply()
+            if staging is not None:
+                reply.length, reply.digest = staging.length, await staging.digest()
+        self._charge(member, request, reply, run.schedule.open_round)
         return reply
 
     @answers_errors
@@ -122,14 +130,18 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
         member = self._hear(request.session)
         self._charge_up(member, request, run.schedule.open_round)
         have = request.have_version if request.HasField("have_version") else None
+        stream = Stream()
         try:
-            async with aclosing(run.updates(member, have)) as updates:
-                async for update in updates:
-                    await self._send(member, update, context)
-                    if update.complete:
-                        run.has(member, update.version)
-                    del update  # a snapshot is as large as the model: none is kept until the next version
-            await self._write(member, pb.WatchMessage(run_end=run.versions.run_end), run.schedule.version or 0, context)
+            try:
+                async with run.watching.open(member.worker_id, stream, context):
+                    await self._follow(member, have, context, stream)
+                return
+            except UnavailableError as error:
+                why = str(error)
+            # all of the update has been let go of by now, the message that is being written excepted
+            await stream.written()
+            run.membership.check_current(member)
+            raise UnavailableError(why)
         except asyncio.CancelledError:
             run.membership.connection_broke(member)
             raise
@@ -195,35 +207,60 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
     ) -> tuple[Verdict, int]:
         """Take the frames of a push, once there is room for them; return what became of it, and its length."""
         run = self._run
-        lease = await room_for(run, member, header)
-        try:
-            units, verdict = expected_units(run, member, header)  # waiting may have taken a while
-            if verdict is not Verdict.COUNTED:
-                return verdict, 0
-            partial = run.partials.begin(member.worker_id, header, staging_for(run, member, units))
-            partial.spent += spent
-            partial.staging.take_room(lease)
-            if first.HasField("whole"):
-                end = await take_whole(run, member, first.whole, partial)
-            else:
-                end = await read_frames(context, run, member, header, partial)
-            data = partial.staging.finish(end.length)
-            return await take(run, member, header, data, end, partial.spent, lease), end.length
-        finally:
-            if lease is not None:
-                lease.release()
+        stream = Stream()
+        async with run.pushing.open(member.worker_id, stream):
+            await run.collector.pool.turn(member.slot, member.worker_id)
+            lease = await room_for(run, member, header, stream)
+            try:
+                units, verdict = expected_units(run, member, header)  # waiting may have taken a while
+                if verdict is not Verdict.COUNTED:
+                    return verdict, 0
+                partial = run.partials.begin(member.worker_id, header, staging_for(run, member, units))
+                partial.spent += spent
+                try:
+                    await partial.staging.take_room(lease)
+                    if first.HasField("whole"):
+                        end = await take_whole(run, member, first.whole, partial)
+                    else:
+                        end = await read_frames(context, run, member, header, partial, stream)
+                except asyncio.CancelledError:
+                    keep(run, member, partial)
+                    raise
+                data = partial.staging.finish(end.length)
+                stream.settle()
+                return await take(run, member, header, data, end, partial.spent, lease), end.length
+            finally:
+                if lease is not None:
+                    lease.release()
 
-    async def _send(self, member: Member, update: Update, context: Any) -> None:
+    async def _follow(self, member: Member, have: int | None, context: Any, stream: Stream) -> None:
+        """Send every version after `have`, and the end of the run."""
+        run = self._run
+        async with aclosing(run.updates(member, have)) as updates:
+            async for update in updates:
+                await self._send(member, update, context, stream)
+                if update.complete:
+                    run.has(member, update.version)
+                del update  # a snapshot is as large as the model: none is kept until the next version
+        end = pb.WatchMessage(run_end=run.versions.run_end)
+        await self._write(member, end, run.schedule.version or 0, context, stream)
+
+    async def _send(self, member: Member, update: Update, context: Any, stream: Stream) -> None:
         """Send one update, no faster than the worker's bucket allows."""
         version = 0 if update.kind is Kind.SNAPSHOT else update.version
         gates = self._run.gates_of(member)
+        stream.restart()
         async for message in update.messages(lambda: gates.chunk_bytes, gates.whole_bytes):
-            await self._write(member, message, version, context)
+            await self._write(member, message, version, context, stream)
 
-    async def _write(self, member: Member, message: pb.WatchMessage, version: int, context: Any) -> None:
+    async def _write(
+        self, member: Member, message: pb.WatchMessage, version: int, context: Any, stream: Stream
+    ) -> None:
         n_bytes = wire_bytes(message.ByteSize())
         await self._run.gates_of(member).down.take(n_bytes)
-        await context.write(message)
+        stream.wait_for(n_bytes, self._run.clock())
+        await stream.write(context.write(message))
+        stream.moved(n_bytes, self._run.clock())
         self._run.books.records.sent_down(version, member.slot, n_bytes)
 
     def _charge(self, member: Member, request: Any, reply: Any, round_: int) -> None:

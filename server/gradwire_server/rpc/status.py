@@ -128,4 +128,6 @@ def _worker(run: Run, member: Member) -> pb.WorkerStatus:
         clipped=treated.clipped,
         clip_scale=treated.scales / max(treated.clipped, 1),
         outlying=treated.outlying,
+        missed_rounds=member.attendance.missed,
+        left_out=member.attendance.left_out,
     )

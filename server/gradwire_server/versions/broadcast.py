@@ -120,7 +120,7 @@ class Broadcast:
     def __init__(self) -> None:
         self.most_bytes = 0
         self._ring: deque[Update] = deque()
-        self._n_bytes = 0
+        self.n_bytes = 0  # frames of updates that are complete
         self._changed = asyncio.Event()
         self.version = -1  # -1 until there are weights
         self.run_end: pb.RunEnd | None = None
@@ -139,9 +139,9 @@ class Broadcast:
     def complete(self, update: Update, digest: int) -> None:
         """Finish the newest version, all of whose frames have been made."""
         update.finish(digest)
-        self._n_bytes += update.length
-        while self._n_bytes > self.most_bytes and len(self._ring) > 1:
-            self._n_bytes -= self._ring.popleft().length
+        self.n_bytes += update.length
+        while self.n_bytes > self.most_bytes and len(self._ring) > 1:
+            self.n_bytes -= self._ring.popleft().length
 
     def retract(self, update: Update) -> None:
         """Take back the newest version, of which something could not be made."""

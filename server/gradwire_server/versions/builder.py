@@ -95,7 +95,7 @@ class VersionBuilder:
         record.payload_down = update.length
         self._last_made = self._clock()
         treated = {worker.worker: training.treated[slot] for slot, worker in pushes if slot in training.treated}
-        yield Committed(update, digest, record, treated)
+        yield Committed(update, digest, record, tuple(slot for slot, _ in pushes), treated)
 
     def _tell_times(self, draft: "UpdateDraft", record: pb.RoundRecord) -> None:
         record.server_times.step, record.server_times.encode = draft.step_seconds, draft.encode_seconds

@@ -226,15 +226,15 @@ class Collector:
         async with aclosing(self._builder.build(training, closing.round, pushes, budget)) as events:
             async for event in events:
                 if isinstance(event, Committed):
-                    await self._commit(event, closing.slots)
+                    await self._commit(event)
                 yield event
         if self._schedule.phase is Phase.ENDED:
             yield Ended(f"all {closing.round} rounds are done")
         self.wake()
 
-    async def _commit(self, committed: Committed, slots: tuple[int, ...]) -> None:
+    async def _commit(self, committed: Committed) -> None:
         """Write a checkpoint where one is due, and let the round be over."""
-        self.pool.release(slots)
+        self.pool.release(committed.slots)
         self.pool.deadlines.sent(committed.update.length)
         version = committed.update.version
         if self._store is not None and self._store.wants_checkpoint(version, asked=self.checkpoint_requests.any):

@@ -50,6 +50,7 @@ class Committed:
 
     Attributes:
         digest: CRC-32 of the replica at that version.
+        slots: whose pushes it is made of.
         record: record of the round, the bytes on the wire excepted.
         treated: workers whose pushes the aggregation clipped, or found far out.
     """
@@ -57,6 +58,7 @@ class Committed:
     update: Update
     digest: int
     record: pb.RoundRecord
+    slots: tuple[int, ...]
     treated: Mapping[str, Treatment] = field(default_factory=dict)
 
 

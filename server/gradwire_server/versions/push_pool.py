@@ -1,6 +1,7 @@
 """The pushes of rounds that have not closed: their memory, their place on the disk, and whether they count."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable
 
@@ -13,6 +14,7 @@ from gradwire_server.intake.contribution import Contribution, push_record
 from gradwire_server.limits.limits import Limits
 from gradwire_server.limits.memory import Lease, Memory, usual_push
 from gradwire_server.limits.shares import memory_for_pushes
+from gradwire_server.limits.streams import Stream
 from gradwire_server.rounds.deadlines import Deadlines
 from gradwire_server.rounds.schedule import Schedule, Verdict
 from gradwire_server.store.journal import Record
@@ -52,6 +54,7 @@ class PushPool:
         self._began = clock()
         self.memory = Memory(0, 0)
         self.changed = asyncio.Event()
+        self._turns_called = asyncio.Event()
         self.arriving = asyncio.Lock()
         limits, n = Limits.of(settings), settings.workers
         self.deadlines = Deadlines(settings.deadline, limits.share_up(n), limits.share_down(n))
@@ -87,10 +90,40 @@ class PushPool:
             return None
         return self._began + seconds - self._clock()
 
-    async def admit(self, slot: int) -> Lease:
-        """Wait until there is memory for a push of `slot`; return the lease of it."""
+    async def admit(self, slot: int, stream: Stream | None = None) -> Lease:
+        """Wait until there is memory for a push of `slot`, which `stream` brings; return the lease of it."""
         self.changed.set()
-        return await self.memory.admit(0 if self._schedule.queues else slot)  # in a queue the first that comes is first
+        first = 0 if self._schedule.queues else slot  # in a queue the first that comes is first
+        return await self.memory.admit(first, stream)
+
+    async def turn(self, slot: int, worker: str) -> None:
+        """Wait while `worker` is ahead of its share of versions and others push, who have `silent_after` for that."""
+        if not self._schedule.is_ahead(slot, worker):
+            return
+        try:
+            async with asyncio.timeout(self._settings.silent_after):
+                while self._schedule.is_ahead(slot, worker):
+                    await self._turns_called.wait()
+        except TimeoutError:
+            self._schedule.give_up_on_others(worker)
+
+    def call_turns(self) -> None:
+        """Let those who wait for their turn look again: somebody pushed, or is gone, or the run is over."""
+        self._turns_called.set()
+        self._turns_called = asyncio.Event()
+
+    def came_late(self, slot: int, worker: str) -> None:
+        """Note that a push came too late to count."""
+        self._schedule.came_late(slot, worker)
+        self.call_turns()
+
+    def evict(self) -> None:
+        """End pushes that hold room which others wait for: those that stand still.
+
+        Once the deadline has passed and the quorum is not there, those too that have had as long as the deadline.
+        """
+        now, seconds = self._clock(), self.deadlines.seconds
+        self.memory.evict(now, now - seconds if self._schedule.overdue and seconds is not None else -math.inf)
 
     async def keep(self, slot: int, contribution: Contribution) -> None:
         """Bring a push that has been checked to the disk. Raises UnavailableError where that cannot be done now."""
@@ -130,7 +163,9 @@ class PushPool:
             if lease is not None:
                 self._leases[slot] = lease.hand_over()
             self.deadlines.arrived(self._clock() - self._began, contribution.payload)
+            self.memory.expect(contribution.payload)
             self.changed.set()
+            self.call_turns()
         return verdict
 
     def pushes(self, slots: Iterable[int]) -> list[tuple[int, Push]]:

@@ -43,6 +43,17 @@ class Replayed:
     records: list[pb.RoundRecord] = field(default_factory=list)
     open: dict[int, Contribution] = field(default_factory=dict)
 
+    @property
+    def expected(self) -> set[int]:
+        """Slots whose workers are about to come back: none that its worker has left for another."""
+        return (self.last_slots | self.open.keys()) & set(self.slots.values())
+
+    def move(self, worker: str, slot: int) -> None:
+        """Note that `slot` is that of `worker`, and of no other any more."""
+        if self.slots.get(worker) != slot:
+            self.slots = {each: held for each, held in self.slots.items() if held != slot}
+            self.slots[worker] = slot
+
 
 async def replay(
     training: Training, checkpoint: Checkpoint, records_after: Records, in_thread: InThread, *, queues: bool = False
@@ -64,22 +75,22 @@ async def replay(
     newest = {worker: push for worker, push in newest.items() if push.version <= checkpoint.version}
     now = Replayed(checkpoint.version, dict(meta["slots"]), newest, set(meta["waited_for"]))
     now.records += map(round_record_of, meta["records"])
-    held: dict[tuple[int, str, int], Contribution] = {}  # round, worker, digest
+    held: dict[tuple[int, str, int], tuple[int, Contribution]] = {}  # round, worker, digest -> slot, push
     records = records_after(checkpoint.version, lambda: now.version)
     while record := await in_thread(next, records, None):
         if record.kind is Kind.PUSH:
             push = contribution_of(record)
-            held.setdefault((record.meta["round"], push.worker, push.push.digest), push)
-            now.slots[push.worker] = record.meta["slot"]
+            held.setdefault((record.meta["round"], push.worker, push.push.digest), (record.meta["slot"], push))
+            now.move(push.worker, record.meta["slot"])
         elif record.meta["round"] == now.version + 1:
             if not queues:  # there, a worker that pushed for any version is about to push again
                 now.last_slots = set()
             await _close(training, now, record, held, in_thread)
             if not queues:
                 held = {key: push for key, push in held.items() if key[0] > now.version}
-    for (_, worker, _), push in held.items():
+    for slot, push in held.values():
         if await in_thread(may_count, training, push):
-            now.open.setdefault(now.slots[worker], replace(push, bounded=True))
+            now.open.setdefault(slot, replace(push, bounded=True))
     return now
 
 
@@ -87,15 +98,16 @@ async def _close(
     training: Training,
     now: Replayed,
     commit: Record,
-    held: dict[tuple[int, str, int], Contribution],
+    held: dict[tuple[int, str, int], tuple[int, Contribution]],
     in_thread: InThread,
 ) -> None:
     """Make the version of a round that closed. Its update is encoded again, so its record tells how long that took."""
     round_ = commit.meta["round"]
     for slot, worker, digest, pushed_for in commit.meta["pushes"]:
-        push = held.pop((pushed_for, worker, digest), None)
-        if push is None:
+        found = held.pop((pushed_for, worker, digest), None)
+        if found is None:
             raise CheckpointError(f"journal: round {round_} closed with a push of worker {worker}, which is missing")
+        _, push = found
         if await in_thread(can_be_added, training, push, len(commit.meta["pushes"])):
             await in_thread(training.add, push.push, slot)
             now.last_slots.add(slot)

@@ -41,7 +41,7 @@ async def resume(run: Run) -> None:
 
 
 def _restore(run: Run, from_version: int, past: Replayed) -> None:
-    expected, members = past.last_slots | past.open.keys(), run.membership.members
+    expected, members = past.expected, run.membership.members
     patience = MISSED_HEARTBEATS * members.interval + RECONNECT_SECONDS
     members.restore(past.slots, expected, run.clock() + patience)
     run.schedule.resume(past.version, expected, set(past.slots.values()), past.newest)

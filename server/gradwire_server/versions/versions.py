@@ -1,5 +1,6 @@
 """The versions that watchers are sent: updates in their order, or a snapshot of all weights."""
 
+import asyncio
 import weakref
 from collections.abc import AsyncGenerator, Callable
 
@@ -7,6 +8,8 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.rounds.schedule import Schedule
 from gradwire_server.versions.broadcast import Broadcast, Update
 from gradwire_server.versions.numbers import Numbers
+
+MAX_SNAPSHOTS = 2  # versions of which there are snapshots at once: each is as large as the model
 
 
 class Versions:
@@ -21,13 +24,23 @@ class Versions:
         self._schedule = schedule
         self._numbers = numbers
         self._broadcast = Broadcast()
-        self._snapshot: Callable[[], Update | None] = lambda: None
+        self._snapshots: list[weakref.ref[Update]] = []  # that are still being sent, oldest first
+        self._sent: weakref.WeakSet[Update] = weakref.WeakSet()  # updates that somebody may still be sent
+        self._wanted = 0  # watchers that wait until a snapshot has been sent to all
+        self._changed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._holders = 0  # how often a worker came to hold the newest version
 
     @property
     def run_end(self) -> pb.RunEnd | None:
         """Why no version comes any more; None while some may."""
         return self._broadcast.run_end
+
+    @property
+    def crowded(self) -> bool:
+        """Whether those who are sent old versions keep others from theirs, or as many bytes as updates may take."""
+        old = sum(update.length for update in self._sent) - self._broadcast.n_bytes
+        return self._wanted > 0 or old > self._broadcast.most_bytes
 
     def begin(self, version: int, most_bytes: int) -> bool:
         """Let watchers have `version` as a snapshot, and what comes after; keep `most_bytes` of updates.
@@ -43,11 +56,12 @@ class Versions:
     def restore(self, updates: list[Update]) -> None:
         """Let watchers have the updates of versions that were made before the server was restarted."""
         for update in updates:
-            self._broadcast.publish(update)
+            self.publish(update)
             self._broadcast.complete(update, update.digest)
 
     def publish(self, update: Update) -> None:
         """Let watchers have what there is of a new version."""
+        self._sent.add(update)
         self._broadcast.publish(update)
 
     def take_back(self, update: Update) -> None:
@@ -91,12 +105,44 @@ class Versions:
             del update  # a snapshot is as large as the model
 
     async def snapshot(self) -> Update:
-        """Return the newest version as a snapshot, made once for all who ask while any of them still sends it."""
+        """Return the newest version as a snapshot, made once for all who ask while any of them still sends it.
+
+        Where there are MAX_SNAPSHOTS of them, an older one that updates follow does; else one has to go first.
+        """
         numbers = self._numbers
-        async with numbers.changing:
-            snapshot = self._snapshot()
-            if snapshot is None or snapshot.version != self._schedule.version:
-                made = await numbers.in_thread(numbers.training.snapshot, self._schedule.version)
-                snapshot = Update.of(made)
-                self._snapshot = weakref.ref(snapshot)
-        return snapshot
+        while True:
+            async with numbers.changing:
+                self._snapshots = [each for each in self._snapshots if each() is not None]
+                if (there := self._usable_snapshot()) is not None:
+                    return there
+                if len(self._snapshots) < MAX_SNAPSHOTS:
+                    made = Update.of(await numbers.in_thread(numbers.training.snapshot, self._schedule.version))
+                    self._loop = asyncio.get_running_loop()
+                    self._snapshots.append(weakref.ref(made, self._one_is_gone))
+                    return made
+            await self._until_one_is_gone()
+
+    def _usable_snapshot(self) -> Update | None:
+        full = len(self._snapshots) >= MAX_SNAPSHOTS
+        for each in reversed(self._snapshots):
+            there = each()
+            if there is not None and (
+                there.version == self._schedule.version or (full and self._broadcast.after(there.version) is not None)
+            ):
+                return there
+        return None
+
+    async def _until_one_is_gone(self) -> None:
+        self._wanted += 1
+        try:
+            await self._changed.wait()
+        finally:
+            self._wanted -= 1
+
+    def _one_is_gone(self, _: weakref.ref[Update]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
