@@ -22,7 +22,7 @@ from gradwire_common.transport.digests import digest_of
 from gradwire_server.store.journal import Kind, Reader, Record, Segment
 from gradwire_server.store.state_files import segment_path
 from safety.honest import honest_pair, serving, undisturbed
-from server.plain_worker import MANIFEST, run_config
+from server.plain_worker import MANIFEST, gradient_of, plain_workers, run_config
 
 ROUNDS, KILLED_AFTER = 4, 2
 LAYOUT = MANIFEST.layout
@@ -122,6 +122,29 @@ def test_what_is_out_of_bounds_and_was_applied_is_applied_again(tmp_path, caplog
         pair.begin()
         assert np.abs(pair.workers[0].flat[: LAYOUT.n_parameters]).min() > 1e17
     assert "skipped" not in caplog.text
+
+
+def test_a_push_that_waited_in_the_queue_of_an_asynchronous_run_is_skipped(tmp_path, caplog):
+    runs, copy = tmp_path / "runs", tmp_path / "copy"
+    changes: dict[str, Any] = {"mode": "asynchronous", "workers": 1, "rounds": 4, "checkpoint_every": 100}
+    with serving(run_config(runs, **changes)) as server, plain_workers(server.address, 1) as (a,):
+        a.begin()
+        a.push(gradient_of(1), 1)
+        a.receive()
+        shutil.copytree(runs, copy)
+    path = segment_path(copy / "run" / "state", 0)
+    records = [replace(record, data=bytes(record.data)) for record in Reader(path, 0)]
+    segment = Segment(path, 0)
+    segment.append([*records, poison(1e30, round=2, samples=2**50)])
+    segment.close()
+    with serving(run_config(copy, **changes, resume=True)) as server, plain_workers(server.address, 1) as (a,):
+        a.begin()
+        for round_ in (2, 3, 4):
+            a.push(gradient_of(round_), round_)
+            assert a.receive().version == round_
+        a.leave()
+        server.join()
+    assert "journal: the push of worker evil for round 2 is skipped" in caplog.text
 
 
 def _larger(record: Record) -> Record:

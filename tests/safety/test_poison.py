@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
+from torch import nn
 
 from gradwire_common.codec.formats import BFloat16, Float32, Minifloat, Quantizer, Uniform
 from gradwire_common.codec.formats.minifloat import FLOAT4_1_2_1, FLOAT8_1_5_2
@@ -24,9 +26,15 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.mean import WeightedMean
 from gradwire_server.aggregation.push import Push
 from gradwire_server.aggregation.registry import AGGREGATIONS
-from running import eventually
+from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.session import SessionOptions
+from gradwire_worker.sources.during_backward import DuringBackward
+from gradwire_worker.sources.frame_source import Source
+from gradwire_worker.sources.in_step import InStep
+from running import eventually, running_server
 from safety.honest import SAMPLES, HonestPair, honest_pair, serving, undisturbed
 from server.plain_worker import MANIFEST, PlainWorker, gradient_of, initial_weights, plain_workers, refused, run_config
+from worker.toys import batches, loss_of, perceptron, server_config, take_step
 
 N = MANIFEST.layout.n_parameters
 LAYOUT = MANIFEST.layout
@@ -114,9 +122,14 @@ def test_numbers_that_cannot_be_are_refused_before_they_count(tmp_path, header, 
                 evil.send([evil.whole(push)] if whole else push)
 
 
-def test_the_largest_that_may_be_pushed_can_be_applied_round_after_round_and_again_after_a_kill(tmp_path):
+@pytest.mark.parametrize(
+    ("optimizer", "quantizer"),
+    [("Adam", "float32"), ("SGD", "uniform"), ("Adagrad", "float8-1-5-2"), ("RMSprop", "bfloat16")],
+)
+def test_the_largest_that_may_be_pushed_can_be_applied_and_again_after_a_kill(tmp_path, optimizer, quantizer):
     runs, copy = tmp_path / "runs", tmp_path / "copy"
-    changes = {"optimizer": "Adam", "workers": 3, "rounds": 4, "most_samples": 2**32 - 1, "buffers_every": 1}
+    changes: dict[str, Any] = {"optimizer": optimizer, "quantizer": quantizer, "lr": 10.0, "workers": 3, "rounds": 4}
+    changes |= {"most_samples": 2**32 - 1, "buffers_every": 1}
     values = np.full(N + LAYOUT.n_buffers, 0.99 * MAX_ENTRY, np.float32)
     with serving(run_config(runs, **changes)) as server, plain_workers(server.address, 3) as workers:
         for worker in workers:
@@ -290,3 +303,52 @@ def test_frames_of_any_kind_say_what_they_hold_at_the_most():
         frame = next(iter(method.encoder(LAYOUT).encode(gradient_of(3), EncodeReport())))
         assert np.abs(values).max() * 0.9 <= method.check(frame, unit) <= MAX_ENTRY
     assert next(encode_exact(values, [unit]))
+
+
+def diverging(tmp_path: Path, source: Source) -> None:
+    """Take a good step, and one whose gradients are 1e20 times as large."""
+    model, (first, second) = perceptron(), batches(2)
+    with (
+        running_server(server_config(tmp_path), grace=0.2) as server,
+        RemoteOptimizer(model, server.address, source=source, session=SessionOptions(worker_id="a")) as optimizer,
+    ):
+        take_step(model, optimizer, first)
+        optimizer.zero_grad()
+        (loss_of(model, second) * 1e20).backward()
+        with pytest.raises(RangeError, match=r"0\.weight: got .* at entry \d+ .*; a lower lr may help"):
+            optimizer.step()
+        assert optimizer.version == 1
+        take_step(model, optimizer, second)  # nothing was pushed, and nothing of it is left
+        assert optimizer.version == 2
+        assert all(torch.isfinite(each).all() and each.abs().max() < 100 for each in model.parameters())
+
+
+@pytest.mark.parametrize("source", [InStep(), DuringBackward()], ids=lambda source: type(source).__name__)
+def test_a_worker_is_told_by_the_name_of_its_tensor_before_anything_is_sent(tmp_path, source):
+    diverging(tmp_path, source)
+
+
+class Masked(nn.Module):
+    """A layer, and a causal mask among the buffers, as attention has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(80, 4)
+        self.register_buffer("mask", torch.full((3, 3), torch.finfo(torch.float32).min).triu(1))
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen += 1
+        return self.layer(x)
+
+
+def test_a_model_with_a_mask_of_the_lowest_numbers_trains(tmp_path):
+    model = Masked()
+    mask = model.mask.clone()
+    with running_server(server_config(tmp_path, buffers_every=1, rounds=3), grace=0.2) as server:
+        with RemoteOptimizer(model, server.address, session=SessionOptions(worker_id="a")) as optimizer:
+            for batch in batches(3):
+                take_step(model, optimizer, batch, samples=64)
+        server.join()
+    assert torch.equal(model.mask, mask)
+    assert model.seen == 3
