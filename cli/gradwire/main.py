@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PROVES = ("certs", "tokens", "token_file", "insecure")  # settings of who may call; a local run's sockets are private
 
+FormatName = Annotated[str, typer.Option("--format", metavar="table|json", help="for people, or for programs")]
+
 app = PlainApp(
     help="Train one PyTorch model on many machines with thin links.",
     epilog="Every setting may also stand in a TOML file (--config FILE) or in a variable such as GRADWIRE_BITS.",
@@ -141,6 +143,7 @@ def status(
     ] = None,
     certs: Certs = None,
     token_file: TokenFile = None,
+    form: FormatName = "table",
     timeout: Timeout = "5",
 ) -> None:
     """Show a run: its rounds, its workers, its bytes. Fails where no server answers."""
@@ -148,7 +151,24 @@ def status(
     from gradwire_common.identity.access import Access
 
     seconds = named("timeout", parse_seconds, timeout)
-    show_status(address, worker_id=worker_id, timeout=seconds, access=Access(certs, token_file))
+    access = Access(certs, token_file)
+    show_status(address, worker_id=worker_id, timeout=seconds, access=access, as_json=_is_json(form))
+
+
+@app.command()
+def runs(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="runs to set side by side; all are listed without")
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("--runs", metavar="PATH", envvar="GRADWIRE_RUNS", help="folder of the runs' results")
+    ] = Path("runs"),
+    form: FormatName = "table",
+) -> None:
+    """List the runs of this folder, or compare some of them."""
+    from gradwire.commands.runs import show_runs
+
+    show_runs(folder, names or [], as_json=_is_json(form))
 
 
 @app.command()
@@ -206,6 +226,12 @@ def inspect(
 def version() -> None:
     """Show the version."""
     print(f"gradwire {__version__}")
+
+
+def _is_json(form: str) -> bool:
+    if form not in ("table", "json"):
+        raise UsageError(f"format: got {form!r}, want table or json")
+    return form == "json"
 
 
 def main() -> NoReturn:

@@ -148,6 +148,13 @@ def format_size(n_bytes: float) -> str:
     return f"{n_bytes:.2f} GiB"
 
 
+def format_seconds(seconds: float) -> str:
+    """Write a time for people: "0:42", "12:05", "3:04:05"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def format_rate(bytes_per_second: float) -> str:
     """Write a rate for people: "20 Mbit/s"."""
     bits = bytes_per_second * 8

@@ -38,6 +38,10 @@ from gradwire_server.versions.versions import Versions
 
 log = logging.getLogger("gradwire.server")
 
+FINISHED_HEARTBEATS = (
+    15  # that workers which have all finished may come back in: a cell of a notebook that is run again
+)
+
 
 class Run:
     """The run that a server serves.
@@ -87,6 +91,7 @@ class Run:
         self.over = asyncio.Event()
         self.failure: GradwireError | None = None
         self._began = clock()
+        self._finished_at: float | None = None
 
     @property
     def layout(self) -> Layout:
@@ -197,9 +202,9 @@ class Run:
         if self.membership.refused(member, error):
             self._look_again()
 
-    def leave(self, member: Member, reason: str) -> None:
-        """Let a member go, as it asks."""
-        self.membership.leave(member, reason)
+    def leave(self, member: Member, reason: str, *, finished: bool = False) -> None:
+        """Let a member go, as it asks, `finished` where it has done all that it wanted to."""
+        self.membership.leave(member, reason, finished=finished)
         for streams in (self.pushing, self.watching):
             streams.end(member.worker_id, "its worker left")
         self.partials.drop(member.worker_id)
@@ -213,12 +218,22 @@ class Run:
         self._look_again()
 
     def expire(self) -> None:
-        """Wait no longer for members that say nothing, or push nothing, for too long; look at what is waited for."""
+        """Wait no longer for members that say nothing, or push nothing, for too long; look at what is waited for.
+
+        The run ends once all of its workers have finished and none has come back for a while.
+        """
         if self.membership.expire(self.collector.pool.deadlines.slowest_transfer(FLOOR_RATE)):
             self._look_again()
         self.collector.pool.evict()
         if self.versions.crowded:
             self.watching.end_stalled(self.clock(), "it stood still while others waited for the memory that it holds")
+        if not self.membership.members.all_finished or self.schedule.version is None or self.over.is_set():
+            self._finished_at = None
+        elif self._finished_at is None:
+            self._finished_at = self.clock()
+        elif self.clock() - self._finished_at >= FINISHED_HEARTBEATS * self.settings.heartbeat:
+            log.info("the run ends at version %d: all workers have finished", self.schedule.version)
+            self.end("all workers have finished")
 
     async def updates(self, member: Member, have: int | None) -> AsyncGenerator[Update, None]:
         """Yield every version after `have`, oldest first, until the run ends; a snapshot where updates are gone.

@@ -68,5 +68,6 @@ def _shown(reply: pb.StatusReply) -> pb.StatusReply:
             metric.name = printable(metric.name, MAX_METRIC_NAME)
     for worker in reply.workers:
         worker.worker_id = printable(worker.worker_id, MAX_TEXT)
+        worker.gone = printable(worker.gone, MAX_TEXT)
         worker.refused_reason = printable(worker.refused_reason, MAX_TEXT)
     return reply

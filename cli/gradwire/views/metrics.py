@@ -52,6 +52,11 @@ def curves(evaluations: Iterable[pb.Evaluation]) -> dict[str, Curve]:
     return result
 
 
+def direction(curve: Curve) -> str:
+    """Return which way is better."""
+    return "lower is better" if curve.lower_is_better else "higher is better"
+
+
 def mean_of(metric: pb.Metric) -> float:
     """Return the mean; NaN of no samples, as only a foreign server would have it."""
     return metric.sum / metric.count if metric.count else math.nan

@@ -64,6 +64,20 @@ def summary_table(run: History, baseline: History | None = None) -> Table:
     return table
 
 
+def comparison_table(runs: list[History]) -> Table:
+    """Return a column for each of some runs; of two, how the first differs from the second."""
+    if len(runs) == 2:
+        return summary_table(*runs)
+    table = Table(header_style="bold")
+    table.add_column("")
+    for history in runs:
+        table.add_column(history.label, justify="right")
+    rows = {row[0]: row for history in runs for row in [*_metric_rows(history, None), *_ROWS]}
+    for name, value, write, _ in sorted(rows.values(), key=lambda row: row in _ROWS):
+        table.add_row(name, *(_cell(value(history), write) for history in runs))
+    return table
+
+
 def _figures(history: History | None, prefix: str) -> dict[str, Any]:
     names = ["bytes_up", "bytes_down", "bytes_setup", "bits_up", "bits_down", "seconds", "epsilon"]
     metrics = None if history is None else {name: _of_curve(curve) for name, curve in history.metrics.items()}

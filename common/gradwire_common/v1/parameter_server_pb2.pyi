@@ -246,12 +246,14 @@ class Wait(_message.Message):
     def __init__(self, what: _Optional[str] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class LeaveRequest(_message.Message):
-    __slots__ = ("session", "reason")
+    __slots__ = ("session", "reason", "finished")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
     session: str
     reason: str
-    def __init__(self, session: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    finished: bool
+    def __init__(self, session: _Optional[str] = ..., reason: _Optional[str] = ..., finished: bool = ...) -> None: ...
 
 class LeaveReply(_message.Message):
     __slots__ = ()
@@ -514,7 +516,7 @@ class Removed(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
-    __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down", "budget", "spent", "tokens_up", "tokens_down", "refused", "refused_reason", "quarantined", "missed_rounds", "left_out", "clipped", "clip_scale", "outlying")
+    __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down", "budget", "spent", "tokens_up", "tokens_down", "refused", "refused_reason", "quarantined", "missed_rounds", "left_out", "clipped", "clip_scale", "outlying", "gone", "rate_up", "rate_down")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     ALIVE_FIELD_NUMBER: _ClassVar[int]
@@ -535,6 +537,9 @@ class WorkerStatus(_message.Message):
     CLIPPED_FIELD_NUMBER: _ClassVar[int]
     CLIP_SCALE_FIELD_NUMBER: _ClassVar[int]
     OUTLYING_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
+    RATE_UP_FIELD_NUMBER: _ClassVar[int]
+    RATE_DOWN_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     slot: int
     alive: bool
@@ -555,7 +560,10 @@ class WorkerStatus(_message.Message):
     clipped: int
     clip_scale: float
     outlying: int
-    def __init__(self, worker_id: _Optional[str] = ..., slot: _Optional[int] = ..., alive: bool = ..., last_round: _Optional[int] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., limited_up: _Optional[float] = ..., limited_down: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ..., tokens_up: _Optional[int] = ..., tokens_down: _Optional[int] = ..., refused: _Optional[int] = ..., refused_reason: _Optional[str] = ..., quarantined: bool = ..., missed_rounds: _Optional[int] = ..., left_out: bool = ..., clipped: _Optional[int] = ..., clip_scale: _Optional[float] = ..., outlying: _Optional[int] = ...) -> None: ...
+    gone: str
+    rate_up: int
+    rate_down: int
+    def __init__(self, worker_id: _Optional[str] = ..., slot: _Optional[int] = ..., alive: bool = ..., last_round: _Optional[int] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., limited_up: _Optional[float] = ..., limited_down: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ..., tokens_up: _Optional[int] = ..., tokens_down: _Optional[int] = ..., refused: _Optional[int] = ..., refused_reason: _Optional[str] = ..., quarantined: bool = ..., missed_rounds: _Optional[int] = ..., left_out: bool = ..., clipped: _Optional[int] = ..., clip_scale: _Optional[float] = ..., outlying: _Optional[int] = ..., gone: _Optional[str] = ..., rate_up: _Optional[int] = ..., rate_down: _Optional[int] = ...) -> None: ...
 
 class RoundRecord(_message.Message):
     __slots__ = ("round", "contributors", "samples", "loss", "bytes_up", "bytes_down", "bits_up", "bits_down", "seconds", "server_times", "worker_times", "learning_rate", "budget", "spent", "payload_up", "payload_down", "budget_down")

@@ -196,10 +196,10 @@ class Membership:
         """Whether `member` is the one that was last asked for initial weights."""
         return self._weights_from == member.worker_id
 
-    def leave(self, member: Member, reason: str) -> None:
-        """End a membership as its worker asks."""
+    def leave(self, member: Member, reason: str, *, finished: bool = False) -> None:
+        """End a membership as its worker asks, `finished` where it has done all that it wanted to."""
         log.info("worker %s left: %s", member.worker_id, printable(reason, MAX_REASON) or "no reason given")
-        self.members.leave(member)
+        self.members.leave(member, reason, finished=finished)
         self._dismiss(member, dead=False)
 
     def remove(self, member: Member, error: GradwireError) -> None:
@@ -221,7 +221,7 @@ class Membership:
         """
         expired = self.members.expire(self._clock())
         for member in expired:
-            log.warning("worker %s is dead: nothing heard of it for too long", member.worker_id)
+            log.warning("worker %s is dead: %s", member.worker_id, member.gone)
             self._dismiss(member, dead=True)
         silent = self._silence.look(self._schedule, self._clock(), transfer)
         for member in [each for each in self.members.alive if each.slot in silent]:

@@ -27,6 +27,8 @@ class Member:
         deadline: it is dead unless heard of by then.
         interval: seconds between its heartbeats, as it was told.
         alive: neither left nor dead.
+        gone: why it is not alive, or soon may not be.
+        finished: it left because it has done all that it wanted to.
         sent: the newest version that it has been sent; -1 for none.
         last_round: the newest round that a push of it counted in.
         budget, spent: bytes on the wire that its last push was allowed, and took.
@@ -43,6 +45,8 @@ class Member:
     deadline: float
     interval: float
     alive: bool = True
+    gone: str = ""
+    finished: bool = False
     claim: bytes = field(default=b"", repr=False)
     sent: int = -1
     last_round: int = 0
@@ -147,6 +151,7 @@ class Members:
         for worker_id, slot in slots.items():
             member = Member(worker_id, slot, self._new_session(), deadline, self.interval, slot in alive)
             self._by_id[worker_id] = member
+            member.gone = "" if member.alive else "left before the server was started again"
             if member.alive:
                 self._alive[worker_id] = member
 
@@ -168,6 +173,7 @@ class Members:
         if member is None:
             raise SessionError("this session is unknown to this server; joining again gives a new one")
         member.deadline = now + MISSED_HEARTBEATS * member.interval
+        member.gone = ""
         if not member.alive:
             member.alive = True
             self._alive[member.worker_id] = member
@@ -186,25 +192,28 @@ class Members:
         """Whether the session of `member` has not ended."""
         return member.session in self._by_session
 
-    def leave(self, member: Member) -> None:
-        """End a membership."""
-        self._expire(member)
+    def leave(self, member: Member, reason: str = "", *, finished: bool = False) -> None:
+        """End a membership as its worker asks, `finished` where it has done all that it wanted to."""
+        self._expire(member, f"left: {printable(reason, MAX_REASON) or 'no reason given'}")
+        member.finished = finished
         self._end(member, JoinError(f"session ended: worker {member.worker_id} left"))
 
     def remove(self, member: Member, answer: GradwireError) -> None:
         """End a membership that its worker did not end; its later calls are answered `answer`."""
-        self._expire(member)
+        self._expire(member, f"was removed: {answer}")
         self._end(member, answer)
 
     def suspect(self, member: Member, now: float) -> None:
         """Note that a connection of `member` broke: it is dead unless heard of soon."""
         member.deadline = min(member.deadline, now + AFTER_A_BREAK * self.heartbeat)
+        member.gone = "its connection broke, and nothing was heard of it since"
 
     def expire(self, now: float) -> list[Member]:
         """Return the members that are dead as of now, each of them once."""
         dead = [member for member in self._alive.values() if member.deadline < now]
         for member in dead:
-            self._expire(member)
+            silent = f"nothing was heard of it for {MISSED_HEARTBEATS} heartbeats of {member.interval:g} s"
+            self._expire(member, member.gone or silent)
         return sorted(dead, key=lambda member: member.slot)
 
     def _check_claim(self, old: Member | None, claim: bytes, now: float) -> None:
@@ -234,11 +243,17 @@ class Members:
     def _forget(self, member: Member, why: str) -> None:
         self._end(member, SessionError(f"session ended: {why}"))
         del self._by_id[member.worker_id]
-        self._expire(member)
+        self._expire(member, why)
         self._forgotten.append(member.worker_id)
 
-    def _expire(self, member: Member) -> None:
+    @property
+    def all_finished(self) -> bool:
+        """Whether a worker of every slot has left because it has done all that it wanted to, and none is alive."""
+        return not self._alive and sum(member.finished for member in self._by_id.values()) >= self.slots
+
+    def _expire(self, member: Member, why: str) -> None:
         member.alive = False
+        member.gone = why
         self._alive.pop(member.worker_id, None)
 
     def _end(self, member: Member, answer: GradwireError) -> None:

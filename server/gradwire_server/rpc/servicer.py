@@ -181,7 +181,7 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
         member = self._hear(request.session)
         reply = pb.LeaveReply()
         self._charge(member, request, reply, self._run.schedule.open_round)
-        self._run.leave(member, request.reason)
+        self._run.leave(member, request.reason, finished=request.finished)
         return reply
 
     def _joined(self, member: Member | None, request: pb.JoinRequest, n_packed: int = 0) -> pb.JoinReply:

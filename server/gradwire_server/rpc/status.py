@@ -109,6 +109,7 @@ def _shown(run: Run) -> Iterable[Member]:
 
 def _worker(run: Run, member: Member) -> pb.WorkerStatus:
     gates, treated = run.gates_of(member), run.tallies.treated.get(member.worker_id, Treated())
+    allowed = run.limiter.limits_of(member.worker_id)
     return pb.WorkerStatus(
         worker_id=member.worker_id,
         slot=member.slot,
@@ -130,4 +131,7 @@ def _worker(run: Run, member: Member) -> pb.WorkerStatus:
         outlying=treated.outlying,
         missed_rounds=member.attendance.missed,
         left_out=member.attendance.left_out,
+        gone="" if member.alive else member.gone,
+        rate_up=allowed.rate_up,
+        rate_down=allowed.rate_down,
     )

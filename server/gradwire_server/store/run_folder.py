@@ -38,6 +38,21 @@ class RunFolder:
     set_aside: Path | None = None
 
 
+def in_use(path: Path) -> bool:
+    """Say whether a process is writing to the run at `path`."""
+    try:
+        lock = os.open(path / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 @contextmanager
 def run_folder(path: Path, *, resume: bool = False, lock: int | None = None) -> Iterator[RunFolder]:
     """Keep every other process out of `path` while the body runs.

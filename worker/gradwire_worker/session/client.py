@@ -28,6 +28,7 @@ from gradwire_worker.session.requests import Introduction
 CALL_TIMEOUT = 10.0  # seconds for a call that carries no frames; those that do never time out while bytes move
 IN_FLIGHT = 256 << 10  # bytes of frames that a small call may have to wait behind
 SLOWEST = 2000  # bytes per second of a link over which a manifest still arrives in time
+DONE = "done"  # why a worker leaves that has done all that it wanted to
 LEAVE_TIMEOUT = 2.0  # seconds; telling the server must not hold up the end of a process
 
 T = TypeVar("T")
@@ -221,7 +222,11 @@ class Client:
 
     def _leave(self, session: str, reason: str) -> None:
         with contextlib.suppress(grpc.RpcError):
-            self._ask(self._stub.Leave, pb.LeaveRequest(session=session, reason=reason[:MAX_TEXT]), LEAVE_TIMEOUT)
+            self._ask(
+                self._stub.Leave,
+                pb.LeaveRequest(session=session, reason=reason[:MAX_TEXT], finished=reason == DONE),
+                LEAVE_TIMEOUT,
+            )
 
     def _ask(self, method: Any, request: Any, timeout: float | None = None) -> Any:
         """Return the answer to a small call, which is given up where a signal's handler raises meanwhile."""
