@@ -99,15 +99,22 @@ class Manifest:
         return Layout(self.tensors)
 
 
-def _check_bounds(tensors: Sequence[TensorSpec], groups: Sequence[dict[str, float]]) -> None:
-    """Raise ModelMismatchError where a manifest is larger than any model's, or holds what no weights file can."""
+def check_counts(n_tensors: int, n_groups: int) -> None:
+    """Raise ModelMismatchError where a manifest has more tensors or groups than any may."""
     for what, got, most in (
-        ("tensors", len(tensors), MAX_TENSORS),
-        ("parameter groups", len(groups), max(1, len(tensors))),
-        ("options in one parameter group", max(map(len, groups), default=0), MAX_OPTIONS),
+        ("tensors", n_tensors, MAX_TENSORS),
+        ("parameter groups", n_groups, max(1, n_tensors)),
     ):
         if got > most:
             raise ModelMismatchError(f"manifest: got {got:,} {what}, want at most {most:,}")
+
+
+def _check_bounds(tensors: Sequence[TensorSpec], groups: Sequence[dict[str, float]]) -> None:
+    """Raise ModelMismatchError where a manifest is larger than any model's, or holds what no weights file can."""
+    check_counts(len(tensors), len(groups))
+    most = max(map(len, groups), default=0)
+    if most > MAX_OPTIONS:
+        raise ModelMismatchError(f"manifest: got {most:,} options in one parameter group, want at most {MAX_OPTIONS:,}")
     for spec in tensors:
         _check_tensor(spec)
     n_entries = sum(spec.size for spec in tensors)

@@ -6,7 +6,7 @@ from itertools import islice
 
 from gradwire_common.errors import ConfigError, ModelMismatchError, UsageError
 from gradwire_common.foreign_text import printable
-from gradwire_common.layout.manifest import Manifest, Role, TensorSpec
+from gradwire_common.layout.manifest import Manifest, Role, TensorSpec, check_counts
 from gradwire_common.methods.method import Method
 from gradwire_common.methods.registry import build_method
 from gradwire_common.metrics import MAX_METRIC_NAME, MAX_METRICS, Metric, checked_metrics
@@ -40,6 +40,7 @@ def manifest_from_message(message: pb.Manifest) -> Manifest:
     Raises:
         ModelMismatchError: if it is no manifest: a role unknown, a name twice, no trainable tensor.
     """
+    check_counts(len(message.tensors), len(message.groups))
     for tensor in message.tensors:
         if tensor.role not in _ROLE_NAMES:
             raise ModelMismatchError(f"manifest: tensor {tensor.name!r} has role {tensor.role}, want 1, 2 or 3")
