@@ -1,6 +1,7 @@
 # Everything a developer or a new user runs. `make help` lists it.
 PYTHON ?= python3
 VENV ?= .venv
+TESTS_AT_ONCE ?= 2
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
@@ -29,7 +30,7 @@ demo: $(VENV)/.installed  ## train on real images, 2 workers at 2 bits an entry,
 	$(BIN)/gradwire train --config examples/demo.toml --compare
 
 test: $(VENV)/.installed-test lint  ## lint, type-check and run every test that takes seconds
-	$(BIN)/pytest -m "not long"
+	$(BIN)/pytest -m "not long" --numprocesses $(TESTS_AT_ONCE) --dist loadfile
 
 test-long: $(VENV)/.installed-test  ## the tests that take minutes
 	$(BIN)/pytest -m long --timeout 3600
