@@ -5,7 +5,7 @@ TESTS_AT_ONCE ?= 2
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint stubs format bench-codec bench-link bench-load bench-round study-one-bit study-low-bits study-attacks fuzz fuzz-rpc chaos clean
+.PHONY: help demo test test-long lint stubs format bench-codec bench-link bench-load bench-round study-one-bit study-low-bits study-attacks fuzz fuzz-rpc chaos audit clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -80,6 +80,16 @@ fuzz: $(VENV)/.installed  ## damage frames for an hour, or ARGS="--seconds S --f
 
 fuzz-rpc: $(VENV)/.installed-test  ## any message to any call beside an honest run; ARGS="--calls N --seed N"
 	PYTHONPATH=tests $(BIN)/python -m safety.fuzz_rpc $(ARGS)
+
+$(VENV)-audit/.installed:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet pip-audit==2.10.1
+	@touch $@
+
+audit: $(VENV)-audit/.installed  ## look the dependencies up in PyPI's database of vulnerabilities
+	@if $(VENV)-audit/bin/python -c "import urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/19.0/json', timeout=20)" 2>/dev/null; \
+	then $(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt; \
+	else echo "PyPI's database of vulnerabilities cannot be reached from here: nothing was audited"; fi
 
 chaos: $(VENV)/.installed-test  ## kill, cut and starve runs at random; ARGS="--server N --worker N --link N ... --json FILE"
 	PYTHONPATH=tests $(BIN)/python tests/end_to_end/chaos.py $(ARGS)

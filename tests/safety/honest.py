@@ -1,5 +1,6 @@
 """An honest run of two plain workers, and the weights that it must end with whatever others do beside it."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,6 +45,7 @@ class HonestPair:
     def begin(self, first: np.ndarray | None = None) -> "HonestPair":
         """Join, with these initial weights."""
         for worker in self.workers:
+            worker.claim = secrets.token_bytes(32)
             worker.begin(first)
         self.version = self.workers[0].version
         return self

@@ -64,6 +64,7 @@ class PlainWorker:
             self.channel = grpc.secure_channel(address, credentials, options=options)
         self.stub = rpc.ParameterServerStub(self.channel)
         self.worker_id = worker_id
+        self.claim = b""  # what proves that the id is this worker's
         self.manifest = manifest
         self.layout = manifest.layout
         self.flat = np.zeros(self.layout.size, np.float32)
@@ -84,6 +85,7 @@ class PlainWorker:
                 "frame_version": FRAME_VERSION,
                 "manifest": manifest_to_message(self.manifest),
                 "settings": {"task": "test", "seed": "0"},
+                "claim": self.claim,
                 **changes,
             }
         )
