@@ -223,11 +223,11 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
                         end = await take_whole(run, member, first.whole, partial)
                     else:
                         end = await read_frames(context, run, member, header, partial, stream)
-                except asyncio.CancelledError:
+                    stream.settle()
+                except (asyncio.CancelledError, UnavailableError):
                     keep(run, member, partial)
                     raise
                 data = partial.staging.finish(end.length)
-                stream.settle()
                 return await take(run, member, header, data, end, partial.spent, lease), end.length
             finally:
                 if lease is not None:
