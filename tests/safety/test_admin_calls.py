@@ -135,7 +135,7 @@ def test_a_worker_that_was_removed_is_waited_for_no_more_and_may_not_join_until_
                 call()
         show_status(server.address)
         assert r"b, by somebody: sends noise\nfor days" in capsys.readouterr().out
-        with pytest.raises(UsageError, match="want one that was removed: b"):
+        with pytest.raises(UsageError, match="want one that was removed or is quarantined: b"):
             administration.admit(server.address, "a")
         administration.admit(server.address, "b")
         b.join()

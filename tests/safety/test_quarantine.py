@@ -41,7 +41,9 @@ def test_a_worker_that_is_waited_for_and_pushes_nothing_right_is_waited_for_no_m
             assert not evil.status().workers[2].quarantined
             wrong(evil, 1)
         pair.play()
-        with refused(UsageError, "worker evil is quarantined until the server is started again: 5 of its pushes"):
+        with refused(
+            UsageError, "worker evil is quarantined until an admin admits it or the server is started again: 5 of"
+        ):
             evil.push(gradient_of(0), 2)
         evil.heartbeat()  # it is heard, and is not waited for again
         pair.play()
@@ -59,6 +61,19 @@ def test_a_worker_that_is_waited_for_and_pushes_nothing_right_is_waited_for_no_m
         evil.leave()
         evil.channel.close()
         assert_array_equal(pair.end(server), undisturbed(3))
+
+
+def test_an_admin_lets_a_worker_push_again(tmp_path):
+    config = run_config(tmp_path, rounds=0, workers=1, most_refused=1)
+    with serving(config) as server, plain_workers(server.address, 1) as (a,):
+        a.begin()
+        with refused(UsageError, "worker: got 'a', want one that was removed or is quarantined: none is"):
+            a.stub.Admit(pb.AdmitRequest(worker_id="a"), timeout=60)
+        garbage(a, 1)
+        with refused(UsageError, "worker: got 'b', want one that was removed or is quarantined: a$"):
+            a.stub.Admit(pb.AdmitRequest(worker_id="b"), timeout=60)
+        a.stub.Admit(pb.AdmitRequest(worker_id="a"), timeout=60)
+        assert a.push(gradient_of(0), 1).verdict == pb.VERDICT_COUNTED
 
 
 def test_refusals_in_a_row_are_counted_and_a_push_that_counts_begins_again(tmp_path):

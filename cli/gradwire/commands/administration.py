@@ -76,9 +76,9 @@ def admit(
     token_file: TokenFile = None,
     timeout: Timeout = "5",
 ) -> None:
-    """Let a worker that was removed join again."""
+    """Let a worker that was removed join again, or one that is quarantined push again."""
     _asked("Admit", address, Access(certs, token_file), timeout, worker_id=worker_id)
-    print(f"worker {worker_id} may join again")
+    print(f"worker {worker_id} may take part again")
 
 
 def _asked(call: str, address: str, access: Access, timeout: str, **fields: Any) -> Any:

@@ -205,7 +205,7 @@ class ParameterServerServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Admit(self, request, context):
-        """Lets a worker that was removed join again.
+        """Lets a worker that was removed join again, or one that is quarantined push again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

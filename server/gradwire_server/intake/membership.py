@@ -125,8 +125,8 @@ class Membership:
         """Raise UsageError where `member` is quarantined."""
         if member.quarantined:
             raise UsageError(
-                f"worker {member.worker_id} is quarantined until the server is started again: {member.refused} of its "
-                f"pushes were refused, the last with: {member.reason}"
+                f"worker {member.worker_id} is quarantined until an admin admits it or the server is started again: "
+                f"{member.refused} of its pushes were refused, the last with: {member.reason}"
             )
 
     def refused(self, member: Member, error: GradwireError) -> bool:
@@ -142,6 +142,19 @@ class Membership:
             return False
         self._quarantine(member)
         return True
+
+    @property
+    def shut_out(self) -> list[str]:
+        """The ids of workers that were removed or are quarantined."""
+        return sorted({*self.removed, *(member.worker_id for member in self.members if member.quarantined)})
+
+    def readmit(self, worker_id: str) -> bool:
+        """Let a worker that was removed join again, and one that is quarantined push; return whether it was either."""
+        member = self.members.of(worker_id)
+        quarantined = member is not None and member.quarantined
+        if member is not None:
+            member.quarantined, member.refused_in_a_row = False, 0
+        return self.removed.pop(worker_id, None) is not None or quarantined
 
     def drop(self, worker_ids: Collection[str], reason: str) -> None:
         """Note that the pushes of a round count as zero; where they were one worker's, it is quarantined."""

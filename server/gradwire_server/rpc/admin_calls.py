@@ -70,11 +70,11 @@ class AdminCalls:
 
     @answers_errors
     async def Admit(self, request: pb.AdmitRequest, context: Any) -> pb.AdmitReply:  # noqa: ARG002, N802
-        """Let a worker that was removed join again."""
-        removed, shown = self._run.membership.removed, printable(request.worker_id, MAX_NAME)
-        if removed.pop(request.worker_id, None) is None:
-            names = ", ".join(sorted(removed)[:MAX_NAMES]) or "none is"
-            raise UsageError(f"worker: got {shown!r}, want one that was removed: {names}")
+        """Let a worker that was removed join again, or one that is quarantined push again."""
+        membership, shown = self._run.membership, printable(request.worker_id, MAX_NAME)
+        if not membership.readmit(request.worker_id):
+            names = ", ".join(membership.shut_out[:MAX_NAMES]) or "none is"
+            raise UsageError(f"worker: got {shown!r}, want one that was removed or is quarantined: {names}")
         log.warning("%s admits worker %s again", self.callers.name, shown)
         return pb.AdmitReply()
 
