@@ -139,8 +139,8 @@ def test_status_shows_what_two_loops_of_their_own_report(tmp_path):
         run_together(lambda: work(0), lambda: work(1))
         shown = eventually(lambda: _if_evaluated(run_to_the_end("status", server.address, folder=tmp_path).out))
     lines = [" ".join(line.split()) for line in shown.splitlines()]
-    assert "test accuracy 62.50% (round 2)" in lines
-    assert "test mean width 1.200 (round 2)" in lines
+    assert "test accuracy 62.50% (round 2), higher is better" in lines
+    assert "test mean width 1.200 (round 2), higher is better" in lines
     assert "train loss -" in lines
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 def _metric(name: str, value: object, count: int) -> Metric:
     if isinstance(value, Metric):
         own = whole_number(f"count of {name}", value.count, 1, MAX_COUNT)
-        return Metric(loss_number(value.sum, f"sum of {name}"), own, value.lower_is_better)
+        return replace(value, sum=loss_number(value.sum, f"sum of {name}"), count=own)
     if value is None:
         raise UsageError(f"{name}: got None, want one number, such as the mean over the samples, or a gradwire.Metric")
     return Metric.of_mean(loss_number(value, name), count)

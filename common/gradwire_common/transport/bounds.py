@@ -110,13 +110,15 @@ _TABLE: dict[type[Message], dict[str, Bound]] = {
     pb.WatchRequest: {"session": SESSION, "have_version": ROUND},
     pb.HeartbeatRequest: {"session": SESSION},
     pb.EvaluationReport: {"session": SESSION, "version": ROUND, "metrics": Several(MAX_METRICS)},
-    pb.Metric: dict.fromkeys(("name", "sum", "count", "lower_is_better"), Elsewhere("metrics.checked_metrics")),
+    pb.Metric: dict.fromkeys(
+        ("name", "sum", "count", "lower_is_better", "kind", "state"), Elsewhere("metrics.checked_metrics")
+    ),
     pb.StatusRequest: {"after_round": Elsewhere("compared with the rounds that there are")},
     pb.LimitRequest: {"worker_id": Text(MAX_NAME), "changes": One()},
     pb.LimitChanges: dict.fromkeys(
         ("rate_up", "rate_down", "burst", "shared_up", "shared_down", "burst_shared", "window"), AMOUNT
     ),
-    pb.LeaveRequest: {"session": SESSION, "reason": REASON},
+    pb.LeaveRequest: {"session": SESSION, "reason": REASON, "finished": FLAG},
     pb.PauseRequest: {"paused": FLAG, "reason": REASON},
     pb.CheckpointRequest: {},
     pb.RemoveRequest: {"worker_id": Text(MAX_NAME), "reason": REASON},

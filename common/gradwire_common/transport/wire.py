@@ -7,6 +7,7 @@ from itertools import islice
 from gradwire_common.errors import ConfigError, ModelMismatchError, UsageError
 from gradwire_common.foreign_text import printable
 from gradwire_common.layout.manifest import Manifest, Role, TensorSpec, check_counts
+from gradwire_common.merged import MAX_STATE
 from gradwire_common.methods.method import Method
 from gradwire_common.methods.registry import build_method
 from gradwire_common.metrics import MAX_METRIC_NAME, MAX_METRICS, Metric, checked_metrics
@@ -81,6 +82,8 @@ def metrics_to_messages(metrics: Mapping[str, Metric]) -> list[pb.Metric]:
             sum=metric.sum,
             count=min(metric.count, MAX_UINT64),
             lower_is_better=bool(metric.lower_is_better),
+            kind=metric.kind,
+            state=metric.state,
         )
         for name, metric in metrics.items()
     ]
@@ -97,5 +100,11 @@ def metrics_from_messages(messages: Iterable[pb.Metric]) -> dict[str, Metric]:
     for message in islice(messages, MAX_METRICS + 1):
         if message.name in metrics:
             raise UsageError(f"metric {printable(message.name, MAX_METRIC_NAME)}: got it twice, want each name once")
-        metrics[message.name] = Metric(message.sum, message.count, message.lower_is_better)
+        metrics[message.name] = Metric(
+            message.sum,
+            message.count,
+            message.lower_is_better,
+            message.kind,
+            tuple(islice(message.state, MAX_STATE + 1)),
+        )
     return checked_metrics(metrics)

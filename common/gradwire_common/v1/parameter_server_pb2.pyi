@@ -440,16 +440,20 @@ class EvaluationReport(_message.Message):
     def __init__(self, session: _Optional[str] = ..., version: _Optional[int] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ...) -> None: ...
 
 class Metric(_message.Message):
-    __slots__ = ("name", "sum", "count", "lower_is_better")
+    __slots__ = ("name", "sum", "count", "lower_is_better", "kind", "state")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SUM_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     LOWER_IS_BETTER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     name: str
     sum: float
     count: int
     lower_is_better: bool
-    def __init__(self, name: _Optional[str] = ..., sum: _Optional[float] = ..., count: _Optional[int] = ..., lower_is_better: bool = ...) -> None: ...
+    kind: str
+    state: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, name: _Optional[str] = ..., sum: _Optional[float] = ..., count: _Optional[int] = ..., lower_is_better: bool = ..., kind: _Optional[str] = ..., state: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ReportReply(_message.Message):
     __slots__ = ()

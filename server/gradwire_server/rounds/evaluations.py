@@ -32,7 +32,10 @@ class _Reports:
             for name, metric in self.of_slot[slot].items():
                 parts[name].append(metric)
         names = sorted(parts, key=lambda name: -len(parts[name]))[:MAX_METRICS]
-        return Evaluation(version, {name: merge(parts[name]) for name in names})
+        merged = {name: merge(parts[name]) for name in names}
+        return Evaluation(
+            version, {name: Metric(each.sum, each.count, each.lower_is_better) for name, each in merged.items()}
+        )
 
 
 class Evaluations:
