@@ -11,6 +11,7 @@ from gradwire_common.errors import GradwireError, UsageError
 from gradwire_common.foreign_text import MAX_TEXT, printable
 from gradwire_common.layout.manifest import Layout, Manifest
 from gradwire_common.settings.config import ServedRun
+from gradwire_common.step_options import OptimizerChoice
 from gradwire_common.transport.wire import metrics_from_messages
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.privacy import Privacy
@@ -191,9 +192,9 @@ class Run:
         self._look_again()  # it may have left another slot, that was waited for
         return member
 
-    async def define(self, manifest: Manifest) -> None:
-        """Let the run be of a model. Raises ConfigError and ModelMismatchError where it cannot."""
-        await self.collector.define(manifest)
+    async def define(self, manifest: Manifest, choice: OptimizerChoice | None = None) -> None:
+        """Let the run be of a model, and of an optimizer. Raises ConfigError and ModelMismatchError where it cannot."""
+        await self.collector.define(manifest, choice)
         self.books.records.n_parameters = manifest.layout.n_parameters
 
     def refused(self, member: Member, error: GradwireError) -> None:

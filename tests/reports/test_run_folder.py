@@ -138,7 +138,7 @@ def test_a_resume_that_is_refused_leaves_every_file_as_it_was(played):
     with running_server(config(copy, resume=True)):
         pass
     before = contents(copy / "run")
-    with pytest.raises(ConfigError, match="settings differ"), running_server(config(copy, resume=True, lr=0.5)):
+    with pytest.raises(ConfigError, match="settings differ"), running_server(config(copy, resume=True, workers=3)):
         pass
     changed = {name for name, text in contents(copy / "run").items() if before.get(name) != text}
     assert changed <= {".lock"}

@@ -278,17 +278,17 @@ def test_parameters_instead_of_a_model_are_refused():
         RemoteOptimizer(perceptron().parameters(), "127.0.0.1:1")
 
 
-def test_it_is_a_torch_optimizer_whose_schedule_is_the_servers(tmp_path):
+def test_it_is_a_torch_optimizer_whose_rate_is_the_servers_where_that_is_set(tmp_path, caplog):
     model = perceptron()
     with running_server(server_config(tmp_path)) as server, RemoteOptimizer(model, server.address) as optimizer:
         assert isinstance(optimizer, torch.optim.Optimizer)
-        with pytest.raises(UsageError, match="param_groups have no 'lr': the optimizer and its schedule belong to the"):
-            torch.optim.lr_scheduler.StepLR(optimizer, 1)
+        assert optimizer.param_groups[0]["lr"] == 0.1
         with pytest.raises(UsageError, match="add_param_group: the run's tensors are settled at joining"):
             optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(1))]})
         optimizer.param_groups[0]["lr"] = 0.5
-        with pytest.raises(UsageError, match=r"param_groups\[0\]: options changed from \{\} to \{'lr': 0.5\}"):
-            step(model, optimizer)
+        step(model, optimizer)
+        assert optimizer.param_groups[0]["lr"] == 0.1
+    assert "lr: got 0.5 from this worker's loop; the server's own setting wins: 0.1" in caplog.text
 
 
 @pytest.mark.parametrize("samples", [0, -1, 1.5, True])

@@ -8,6 +8,7 @@ from gradwire_common.errors import GradwireError
 from gradwire_common.layout.buffers import BufferSchedule
 from gradwire_common.methods.method import MAX_ENTRY, EncodeReport
 from gradwire_common.methods.silence import Silence
+from gradwire_common.step_options import Groups
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker import interrupts
 from gradwire_worker.checkpoint.resuming import OwnCheckpoint
@@ -28,6 +29,7 @@ class Exchange:
 
     Attributes:
         last_step: what the last round did; None before the first. With a delay, that of the step before.
+        options: of the parameter groups, that the next pushes carry.
         took: whether what was read in the newest round is in a push or in the residual memory by now.
     """
 
@@ -62,6 +64,7 @@ class Exchange:
         )
         self.last_step: StepReport | None = None
         self.took = False
+        self.options: Groups = ()
 
     def round(self, samples: int, loss: float, compute: float, began: float) -> None:
         """Push what the source has for the next round, wait until it has closed, and load the version that it made.
@@ -152,7 +155,9 @@ class Exchange:
         first = next(frames)  # what cannot be pushed is refused here, with nothing sent or lost
         self.took = True
 
-        push = PendingPush(pb.PUSH_KIND_GRADIENT, round_, base, samples, with_buffers, family=uplink.method.family)
+        push = PendingPush(
+            pb.PUSH_KIND_GRADIENT, round_, base, samples, with_buffers, uplink.method.family, self.options
+        )
         flight = Flight(push, {"samples": samples, "loss": loss, "compute": compute, "copy": copied - began})
         try:
             if before is None:

@@ -2,38 +2,54 @@
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 import torch
 from torch import nn
 
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_common.metrics import Metric, checked_metrics
+from gradwire_common.step_options import RATE, OptimizerChoice
 from gradwire_common.transport.address import Address, parse_address
 from gradwire_common.transport.bounds import MAX_SAMPLES
 from gradwire_common.transport.reach import check_known
 from gradwire_common.units import named
+from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.warming import warm_kernels
 from gradwire_worker.arguments import loss_number, option_object, whole_number
 from gradwire_worker.checkpoint.claim import kept_claim
 from gradwire_worker.checkpoint.optimizer_state import load_state
 from gradwire_worker.checkpoint.state import writable_file
+from gradwire_worker.chosen import choice_of, choice_of_made, model_of
 from gradwire_worker.coding import Coding
 from gradwire_worker.compute.changes import Changes
 from gradwire_worker.compute.groups import Group, ParameterGroup, check_unchanged, complete_groups, options_of
 from gradwire_worker.evaluation import named_metrics
 from gradwire_worker.interrupts import HELD, done_apart
 from gradwire_worker.place import Place, register, replace_earlier
+from gradwire_worker.samples import SampleCount
 from gradwire_worker.session import SessionOptions
 from gradwire_worker.sources.frame_source import Source
 from gradwire_worker.sources.in_step import InStep
+from gradwire_worker.steering import Steering
 from gradwire_worker.step_report import StepReport
 
 log = logging.getLogger("gradwire")
+
+
+class Schedule(Protocol):
+    """What torch's schedules have in common."""
+
+    def step(self) -> None:
+        """Go to the options of the next step."""
+
+
+S = TypeVar("S", bound=Schedule)
 
 
 class RemoteOptimizer(torch.optim.Optimizer):
@@ -45,8 +61,12 @@ class RemoteOptimizer(torch.optim.Optimizer):
                 loss(model(x), y).backward()
                 optimizer.step(samples=len(x))
 
-    The learning rate, its schedule and the optimizer's state belong to the server. Clipping, unscaling and accumulation
-    happen before step(), as usual. docs/training.md says what every case means.
+    The server steps, and has the optimizer's state. Which optimizer that is may be said here, as for torch.optim:
+
+        RemoteOptimizer(model, server, optimizer=torch.optim.AdamW, lr=1e-3, weight_decay=0.1)
+
+    `param_groups` show what the server steps with; schedules of torch's change it, step by step. Clipping, unscaling
+    and accumulation happen before step(), as usual. docs/training.md says what every case means.
 
     When the run ends, `ended` becomes true. A further step() raises RunEndedError, which ends the `with` block quietly.
 
@@ -69,6 +89,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
         coding: Coding | None = None,
         source: Source | None = None,
         session: SessionOptions | None = None,
+        optimizer: type[torch.optim.Optimizer] | str | OptimizerChoice | None = None,
+        **optimizer_options: Any,
     ):
         """Join the run; upload the model's weights if the server has none, load the server's otherwise.
 
@@ -83,6 +105,9 @@ class RemoteOptimizer(torch.optim.Optimizer):
             coding: how pushes are coded, where that differs from what the server says.
             source: where the frames of a push come from: InStep(), the default; DuringBackward(), LocalSteps(8).
             session: how this worker takes part: worker_id, slot, settings, patience, pace.
+            optimizer: what the server steps with: a class of torch.optim, or the name of an optimizer that the server
+                has. The first worker's counts; the others must agree or leave it out. The server's own settings win.
+            optimizer_options: of that, such as lr=1e-3, weight_decay=0.1.
 
         Raises:
             UsageError: a model, option or setting that cannot be; JoinError where the server refuses it.
@@ -92,6 +117,14 @@ class RemoteOptimizer(torch.optim.Optimizer):
             done_apart(lambda: check_known(named("server", parse_address, server)))
         chosen = option_object("source", source, InStep, "open")
         options = option_object("session", session, SessionOptions)
+        choice = choice_of(optimizer, optimizer_options)
+        if choice is not None:
+            if chosen.own_options:
+                raise UsageError(
+                    f"optimizer: got {choice.name} beside local steps, whose optimizer is an argument of LocalSteps; "
+                    "want the server's optimizer to be a setting of the server's, such as FedAvg"
+                )
+            options = replace(options, optimizer=choice)
         groups = complete_groups(model, param_groups)
         replaced = option_object("coding", coding, Coding).overrides(bits)
         chosen.check(groups)
@@ -106,9 +139,52 @@ class RemoteOptimizer(torch.optim.Optimizer):
             replace_earlier(self)
             self._place = place = Place.join(model, server, groups, replaced, chosen, options, file)
             register(self, place)
+            self._counted = SampleCount(None)
             reply = place.session.client.reply
+            self._steering = self._steer(chosen, reply)
+        if reply.overruled:
+            log.warning("the server's settings win over this worker's optimizer: %s", reply.overruled)
         self.method, self.resumed, self.evaluate_every = place.method, place.resumed, reply.evaluate_every
         self.slot, self.slots, self.rounds = reply.slot, reply.slots, reply.rounds
+
+    def count_samples(self, module: nn.Module | None = None) -> None:
+        """Count the samples of every forward pass, for loops that cannot call step(samples=...), such as accelerate's.
+
+        Args:
+            module: whose passes are counted, by the length of the first tensor that it is given; the model when None.
+        """
+        self._counted.close()
+        self._counted = SampleCount(self._place.flat.model if module is None else module)
+
+    def count(self, samples: int) -> None:
+        """Add to the samples that the next step is told of where it is not told how many there are."""
+        self._counted.samples += samples
+
+    @classmethod
+    def wrap(
+        cls,
+        optimizer: torch.optim.Optimizer,
+        server: str | Address = "127.0.0.1:50051",
+        *,
+        model: nn.Module | None = None,
+        **arguments: Any,
+    ) -> Self:
+        """Join the run with an optimizer of torch.optim that exists: its class, options and groups, in its place.
+
+            optimizer = RemoteOptimizer.wrap(torch.optim.AdamW(groups, lr=1e-3), server)
+
+        Args:
+            optimizer: one that has taken no step; it is of no use afterwards.
+            server: as for RemoteOptimizer.
+            model: the module whose parameters it has; found by them when None.
+            arguments: as for RemoteOptimizer: bits, state, coding, source, session.
+
+        Raises:
+            UsageError: it is no new optimizer of torch.optim, or no single module has its parameters; and as above.
+        """
+        choice, groups = choice_of_made(optimizer)
+        module = model_of(groups) if model is None else model
+        return cls(module, server, param_groups=groups, optimizer=choice, **arguments)
 
     @property
     def version(self) -> int:
@@ -145,7 +221,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
         self,
         closure: Callable[[], Any] | None = None,
         *,
-        samples: float | torch.Tensor = 1,
+        samples: float | torch.Tensor | None = None,
         loss: float | torch.Tensor | None = None,
     ) -> Any:
         """Push the gradients, wait for the round to close, load the new weights.
@@ -172,12 +248,55 @@ class RemoteOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 returned = closure()
             loss = returned if loss is None else loss
+        counted = self._counted.pop()
+        samples = counted if samples is None else samples
         weight, mean_loss = whole_number("samples", samples, 1, MAX_SAMPLES), loss_number(loss)
         self._changes.check()
-        check_unchanged(self.param_groups, self._options)
+        steering, exchange = self._steering, self._place.exchange
+        if steering is None:
+            check_unchanged(self.param_groups, self._options)
+        else:
+            exchange.options = steering.options()
         with HELD, torch.no_grad():
             self._place.step(weight, mean_loss)
+        if steering is not None:
+            steering.loaded(self._place.session.replica.options, exchange.options)
         return returned
+
+    def _steer(self, source: Source, reply: pb.JoinReply) -> Steering | None:
+        """Let the parameter groups show what the server steps with; None where loops cannot change it."""
+        if source.own_options:
+            return None
+        if not reply.groups:
+            rate = OptimizerChoice.from_message(reply.optimizer).options.get(RATE)
+            for group in self.param_groups if rate is not None else ():
+                group.setdefault(RATE, rate)
+            self._options = [options_of(group) for group in self.param_groups]
+            return None
+        compared = not reply.asynchronous and not source.delay
+        steering = Steering(self.param_groups, reply, self._place.session.replica.options, compared=compared)
+        self.defaults = dict(steering.defaults)
+        return steering
+
+    def schedule(self, make: Callable[[Self], S]) -> S:
+        """Return a schedule of torch's that is where the run is: for workers that join late or were started again.
+
+            schedule = optimizer.schedule(lambda it: torch.optim.lr_scheduler.CosineAnnealingLR(it, rounds))
+
+        It begins with the options that the run began with, and takes a step for every version that there is. At the
+        start of a run that is what `make(optimizer)` returns.
+
+        Args:
+            make: makes the schedule of an optimizer; it steps once a round.
+        """
+        if self._steering is not None:
+            self._steering.begin_again()
+        schedule = make(self)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it steps before this optimizer ever did
+            for _ in range(self.version):
+                schedule.step()
+        return schedule
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Take the gradients away, as torch's optimizers do; what was encoded of them during backward is forgotten."""

@@ -65,6 +65,7 @@ AMOUNT = Whole(MAX_BYTES)
 SECONDS = Real(0.0, MAX_SECONDS)
 LINE = Text(MAX_LINE)
 REASON = Elsewhere("cut, and made printable, where it is kept, logged or told")
+OPTIONS = Elsewhere("step_options.from_messages, then the optimizer's own check")
 SETTINGS = Texts(MAX_SETTINGS, Text(MAX_SETTING_NAME), Text(MAX_SETTING))
 
 _TABLE: dict[type[Message], dict[str, Bound]] = {
@@ -79,6 +80,7 @@ _TABLE: dict[type[Message], dict[str, Bound]] = {
         "slot": SLOT,
         "manifest_digest": Octets(MAX_DIGEST),
         "claim": Octets(MAX_DIGEST),
+        "optimizer": One(),
     },
     pb.Introduction: {"join": One(), "manifest": Octets(PIECE_BYTES)},
     pb.PushMessage: {"header": One(), "chunk": FRAMES, "end": One(), "whole": One()},
@@ -99,7 +101,10 @@ _TABLE: dict[type[Message], dict[str, Bound]] = {
         "loss": Real(-MAX_LOSS, MAX_LOSS, unknown=True),
         "times": One(),
         "budget": Whole(MAX_BUDGET),
+        "groups": OPTIONS,
     },
+    pb.ParameterGroup: {"options": OPTIONS},
+    pb.OptimizerChoice: {"name": Text(MAX_NAME), "options": Text(MAX_OPTIONS_TEXT)},
     pb.StepTimes: dict.fromkeys(("compute", "copy", "fit", "encode", "send", "wait"), SECONDS),
     pb.StagedRequest: {
         "session": SESSION,
@@ -142,6 +147,11 @@ _TABLE: dict[type[Message], dict[str, Bound]] = {
         "asynchronous": FLAG,
         "manifest_wanted": FLAG,
         "broadcast": One(),
+        "optimizer": One(),
+        "groups": OPTIONS,
+        "fixed_rate": FLAG,
+        "fixed_options": FLAG,
+        "overruled": LINE,
     },
     pb.Method: {"name": Text(MAX_NAME), "options": Text(MAX_OPTIONS_TEXT)},
     pb.Limits: {
@@ -172,7 +182,12 @@ _TABLE: dict[type[Message], dict[str, Bound]] = {
     pb.WatchMessage: {"header": One(), "chunk": FRAMES, "end": FRAMES, "run_end": One(), "whole": One()},
     pb.WholeUpdate: {"header": One(), "data": FRAMES, "end": FRAMES},
     pb.UpdateEnd: {"length": FRAMES, "digest": FRAMES},
-    pb.UpdateHeader: {"version": ROUND, "kind": Elsewhere("updates.Updates"), "with_buffers": FLAG},
+    pb.UpdateHeader: {
+        "version": ROUND,
+        "kind": Elsewhere("updates.Updates"),
+        "with_buffers": FLAG,
+        "groups": OPTIONS,
+    },
     pb.RunEnd: {"version": ROUND, "reason": LINE},
 }
 

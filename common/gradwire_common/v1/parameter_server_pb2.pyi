@@ -84,8 +84,16 @@ class Manifest(_message.Message):
     groups: _containers.RepeatedCompositeFieldContainer[ParameterGroup]
     def __init__(self, tensors: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[ParameterGroup, _Mapping]]] = ...) -> None: ...
 
+class OptimizerChoice(_message.Message):
+    __slots__ = ("name", "options")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    options: str
+    def __init__(self, name: _Optional[str] = ..., options: _Optional[str] = ...) -> None: ...
+
 class JoinRequest(_message.Message):
-    __slots__ = ("worker_id", "package_version", "protocol_version", "frame_version", "manifest", "settings", "slot", "manifest_digest", "claim")
+    __slots__ = ("worker_id", "package_version", "protocol_version", "frame_version", "manifest", "settings", "slot", "manifest_digest", "claim", "optimizer")
     class SettingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +110,7 @@ class JoinRequest(_message.Message):
     SLOT_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     CLAIM_FIELD_NUMBER: _ClassVar[int]
+    OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     package_version: str
     protocol_version: int
@@ -111,7 +120,8 @@ class JoinRequest(_message.Message):
     slot: int
     manifest_digest: bytes
     claim: bytes
-    def __init__(self, worker_id: _Optional[str] = ..., package_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., frame_version: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., settings: _Optional[_Mapping[str, str]] = ..., slot: _Optional[int] = ..., manifest_digest: _Optional[bytes] = ..., claim: _Optional[bytes] = ...) -> None: ...
+    optimizer: OptimizerChoice
+    def __init__(self, worker_id: _Optional[str] = ..., package_version: _Optional[str] = ..., protocol_version: _Optional[int] = ..., frame_version: _Optional[int] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., settings: _Optional[_Mapping[str, str]] = ..., slot: _Optional[int] = ..., manifest_digest: _Optional[bytes] = ..., claim: _Optional[bytes] = ..., optimizer: _Optional[_Union[OptimizerChoice, _Mapping]] = ...) -> None: ...
 
 class Introduction(_message.Message):
     __slots__ = ("join", "manifest")
@@ -122,7 +132,7 @@ class Introduction(_message.Message):
     def __init__(self, join: _Optional[_Union[JoinRequest, _Mapping]] = ..., manifest: _Optional[bytes] = ...) -> None: ...
 
 class JoinReply(_message.Message):
-    __slots__ = ("session", "slot", "slots", "version", "rounds", "weights_wanted", "heartbeat_ms", "method", "limits", "buffers_every", "evaluate_every", "run", "run_id", "late_weight", "asynchronous", "manifest_wanted", "broadcast")
+    __slots__ = ("session", "slot", "slots", "version", "rounds", "weights_wanted", "heartbeat_ms", "method", "limits", "buffers_every", "evaluate_every", "run", "run_id", "late_weight", "asynchronous", "manifest_wanted", "broadcast", "optimizer", "groups", "fixed_rate", "fixed_options", "overruled")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +150,11 @@ class JoinReply(_message.Message):
     ASYNCHRONOUS_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_WANTED_FIELD_NUMBER: _ClassVar[int]
     BROADCAST_FIELD_NUMBER: _ClassVar[int]
+    OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    FIXED_RATE_FIELD_NUMBER: _ClassVar[int]
+    FIXED_OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    OVERRULED_FIELD_NUMBER: _ClassVar[int]
     session: str
     slot: int
     slots: int
@@ -157,7 +172,12 @@ class JoinReply(_message.Message):
     asynchronous: bool
     manifest_wanted: bool
     broadcast: Method
-    def __init__(self, session: _Optional[str] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., weights_wanted: bool = ..., heartbeat_ms: _Optional[int] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., buffers_every: _Optional[int] = ..., evaluate_every: _Optional[int] = ..., run: _Optional[str] = ..., run_id: _Optional[str] = ..., late_weight: _Optional[float] = ..., asynchronous: bool = ..., manifest_wanted: bool = ..., broadcast: _Optional[_Union[Method, _Mapping]] = ...) -> None: ...
+    optimizer: OptimizerChoice
+    groups: _containers.RepeatedCompositeFieldContainer[ParameterGroup]
+    fixed_rate: bool
+    fixed_options: bool
+    overruled: str
+    def __init__(self, session: _Optional[str] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., weights_wanted: bool = ..., heartbeat_ms: _Optional[int] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., buffers_every: _Optional[int] = ..., evaluate_every: _Optional[int] = ..., run: _Optional[str] = ..., run_id: _Optional[str] = ..., late_weight: _Optional[float] = ..., asynchronous: bool = ..., manifest_wanted: bool = ..., broadcast: _Optional[_Union[Method, _Mapping]] = ..., optimizer: _Optional[_Union[OptimizerChoice, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[ParameterGroup, _Mapping]]] = ..., fixed_rate: bool = ..., fixed_options: bool = ..., overruled: _Optional[str] = ...) -> None: ...
 
 class Method(_message.Message):
     __slots__ = ("name", "options")
@@ -330,16 +350,18 @@ class Chunk(_message.Message):
     def __init__(self, offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class PushEnd(_message.Message):
-    __slots__ = ("length", "loss", "times", "budget")
+    __slots__ = ("length", "loss", "times", "budget", "groups")
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     TIMES_FIELD_NUMBER: _ClassVar[int]
     BUDGET_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
     length: int
     loss: float
     times: StepTimes
     budget: int
-    def __init__(self, length: _Optional[int] = ..., loss: _Optional[float] = ..., times: _Optional[_Union[StepTimes, _Mapping]] = ..., budget: _Optional[int] = ...) -> None: ...
+    groups: _containers.RepeatedCompositeFieldContainer[ParameterGroup]
+    def __init__(self, length: _Optional[int] = ..., loss: _Optional[float] = ..., times: _Optional[_Union[StepTimes, _Mapping]] = ..., budget: _Optional[int] = ..., groups: _Optional[_Iterable[_Union[ParameterGroup, _Mapping]]] = ...) -> None: ...
 
 class StepTimes(_message.Message):
     __slots__ = ("compute", "copy", "fit", "encode", "send", "wait")
@@ -404,14 +426,16 @@ class WholeUpdate(_message.Message):
     def __init__(self, header: _Optional[_Union[UpdateHeader, _Mapping]] = ..., data: _Optional[bytes] = ..., end: _Optional[_Union[UpdateEnd, _Mapping]] = ...) -> None: ...
 
 class UpdateHeader(_message.Message):
-    __slots__ = ("version", "kind", "with_buffers")
+    __slots__ = ("version", "kind", "with_buffers", "groups")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     WITH_BUFFERS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
     version: int
     kind: UpdateKind
     with_buffers: bool
-    def __init__(self, version: _Optional[int] = ..., kind: _Optional[_Union[UpdateKind, str]] = ..., with_buffers: bool = ...) -> None: ...
+    groups: _containers.RepeatedCompositeFieldContainer[ParameterGroup]
+    def __init__(self, version: _Optional[int] = ..., kind: _Optional[_Union[UpdateKind, str]] = ..., with_buffers: bool = ..., groups: _Optional[_Iterable[_Union[ParameterGroup, _Mapping]]] = ...) -> None: ...
 
 class UpdateEnd(_message.Message):
     __slots__ = ("length", "digest")

@@ -8,6 +8,7 @@ from typing import Self
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from gradwire_common.errors import CheckpointError
+from gradwire_common.step_options import Groups
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.push import Push
 from gradwire_server.store.journal import Kind, Record
@@ -23,6 +24,7 @@ class Contribution:
         budget: bytes on the wire that it was allowed; 0 for no budget.
         spent: bytes on the wire that it took.
         bounded: whether it was held to the bounds before it counted; builds that had none left it in journals.
+        options: what its worker has the parameter groups' options be; () where it leaves them to the server.
     """
 
     worker: str
@@ -34,6 +36,7 @@ class Contribution:
     budget: int = 0
     spent: int = 0
     bounded: bool = True
+    options: Groups = ()
 
     def without_frames(self) -> Self:
         """Return what is known of a push whose frames have been added and are needed no more."""
@@ -69,6 +72,8 @@ def push_record(slot: int, contribution: Contribution) -> Record:
         "times": MessageToDict(contribution.times, preserving_proto_field_name=True),
         "bounded": contribution.bounded,
     }
+    if contribution.options:
+        meta["options"] = contribution.options
     return Record(Kind.PUSH, meta, push.data)
 
 
@@ -81,16 +86,25 @@ def contribution_of(record: Record) -> Contribution:
     push = Push(memoryview(record.data), meta["samples"], meta["with_buffers"], meta["digest"])
     times = ParseDict(meta["times"], pb.StepTimes())
     told = meta["loss"], times, meta["budget"], meta["spent"], meta.get("bounded", False)
-    return Contribution(meta["worker"], meta["round"], push, len(push.data), *told)
+    options: Groups = tuple(meta.get("options", ()))
+    return Contribution(meta["worker"], meta["round"], push, len(push.data), *told, options)
 
 
-def commit_record(record: pb.RoundRecord, pushes: Iterable[tuple[int, Contribution]]) -> Record:
-    """Return the journal's record of a round that closed: the pushes of which slots, in the order of their sum."""
+def commit_record(record: pb.RoundRecord, pushes: Iterable[tuple[int, Contribution]], options: Groups = ()) -> Record:
+    """Return the journal's record of a round that closed.
+
+    Args:
+        record: of the round.
+        pushes: the pushes of which slots, in the order of their sum.
+        options: what was set of the optimizer's options before its step; () for nothing.
+    """
     meta = {
         "round": record.round,
         "pushes": [[slot, each.worker, each.push.digest, each.round] for slot, each in pushes],
         "record": text_of(record),
     }
+    if options:
+        meta["options"] = options
     return Record(Kind.COMMIT, meta)
 
 

@@ -9,8 +9,10 @@ from gradwire_common.errors import DataError, GradwireError, JoinError, RightsEr
 from gradwire_common.foreign_text import MAX_REASON, printable
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.settings.config import ServedRun
+from gradwire_common.step_options import OptimizerChoice
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.admission import ReadManifest, check_same_settings, check_versions, check_worker_id
+from gradwire_server.outcome.optimizers.optimizer import Fixed, OptimizerSettings
 from gradwire_server.rounds.attendance import Silence
 from gradwire_server.rounds.members import Member, Members
 from gradwire_server.rounds.schedule import Phase, Schedule
@@ -21,6 +23,9 @@ log = logging.getLogger("gradwire.server")
 SESSION_BYTES = 24  # of randomness in the name of a session
 
 
+Define = Callable[[Manifest, OptimizerChoice | None], Awaitable[None]]
+
+
 class Membership:
     """The members of a run, and what all of them agree on.
 
@@ -28,6 +33,7 @@ class Membership:
         run_id: names this run and no other, however often its server is restarted.
         model: the model that all workers have; None before the first has joined.
         shared: settings that all workers have in common.
+        choice: the optimizer that the first worker chose; None where it left that to the server.
         removed: workers that may not join, by id, with the reason of each.
         everyone_gone: set while no member is alive that has contributed, from the first that went or the run's end on.
 
@@ -47,6 +53,8 @@ class Membership:
         self.run_id = secrets.token_hex(8)
         self.model: ReadManifest | None = None
         self.shared: dict[str, str] = {}
+        self.choice: OptimizerChoice | None = None
+        self._settings = settings
         self.removed: dict[str, str] = {}
         self.everyone_gone = asyncio.Event()
         self._most_refused = settings.most_refused
@@ -64,9 +72,7 @@ class Membership:
         if self._defined:
             check_same_settings(self.shared, request.settings)  # first: another setting often makes another model
 
-    async def join(
-        self, request: pb.JoinRequest, packed: bytes | None, define: Callable[[Manifest], Awaitable[None]]
-    ) -> Member | None:
+    async def join(self, request: pb.JoinRequest, packed: bytes | None, define: Define) -> Member | None:
         """Make a worker a member; the first one's model and settings define the run.
 
         Args:
@@ -99,9 +105,25 @@ class Membership:
         log.info("worker %s joined at slot %d", member.worker_id, member.slot)
         return member
 
-    def settle(self, model: ReadManifest, shared: dict[str, str]) -> None:
-        """Let all workers have this model and these settings in common."""
-        self.model, self.shared = model, shared
+    def settle(self, model: ReadManifest, shared: dict[str, str], choice: OptimizerChoice | None) -> None:
+        """Let all workers have this model, these settings and this optimizer in common."""
+        self.model, self.shared, self.choice = model, shared, choice
+
+    def overruled(self, choice: OptimizerChoice | None) -> str:
+        """Say what of a worker's optimizer gives way to the server's settings; empty for nothing.
+
+        Raises:
+            JoinError: something else of it is not as the run has it.
+        """
+        if choice is None:
+            return ""
+        run = OptimizerSettings.of(self._settings, self.choice)
+        overruled, disagreed = Fixed.of(self._settings).differences(run, choice)
+        if disagreed:
+            raise JoinError(
+                f"optimizer differs from the run's {run.optimizer}: {'; '.join(disagreed)}; leave it out to take that"
+            )
+        return "; ".join(overruled)
 
     def hear(self, session: str) -> Member:
         """Return the member that speaks, which is alive by that.
@@ -254,15 +276,15 @@ class Membership:
         """Whether there is a model that joining workers must have: not where all went before there were weights."""
         return self.model is not None and (self._schedule.version is not None or bool(self.members.alive))
 
-    async def _agree(
-        self, request: pb.JoinRequest, packed: bytes | None, define: Callable[[Manifest], Awaitable[None]]
-    ) -> bool:
+    async def _agree(self, request: pb.JoinRequest, packed: bytes | None, define: Define) -> bool:
         """Let the first worker define the run, and the others agree with it; return whether the manifest was there.
 
         A manifest may be long: it is read in another thread, and not at all where its digest is the run's.
         """
+        choice = OptimizerChoice.from_message(request.optimizer) if request.HasField("optimizer") else None
         if self._defined:
             check_same_settings(self.shared, request.settings)  # again: they may have been set meanwhile
+            self.overruled(choice)
             if self.model is not None and request.manifest_digest == self.model.digest:
                 return True
         if packed is None and not request.HasField("manifest"):
@@ -271,8 +293,8 @@ class Membership:
         run = self.model.manifest if self.model is not None and self._defined else None
         read = await asyncio.to_thread(ReadManifest.of, got, run, is_packed=packed is not None)
         if run is None:
-            await define(read.manifest)
-            self.settle(read, dict(request.settings))
+            await define(read.manifest, choice)
+            self.settle(read, dict(request.settings), choice)
         return True
 
     def _quarantine(self, member: Member) -> None:

@@ -7,6 +7,7 @@ from gradwire_common.errors import UsageError
 from gradwire_common.layout.manifest import Unit
 from gradwire_common.methods.frames import CODEC_FRAMES
 from gradwire_common.methods.update import largest_update
+from gradwire_common.step_options import from_messages
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.push import Push
 from gradwire_server.intake.admission import check_gradient
@@ -78,6 +79,7 @@ async def take(
 
     Raises:
         DataError: it is damaged.
+        UsageError: the options with it are such as the optimizer does not take.
         JoinError: its session ended meanwhile.
         UsageError: its worker was quarantined meanwhile.
     """
@@ -88,10 +90,22 @@ async def take(
         if verdict is Verdict.COUNTED:
             log.info("worker %s sent the initial weights", member.worker_id)
         return verdict
+    if options := from_messages(end.groups):
+        collector.check_options(options)
     digest = await collector.check(data, header.with_buffers)
     push = Push(data, min(header.samples, run.settings.most_samples), header.with_buffers, digest)
     run.membership.hear_push(header.session)
-    told = Contribution(member.worker_id, header.round, push, len(data), end.loss, end.times, end.budget, spent)
+    told = Contribution(
+        member.worker_id,
+        header.round,
+        push,
+        len(data),
+        end.loss,
+        end.times,
+        end.budget,
+        spent,
+        options=options,
+    )
     if run.schedule.queues:
         arrival = collector.pool.arrive(member.slot, told, lease.hand_over() if lease is not None else None)
         verdict = await asyncio.shield(asyncio.ensure_future(arrival))

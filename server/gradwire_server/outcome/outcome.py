@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from gradwire_common.layout.manifest import Manifest
+from gradwire_common.step_options import Groups
 from gradwire_server.aggregation.rule import Mean
 from gradwire_server.outcome.downlink import Downlink
 from gradwire_server.outcome.optimizers.optimizer import OptimizerSettings
@@ -35,6 +36,7 @@ class Version:
         frames: one a unit, in layout order.
         digest: CRC-32 of the replica at this version.
         with_buffers: whether the frames of the buffers follow those of the parameters (CHANGE, WEIGHTS).
+        options: of the parameter groups that are not as the run began, for workers to read (SNAPSHOT).
     """
 
     number: int
@@ -42,6 +44,7 @@ class Version:
     frames: tuple[bytes, ...]
     digest: int
     with_buffers: bool = False
+    options: Groups = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ import torch
 from gradwire_common.errors import NonFiniteError
 from gradwire_common.methods.method import F32
 from gradwire_common.methods.update import check_finite
+from gradwire_common.step_options import Groups
 from gradwire_server.aggregation.rule import Mean
-from gradwire_server.outcome.optimizers.optimizer import OptimizerSettings
+from gradwire_server.outcome.optimizers.optimizer import Adjustable, OptimizerSettings
 from gradwire_server.outcome.optimizers.registry import make_optimizer
 from gradwire_server.outcome.outcome import ClosedRound, Draft, Kind, Model, State, Version
 
@@ -29,6 +30,20 @@ class Step:
     def learning_rate(self) -> float:
         """The learning rate of the first parameter group at the next step."""
         return self._optimizer.learning_rate
+
+    def options(self) -> Groups:
+        """Return the optimizer's options, of each group; () where they never change."""
+        return self._optimizer.options() if isinstance(self._optimizer, Adjustable) else ()
+
+    def check_options(self, groups: Groups) -> None:
+        """Raise UsageError unless the optimizer takes these options."""
+        if isinstance(self._optimizer, Adjustable):
+            self._optimizer.check_options(groups)
+
+    def set_options(self, groups: Groups) -> None:
+        """Let options have these values from the next step on."""
+        if isinstance(self._optimizer, Adjustable):
+            self._optimizer.set_options(groups)
 
     async def version_of(self, closed: ClosedRound, mean: Mean, draft: Draft) -> Version:
         """Step, then encode.

@@ -189,7 +189,7 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
         if member is None:
             return pb.JoinReply(manifest_wanted=True)
         self.callers.given(member.session)
-        reply = join_reply(self._run, member)
+        reply = join_reply(self._run, member, request)
         self._charge(member, request, reply, round_=0)
         self._run.gates_of(member).up.charge(n_packed)
         self._run.books.records.sent_up(0, n_packed)

@@ -1,9 +1,12 @@
 """What Join and Status say of a run."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 
 from gradwire_common import __version__
+from gradwire_common.foreign_text import MAX_REASON, printable
+from gradwire_common.step_options import OptimizerChoice, to_messages
 from gradwire_common.transport.wire import method_to_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.limits.limits import Limits
@@ -11,12 +14,17 @@ from gradwire_server.rounds.members import Member
 from gradwire_server.rpc.tallies import Treated
 from gradwire_server.run import Run
 
+log = logging.getLogger("gradwire.server")
+
 MAX_WORKERS_SENT = 2000  # of a kilobyte at most, with their reasons: 2 MB of gRPC's 4
 
 
-def join_reply(run: Run, member: Member) -> pb.JoinReply:
+def join_reply(run: Run, member: Member, request: pb.JoinRequest) -> pb.JoinReply:
     """Return all that a worker needs to know to take part."""
-    settings = run.settings
+    settings, training = run.settings, run.numbers.training
+    choice = OptimizerChoice.from_message(request.optimizer) if request.HasField("optimizer") else None
+    if overruled := run.membership.overruled(choice):
+        log.warning("worker %s: the server's settings win: %s", member.worker_id, printable(overruled, MAX_REASON))
     return pb.JoinReply(
         session=member.session,
         slot=member.slot,
@@ -34,6 +42,11 @@ def join_reply(run: Run, member: Member) -> pb.JoinReply:
         late_weight=settings.late_weight,
         asynchronous=run.schedule.queues,
         broadcast=method_to_message(settings.downlink),
+        optimizer=training.optimizer.as_choice.to_message(),
+        groups=to_messages(training.initial_options),
+        fixed_rate=training.fixed.rate,
+        fixed_options=training.fixed.options,
+        overruled=overruled,
     )
 
 

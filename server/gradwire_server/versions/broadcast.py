@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
+from gradwire_common.step_options import Groups, to_messages
 from gradwire_common.transport.chunks import Splitter
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.outcome.outcome import Kind, Version
@@ -26,9 +27,11 @@ class Update:
         digest: CRC-32 of the replica at this version, once all frames have been made.
         complete: whether all frames have been made.
         abandoned: whether the missing frames will never be made.
+        options: of the parameter groups that are not as the run began.
     """
 
-    def __init__(self, version: int, kind: Kind, with_buffers: bool):
+    def __init__(self, version: int, kind: Kind, with_buffers: bool, options: Groups = ()):
+        self.options = options
         self.version = version
         self.kind = kind
         self.with_buffers = with_buffers
@@ -40,7 +43,7 @@ class Update:
     @classmethod
     def of(cls, version: Version) -> "Update":
         """Return the update of a version all of whose frames have been made."""
-        update = cls(version.number, version.kind, version.with_buffers)
+        update = cls(version.number, version.kind, version.with_buffers, version.options)
         update.frames.extend(version.frames)
         update.finish(version.digest)
         return update
@@ -72,7 +75,12 @@ class Update:
             chunk_bytes: tells the most bytes of data in a chunk.
             whole_bytes: most bytes of frames that travel as one message.
         """
-        header = pb.UpdateHeader(version=self.version, kind=_KINDS[self.kind], with_buffers=self.with_buffers)
+        header = pb.UpdateHeader(
+            version=self.version,
+            kind=_KINDS[self.kind],
+            with_buffers=self.with_buffers,
+            groups=to_messages(self.options),
+        )
         if await self._fits(whole_bytes):
             end = pb.UpdateEnd(length=self.length, digest=self.digest)
             yield pb.WatchMessage(whole=pb.WholeUpdate(header=header, data=b"".join(self.frames), end=end))

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from typing import Any, Protocol, TypeVar
 
 from gradwire_common.errors import UsageError
+from gradwire_common.step_options import Groups
 from gradwire_common.transport.wire import MAX_UINT64
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.contribution import Contribution, commit_record
@@ -14,6 +15,7 @@ from gradwire_server.outcome.outcome import ClosedRound, Kind
 from gradwire_server.store.state import Store
 from gradwire_server.versions.broadcast import Update
 from gradwire_server.versions.events import Committed, Dropped, Published, TakenBack
+from gradwire_server.versions.round_options import RoundOptions
 from gradwire_server.versions.training import Training
 
 T = TypeVar("T")
@@ -29,6 +31,9 @@ class InThread(Protocol):
 class VersionBuilder:
     """Makes one version after the other.
 
+    Attributes:
+        options: decides what the optimizer's options are at each step.
+
     Args:
         in_thread: runs arithmetic.
         store: keeps the ends of rounds on the disk; None where nothing is kept.
@@ -40,6 +45,7 @@ class VersionBuilder:
         self._store = store
         self._clock = clock
         self._last_made = clock()
+        self.options = RoundOptions()
 
     def begin(self) -> None:
         """Note that there is a version from elsewhere, from which the next round's time counts."""
@@ -65,6 +71,8 @@ class VersionBuilder:
         record = _record(round_, [contribution for _, contribution in pushes])
         if self._store is not None:
             await self._store.unused()
+        options = self.options.decide(training, round_, pushes)
+        training.set_options(options)
         record.learning_rate = training.outcome.learning_rate
         record.budget_down = budget
         record.server_times.decode = training.decode_seconds
@@ -73,7 +81,7 @@ class VersionBuilder:
         async def opened(update: Update) -> None:
             if self._store is not None:
                 self._tell_times(draft, record)
-                await self._store.commit(commit_record(record, pushes))
+                await self._store.commit(commit_record(record, pushes, options))
             published.put_nowait(Published(update))
 
         draft = UpdateDraft(round_, self._in_thread, opened)
@@ -118,6 +126,7 @@ class UpdateDraft:
         self._in_thread = in_thread
         self._opened = opened
         self._loop = asyncio.get_running_loop()
+        self._changed_options: Callable[[], Groups] = tuple
 
     async def compute(self, work: Callable[..., T], *arguments: Any) -> T:
         """Return work(*arguments), computed in a thread."""
@@ -146,6 +155,7 @@ class UpdateDraft:
 
     async def fill(self, training: Training, closed: ClosedRound) -> tuple[Update, int]:
         """Make the version of a closed round; return its update, with all frames, and its digest."""
+        self._changed_options = training.changed_options
         version = await training.version_of(closed, self)
         update = self.update or await self._open(version.kind, with_buffers=version.with_buffers)
         for frame in version.frames[len(update.frames) :]:
@@ -153,7 +163,7 @@ class UpdateDraft:
         return update, version.digest
 
     async def _open(self, kind: Kind, *, with_buffers: bool) -> Update:
-        update = Update(self._version, kind, with_buffers)
+        update = Update(self._version, kind, with_buffers, self._changed_options())
         await self._opened(update)
         self.update = update
         return update

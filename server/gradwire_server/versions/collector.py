@@ -13,6 +13,7 @@ from typing import Any
 from gradwire_common.errors import GradwireError, UsageError
 from gradwire_common.layout.manifest import Layout, Manifest
 from gradwire_common.settings.config import ServedRun
+from gradwire_common.step_options import Groups, OptimizerChoice
 from gradwire_common.transport.transfer import most_useful
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.push import Push
@@ -22,6 +23,7 @@ from gradwire_server.store.checkpoint import Checkpoint
 from gradwire_server.store.state import Store
 from gradwire_server.versions.builder import VersionBuilder
 from gradwire_server.versions.checkpoint_requests import CheckpointRequests
+from gradwire_server.versions.description import rate_of
 from gradwire_server.versions.events import Committed, Ended, Event, Opened
 from gradwire_server.versions.numbers import Numbers
 from gradwire_server.versions.push_pool import PushPool
@@ -73,14 +75,14 @@ class Collector:
         self._opened_round = 0  # the round that `Opened` was yielded for
         self._timed_round = 0  # the round whose deadline runs
 
-    async def define(self, manifest: Manifest) -> None:
-        """Allocate a model and its optimizer, in place of an earlier one.
+    async def define(self, manifest: Manifest, choice: OptimizerChoice | None = None) -> None:
+        """Allocate a model and its optimizer, the first worker's `choice` if there is one, in place of an earlier one.
 
         Raises:
             ConfigError: the optimizer does not take its parameter groups, or pushes take more memory than is allowed.
             ModelMismatchError: there is not enough memory for it.
         """
-        training = await self._numbers.prepare(manifest)
+        training = await self._numbers.prepare(manifest, choice)
         self.pool.define(manifest.layout, streams=training.rule.streams)
         self._numbers.define(training)
 
@@ -101,6 +103,10 @@ class Collector:
     async def check(self, data: memoryview, with_buffers: bool) -> int:
         """Return the digest of a push's frames. Raises BitstreamError unless every one of them decodes."""
         return await self._numbers.in_thread(self._numbers.training.check, data, with_buffers)
+
+    def check_options(self, groups: Groups) -> None:
+        """Raise UsageError unless options that came with a push are such as the optimizer takes."""
+        self._numbers.training.check_options(groups)
 
     def wake(self) -> None:
         """Look again at what the open round waits for."""
@@ -158,6 +164,7 @@ class Collector:
         training.load_state(checkpoint.tensors, checkpoint.meta["training"])
         replayed = await replay(training, checkpoint, store.records_after, in_thread, queues=self._schedule.queues)
         self._builder.begin()
+        self._builder.options.pending = training.changed_rate(rate_of(checkpoint.meta))
         return replayed
 
     async def finish(self) -> None:

@@ -11,6 +11,7 @@ from gradwire_common.errors import CheckpointError, GradwireError, UsageError
 from gradwire_common.methods.method import Method
 from gradwire_common.settings.by_name import NO_SCHEDULE
 from gradwire_common.settings.config import ServedRun
+from gradwire_common.step_options import OptimizerChoice
 from gradwire_server.intake.admission import ReadManifest
 from gradwire_server.intake.contribution import round_record_of, text_of
 from gradwire_server.intake.membership import Membership
@@ -28,6 +29,8 @@ def describe(settings: ServedRun, membership: Membership, schedule: Schedule, re
         "run": settings.name,
         "run_id": membership.run_id,
         "settings": defining(settings),
+        "lr": OptimizerSettings.of(settings, membership.choice).lr,
+        "choice": None if membership.choice is None else asdict(membership.choice),
         "shared": membership.shared,
         "manifest": base64.b64encode(membership.model.packed).decode(),
         "slots": membership.members.slot_of,
@@ -43,6 +46,7 @@ def defining(settings: ServedRun) -> dict[str, Any]:
     optimizer = asdict(OptimizerSettings.of(settings))
     if settings.schedule == NO_SCHEDULE:
         del optimizer["rounds"]  # such a run may be made longer
+        del optimizer["lr"]  # and take another rate from here on
     told = {
         **optimizer,
         **_told("uplink", settings.uplink),
@@ -80,7 +84,7 @@ def check_described(checkpoint: Checkpoint) -> None:
         [round_record_of(text) for text in meta["records"]]
         {int(slot) for slot in (*meta["waited_for"], *meta["slots"].values())}
         str(meta["run_id"])
-        removed_of(meta)
+        removed_of(meta), choice_of(meta), rate_of(meta)
 
 
 def manifest_of(meta: Mapping[str, Any]) -> ReadManifest:
@@ -91,6 +95,17 @@ def manifest_of(meta: Mapping[str, Any]) -> ReadManifest:
 def removed_of(meta: Mapping[str, Any]) -> dict[str, str]:
     """Return the workers that admins had removed; checkpoints of earlier builds have none."""
     return {str(worker): str(reason) for worker, reason in meta.get("removed", {}).items()}
+
+
+def choice_of(meta: Mapping[str, Any]) -> OptimizerChoice | None:
+    """Return the optimizer that the first worker of a run chose; None for none. Earlier builds knew no such choice."""
+    choice = meta.get("choice")
+    return None if choice is None else OptimizerChoice(str(choice["name"]), dict(choice["options"]))
+
+
+def rate_of(meta: Mapping[str, Any]) -> float:
+    """Return the learning rate that a run began with; earlier builds kept it with the other settings."""
+    return float(meta["lr"] if "lr" in meta else meta["settings"]["lr"])
 
 
 @contextmanager

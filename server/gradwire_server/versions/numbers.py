@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from gradwire_common.errors import ModelMismatchError, UsageError
 from gradwire_common.layout.manifest import Layout, Manifest
 from gradwire_common.settings.config import ServedRun
+from gradwire_common.step_options import OptimizerChoice
 from gradwire_server.limits.machine import machine_memory
 from gradwire_server.versions.training import Training
 
@@ -46,25 +47,25 @@ class Numbers:
         """The layout of the run's model. Raises UsageError where there is none yet."""
         return self.training.layout
 
-    async def prepare(self, manifest: Manifest) -> Training:
-        """Allocate a model and its optimizer, which `define` makes the run's.
+    async def prepare(self, manifest: Manifest, choice: OptimizerChoice | None = None) -> Training:
+        """Allocate a model and its optimizer, the first worker's `choice` if any, which `define` makes the run's.
 
         Raises:
             ConfigError: the optimizer does not take its parameter groups.
             ModelMismatchError: it is larger than may be, or there is not enough memory for it.
         """
         try:
-            return await self.in_thread(self._allocate, manifest)
+            return await self.in_thread(self._allocate, manifest, choice)
         except (MemoryError, ValueError) as error:
             raise ModelMismatchError(f"model of {manifest.layout.size} entries: {error}") from error
 
-    def _allocate(self, manifest: Manifest) -> Training:
+    def _allocate(self, manifest: Manifest, choice: OptimizerChoice | None) -> Training:
         n_entries = sum(spec.size for spec in manifest.tensors)
         allowed, fits = self._settings.most_parameters, machine_memory() // ENTRY_BYTES
         if n_entries > (allowed or fits):
             want = f"at most {allowed:,} (most_parameters)" if allowed else f"at most {fits:,}, which fit the memory"
             raise ModelMismatchError(f"model: got {n_entries:,} entries, want {want}")
-        return Training(manifest, self._settings)
+        return Training(manifest, self._settings, choice)
 
     def define(self, training: Training) -> None:
         """Let the run be of this model, in place of an earlier one."""

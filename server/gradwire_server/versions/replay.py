@@ -112,6 +112,7 @@ async def _close(
             await in_thread(training.add, push.push, slot)
             now.last_slots.add(slot)
         now.newest[worker] = Counted(pushed_for, digest, round_)
+    training.set_options(tuple(commit.meta.get("options", ())))
     record = round_record_of(commit.meta["record"])
     draft = UpdateDraft(round_, in_thread, _kept_already)
     update, digest = await draft.fill(

@@ -3,11 +3,19 @@
 import asyncio
 import logging
 
+from gradwire_common.step_options import RATE
 from gradwire_server.intake.admission import check_resumed
 from gradwire_server.rounds.members import MISSED_HEARTBEATS
 from gradwire_server.rounds.schedule import Phase
 from gradwire_server.run import Run
-from gradwire_server.versions.description import check_described, defining, manifest_of, readable, removed_of
+from gradwire_server.versions.description import (
+    check_described,
+    choice_of,
+    defining,
+    manifest_of,
+    readable,
+    removed_of,
+)
 from gradwire_server.versions.replay import Replayed
 
 log = logging.getLogger("gradwire.server")
@@ -29,12 +37,14 @@ async def resume(run: Run) -> None:
         log.info("there is nothing to resume: the run begins")
         return
     meta = checkpoint.meta
-    check_resumed(meta["settings"], defining(run.settings))
+    now = defining(run.settings)
+    before = {name: value for name, value in meta["settings"].items() if name != RATE or name in now}
+    check_resumed(before, now)  # earlier builds had the rate among what must be the same
     model = await asyncio.to_thread(manifest_of, meta)
     with readable(f"{store.folder}: cannot resume from the checkpoint of version {checkpoint.version}"):
-        await run.define(model.manifest)
+        await run.define(model.manifest, choice_of(meta))
         past = await run.collector.resume(checkpoint)
-    run.membership.settle(model, dict(meta["shared"]))
+    run.membership.settle(model, dict(meta["shared"]), choice_of(meta))
     run.membership.run_id = meta["run_id"]
     run.membership.removed = removed_of(meta)
     _restore(run, checkpoint.version, past)

@@ -14,7 +14,9 @@ from gradwire_common.errors import CheckpointError, NonFiniteError
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.methods.method import MAX_ENTRY
 from gradwire_common.methods.update import check_finite, check_update, frames_of, split_frames
+from gradwire_common.settings.by_name import NO_SCHEDULE
 from gradwire_common.settings.config import ServedRun
+from gradwire_common.step_options import RATE, Groups, OptimizerChoice, changed, changes
 from gradwire_common.transport.digests import digest_of
 from gradwire_server.aggregation.noise import GaussianNoise
 from gradwire_server.aggregation.push import Push
@@ -22,7 +24,7 @@ from gradwire_server.aggregation.registry import check_aggregation, make_rule
 from gradwire_server.aggregation.rule import Mean, Treatment
 from gradwire_server.aggregation.settings import AggregationSettings
 from gradwire_server.outcome.downlink import Downlink
-from gradwire_server.outcome.optimizers.optimizer import OptimizerSettings
+from gradwire_server.outcome.optimizers.optimizer import Adjustable, Fixed, OptimizerSettings
 from gradwire_server.outcome.optimizers.registry import check_optimizer
 from gradwire_server.outcome.outcome import ClosedRound, Draft, Kind, Model, State, Version
 from gradwire_server.outcome.registry import OUTCOMES
@@ -44,6 +46,9 @@ class Training:
     push: they stay as they are, since their sums overflow.
 
     Attributes:
+        optimizer: what the outcome steps with.
+        fixed: what of that the server's settings decide.
+        initial_options: of each parameter group, as the run began; () where they never change.
         decode_seconds: time spent on adding pushes since `version_of` last began.
         dropped: why the pushes of the newest round count as zero; empty where they do not.
         treated: slots whose pushes the rule clipped, or found far out, in the newest round of `version_of`.
@@ -51,12 +56,16 @@ class Training:
     Args:
         manifest: the model.
         settings: name the aggregation, the outcome and the optimizer, and how updates are coded.
+        choice: the first worker's optimizer; None where it leaves that to the server.
 
     Raises:
-        ConfigError: the optimizer does not take this model or its parameter groups.
+        ConfigError: the optimizer cannot step, or does not take this model or its parameter groups.
     """
 
-    def __init__(self, manifest: Manifest, settings: ServedRun):
+    def __init__(self, manifest: Manifest, settings: ServedRun, choice: OptimizerChoice | None = None):
+        self.optimizer, self.fixed = OptimizerSettings.of(settings, choice), Fixed.of(settings)
+        if choice is not None:
+            check_optimizer(self.optimizer)
         self.manifest = manifest
         self.layout = manifest.layout
         self.weights = Weights(self.layout, exact=settings.downlink.exact)
@@ -65,7 +74,9 @@ class Training:
         noisy = aggregation.noise_multiplier > 0
         self._noise = GaussianNoise(aggregation.noise_multiplier, aggregation.clip.bound) if noisy else None
         model = Model(manifest, self.weights, Downlink(self.layout, self.weights, settings.downlink))
-        self.outcome = OUTCOMES.find(settings.outcome)(model, OptimizerSettings.of(settings))
+        self.outcome = OUTCOMES.find(settings.outcome)(model, self.optimizer)
+        self.initial_options = self._options()
+        self._settings_rate = settings.lr if self.fixed.rate_itself and settings.schedule == NO_SCHEDULE else None
         self._method = settings.uplink
         self._masks = np.empty(0, np.int64)  # places of entries above MAX_ENTRY among the buffers
         self._n_added = 0
@@ -108,6 +119,45 @@ class Training:
         if self._noise:
             self._noise.load_state(meta["noise"])
 
+    def changed_options(self) -> Groups:
+        """Return the options of each group that are not as the run began; () where all are."""
+        return changes(self._options(), self.initial_options)
+
+    def check_options(self, groups: Groups) -> None:
+        """Raise UsageError unless options that came with a push are such as the optimizer takes."""
+        if self.initial_options and isinstance(self.outcome, Adjustable):
+            self.outcome.check_options(groups)
+
+    def decidable(self, groups: Groups) -> Groups:
+        """Return of options that came with a push what workers may change here, completed; () where that is nothing."""
+        if not self.initial_options or (self.fixed.rate and self.fixed.options):
+            return ()
+        whole = changed(self.initial_options, groups)
+        return tuple(
+            {
+                name: value
+                for name, value in each.items()
+                if not (self.fixed.rate if name == RATE else self.fixed.options)
+            }
+            for each in whole
+        )
+
+    def set_options(self, groups: Groups) -> None:
+        """Let options have these values from the next step on; () changes nothing."""
+        if groups and isinstance(self.outcome, Adjustable):
+            self.outcome.set_options(groups)
+
+    def changed_rate(self, before: float) -> Groups:
+        """Return what makes the settings' rate that of the groups that have `before`, the one of an earlier process."""
+        if self._settings_rate is None or self._settings_rate == before:
+            return ()
+        rate = self._settings_rate
+        now = self._options()
+        return tuple({RATE: rate} if each.get(RATE) == before else {} for each in now) if now else ()
+
+    def _options(self) -> Groups:
+        return self.outcome.options() if isinstance(self.outcome, Adjustable) else ()
+
     def check(self, data: memoryview, with_buffers: bool) -> int:
         """Return the digest of a push's frames; may run beside the other methods.
 
@@ -143,7 +193,13 @@ class Training:
 
     def snapshot(self, version: int) -> Version:
         """Return all weights, for a worker that joins or fell far behind."""
-        return Version(version, Kind.SNAPSHOT, tuple(self.weights.snapshot()), self.weights.digest())
+        return Version(
+            version,
+            Kind.SNAPSHOT,
+            tuple(self.weights.snapshot()),
+            self.weights.digest(),
+            options=self.changed_options(),
+        )
 
     def _mean(self, closed: ClosedRound) -> Mean:
         try:

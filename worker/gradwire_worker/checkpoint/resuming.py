@@ -1,5 +1,6 @@
 """How a worker keeps its own checkpoint, and how a process that comes after a kill continues from it."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -49,7 +50,16 @@ class OwnCheckpoint:
             self._flat.read_parameters(weights)
             self._flat.read_buffers(uplink.entries)
         state = WorkerState(
-            Pushed(run_id, push.round, push.samples, push.with_buffers, push.family, loss, self._loader.version),
+            Pushed(
+                run_id,
+                push.round,
+                push.samples,
+                push.with_buffers,
+                push.family,
+                loss,
+                self._loader.version,
+                json.dumps(push.options),
+            ),
             push.frames(),
             uplink.memory,
             uplink.buffers,
@@ -128,7 +138,15 @@ class OwnCheckpoint:
 def _push_of(state: WorkerState) -> PendingPush:
     """Return the push of a state, complete."""
     told = state.pushed
-    push = PendingPush(pb.PUSH_KIND_GRADIENT, told.round, told.round - 1, told.samples, told.with_buffers, told.family)
+    push = PendingPush(
+        pb.PUSH_KIND_GRADIENT,
+        told.round,
+        told.round - 1,
+        told.samples,
+        told.with_buffers,
+        told.family,
+        tuple(json.loads(told.options)),
+    )
     push.append(state.frames)
     push.close(told.loss)
     return push

@@ -38,6 +38,7 @@ class Pushed:
     Attributes:
         run_id: of the run that it is for.
         held: version of the weights in hand.
+        options: of the parameter groups, as JSON.
     """
 
     run_id: str
@@ -47,6 +48,7 @@ class Pushed:
     family: str
     loss: float
     held: int = -1
+    options: str = "[]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ def _pushed_of(told: Mapping[str, Any]) -> Pushed:
         kinds = (int, float) if each.type is float else (each.type,)
         if type(value) not in kinds:
             raise TypeError(f"{each.name}: got {value!r}, want {each.type}")
+    json.loads(pushed.options)
     return pushed
 
 

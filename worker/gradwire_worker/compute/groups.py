@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from gradwire_common.errors import ModelMismatchError, UsageError
+from gradwire_common.step_options import flatten
 from gradwire_worker.compute.tensors import ModelTensors, tensors_of
 
 Group = Mapping[str, Any]  # {"params": parameters, option: value, ...}
@@ -89,13 +90,14 @@ def group_of_parameters(tensors: ModelTensors, groups: Sequence[Group] | None) -
 
 def numeric_options(group: Group, index: int) -> dict[str, float]:
     """Return the options of a group as numbers."""
-    options = {}
+    options: dict[str, float] = {}
     for name, value in group.items():
         if name == "params":
             continue
-        if not isinstance(value, bool | int | float):
-            raise UsageError(f"param_groups[{index}][{name!r}]: got {value!r}, want a number")
-        options[name] = float(value)
+        flat = flatten({name: value})
+        if not flat:
+            raise UsageError(f"param_groups[{index}][{name!r}]: got {value!r}, want a number or a pair of them")
+        options |= flat
     return options
 
 
@@ -104,8 +106,8 @@ class ParameterGroup(dict[str, Any]):
 
     def __missing__(self, key: str) -> Any:
         raise UsageError(
-            f"param_groups have no {key!r}: the optimizer and its schedule belong to the server (its settings "
-            "optimizer, lr, schedule); give param_groups with the option to override it"
+            f"param_groups have no {key!r}: it is no option of what the server steps with (its settings optimizer, lr, "
+            "schedule); with local steps the options are those of optimizer.local"
         )
 
 

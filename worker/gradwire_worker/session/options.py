@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gradwire_common.identity.access import CERTS_VARIABLE, TOKEN_VARIABLE, Access
 from gradwire_common.settings.names import MAX_NAME, check_name, name_of
+from gradwire_common.step_options import OptimizerChoice
 from gradwire_common.transport.bounds import MAX_SLOT
 from gradwire_common.units import named, parse_seconds
 from gradwire_worker.arguments import text_settings, whole_number
@@ -27,6 +28,7 @@ class SessionOptions:
         settings: what all workers of the run must share; the first worker's count.
         patience: seconds to keep trying to reach a server that does not answer.
         pace: whether to send no faster than the server's limit, rather than be slowed by it.
+        optimizer: what the run is to step with, if this worker is its first; later ones must agree.
         claim: random bytes, at most 64, that prove later joins under this id to be its own: nobody else can take it
             while this worker is alive. That of this process by default; `RemoteOptimizer(state=...)` keeps one.
         certs: folder of this worker's kit of certificates, for a server that wants one, which says its id too; that of
@@ -42,6 +44,7 @@ class SessionOptions:
     settings: Mapping[str, str] = field(default_factory=dict)
     patience: float = 60.0
     pace: bool = True
+    optimizer: OptimizerChoice | None = None
     claim: bytes = field(default=_OWN_CLAIM, repr=False)
     certs: str | Path | None = None
     token_file: str | Path | None = None

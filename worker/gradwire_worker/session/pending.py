@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from gradwire_common.step_options import Groups, to_messages
 from gradwire_common.transport.bounds import MAX_BUDGET, MAX_LOSS, MAX_SAMPLES
 from gradwire_common.transport.channel import CALL_BYTES, wire_bytes
 from gradwire_common.transport.chunks import split
@@ -19,6 +20,7 @@ class PendingPush:
     A push that must be repeated repeats the same bytes, so nothing is dropped before the receipt.
 
     Attributes:
+        options: of the parameter groups at the round's step, where the worker has a say.
         wire_bytes: bytes that sending took so far, framing and repetitions included.
     """
 
@@ -28,6 +30,7 @@ class PendingPush:
     samples: int
     with_buffers: bool = False
     family: str = ""
+    options: Groups = ()
     wire_bytes: int = 0
     n_bytes: int = 0
     _frames: list[bytes] = field(default_factory=list)
@@ -46,7 +49,13 @@ class PendingPush:
         """Say that there are no further frames, and what the push was allowed. A loss that is infinite is unknown."""
         told = loss if abs(loss) <= MAX_LOSS else math.nan
         with self._changed:
-            self._end = pb.PushEnd(length=self.n_bytes, loss=told, times=times, budget=min(budget, MAX_BUDGET))
+            self._end = pb.PushEnd(
+                length=self.n_bytes,
+                loss=told,
+                times=times,
+                budget=min(budget, MAX_BUDGET),
+                groups=to_messages(self.options),
+            )
             self._changed.notify_all()
 
     def abandon(self) -> None:

@@ -13,6 +13,7 @@ from gradwire_common.layout.manifest import Layout, Unit
 from gradwire_common.methods.frames import CODEC_FRAMES
 from gradwire_common.methods.method import Frames
 from gradwire_common.methods.update import frames_of, largest_update
+from gradwire_common.step_options import Groups
 from gradwire_common.transport.chunks import check_chunk
 from gradwire_common.transport.digests import EMPTY, digest_of
 
@@ -35,11 +36,13 @@ class Heading:
 
     Attributes:
         with_buffers: whether the averaged buffers follow the parameters; a snapshot holds everything anyway.
+        options: of the parameter groups that are not as the run began.
     """
 
     version: int
     kind: UpdateKind
     with_buffers: bool
+    options: Groups = ()
 
 
 class Replica:
@@ -55,6 +58,7 @@ class Replica:
         base: the version that the next update must follow: `version`, or that before an update that broke off.
         buffers_version: the version that the buffers came with.
         snapshot_version: the version that all tensors came with.
+        options: of the parameter groups that are not as the run began, as the server has them at `version`.
     """
 
     def __init__(self, layout: Layout, values: F32 | None = None):
@@ -64,6 +68,7 @@ class Replica:
         self.version = self.base = NO_VERSION
         self.buffers_version = NO_VERSION
         self.snapshot_version = NO_VERSION
+        self.options: Groups = ()
         self._arriving: _Arriving | None = None
 
     def set(self, values: F32, version: int) -> None:
@@ -125,6 +130,7 @@ class Replica:
             self._lose()
             raise
         self._hold(heading.version)
+        self.options = heading.options
         if snapshot or heading.with_buffers:
             self.buffers_version = heading.version
         if snapshot:

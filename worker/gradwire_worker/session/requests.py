@@ -40,6 +40,7 @@ class Introduction:
             settings=dict(options.settings),
             slot=options.slot,
             claim=options.claim,
+            optimizer=None if options.optimizer is None else options.optimizer.to_message(),
         )
         return cls(request, b"" if inline else pack(serialized))
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from gradwire_common.errors import DataError
 from gradwire_common.foreign_text import MAX_REASON, printable
+from gradwire_common.step_options import from_messages
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker.session.replica import Heading, UpdateKind
 
@@ -81,7 +82,8 @@ class Updates:
         if header.kind not in _KINDS:
             raise DataError(f"update of version {header.version} has kind {header.kind}, want 1, 2 or 3")
         with self._held:
-            self._receiver.begin(Heading(header.version, _KINDS[header.kind], header.with_buffers))
+            options = from_messages(header.groups)
+            self._receiver.begin(Heading(header.version, _KINDS[header.kind], header.with_buffers, options))
         self._version = header.version
 
     def _finish(self, end: pb.UpdateEnd) -> Applied:

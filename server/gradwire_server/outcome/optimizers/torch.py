@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch.optim import lr_scheduler
 
+from gradwire_common.errors import ConfigError, UsageError
+from gradwire_common.foreign_text import printable
 from gradwire_common.layout.manifest import Manifest, Role, TensorSpec
 from gradwire_common.settings.by_name import (
     NO_SCHEDULE,
@@ -17,6 +19,7 @@ from gradwire_common.settings.by_name import (
     plain_schedules,
     subclasses,
 )
+from gradwire_common.step_options import IMPLEMENTATION, MAX_SHOWN, Groups, flatten, unflatten
 from gradwire_server.outcome.optimizers.optimizer import F32, OptimizerSettings
 
 
@@ -44,6 +47,8 @@ class TorchOptimizer:
         self._slots = manifest.layout.slots
         self._gradient: F32 | None = None  # what the parameters' gradients are views of
         groups = _groups(manifest, self._parameters, kind)
+        self._kind, self._n_groups = kind, len(manifest.groups)
+        self._places = sorted({spec.group for spec in self._parameters})  # of torch's groups: some may have no tensor
         self.optimizer: torch.optim.Optimizer = make(f"optimizer {settings.optimizer}", kind, groups, options)
         self.schedule = _make_schedule(self.optimizer, settings)
 
@@ -63,6 +68,39 @@ class TorchOptimizer:
             self.schedule.step(loss)
         elif self.schedule is not None:
             self.schedule.step()
+
+    def options(self) -> Groups:
+        """Return all options that are numbers, of each group of the manifest; {} for one without parameters."""
+        groups: list[dict[str, float]] = [{} for _ in range(self._n_groups)]
+        for place, group in zip(self._places, self.optimizer.param_groups, strict=True):
+            declared = {name: group[name] for name in inspect.signature(self._kind).parameters if name in group}
+            groups[place] = flatten({name: value for name, value in declared.items() if name not in IMPLEMENTATION})
+        return tuple(groups)
+
+    def check_options(self, groups: Groups) -> None:
+        """Raise UsageError unless torch takes these options."""
+        if len(groups) != self._n_groups:
+            raise UsageError(f"param_groups: got options of {len(groups)} groups, want {self._n_groups}")
+        for index, (now, given) in enumerate(zip(self.options(), groups, strict=True)):
+            if not now:
+                continue
+            if unknown := sorted(given.keys() - now.keys()):
+                raise UsageError(
+                    f"param_groups[{index}]: got the option {printable(unknown[0], MAX_SHOWN)!r}, want {', '.join(now)}"
+                )
+            whole = _as_declared(self._kind, {**now, **given})
+            try:
+                make(f"param_groups[{index}]: {self._kind.__name__}", self._kind, [torch.zeros(1)], whole)
+            except ConfigError as error:
+                raise UsageError(str(error)) from None
+
+    def set_options(self, groups: Groups) -> None:
+        """Let options have these values from the next step on."""
+        for place, group in zip(self._places, self.optimizer.param_groups, strict=True):
+            if groups[place]:
+                names = {name.partition(".")[0] for name in groups[place]}
+                now = flatten({name: group[name] for name in names})
+                group.update(_as_declared(self._kind, {**now, **groups[place]}))
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return the optimizer's tensors by name, and copies of what else it and its schedule have come to, as JSON."""
@@ -109,7 +147,7 @@ def _groups(manifest: Manifest, parameters: Mapping[TensorSpec, torch.Tensor], k
     for spec, parameter in parameters.items():
         by_group.setdefault(spec.group, []).append(parameter)
     for index, overrides in enumerate(manifest.groups):
-        check_options(f"parameter group {index}", kind, overrides)
+        check_options(f"parameter group {index}", kind, unflatten(overrides))
         if index in by_group:
             groups.append({"params": by_group[index], **_as_declared(kind, overrides)})
     return groups
@@ -119,7 +157,8 @@ def _as_declared(kind: Any, overrides: Mapping[str, float]) -> dict[str, Any]:
     """Turn the numbers that a manifest carries into what the optimizer declares: nesterov=1.0 is True."""
     declared = inspect.signature(kind).parameters
     return {
-        name: bool(value) if isinstance(declared[name].default, bool) else value for name, value in overrides.items()
+        name: bool(value) if name in declared and isinstance(declared[name].default, bool) else value
+        for name, value in unflatten(overrides).items()
     }
 
 
