@@ -19,7 +19,7 @@ import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -36,6 +36,7 @@ from server.plain_worker import MANIFEST, PlainWorker, run_config
 SERVICE = pb.DESCRIPTOR.services_by_name["ParameterServer"]
 CALLS = {method.name: method for method in SERVICE.methods}
 SECONDS = 20.0  # that a call may take
+WATCH_SECONDS = 7 * 86_400.0
 ROUND_EVERY = 10  # calls between rounds of the honest run
 OWN_SESSION = "\0own"  # stands for the session of the worker that sends
 WRONG = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
@@ -218,6 +219,8 @@ def fuzz(runs: Path, n_examples: int, number: int | None = None) -> dict[str, in
     """
     config = run_config(runs, rounds=0, evaluate_every=2, checkpoint_every=0)
     with _log() as text, serving(config) as server, honest_pair(server.address) as pair:
+        for worker in pair.workers:
+            worker.watch_seconds = WATCH_SECONDS
         pair.begin()
         attacker = Attacker(pair, server.address)
         plain = settings(
@@ -225,6 +228,7 @@ def fuzz(runs: Path, n_examples: int, number: int | None = None) -> dict[str, in
             deadline=None,
             database=None,
             derandomize=number is None,
+            phases=[Phase.generate],  # calls depend on those before, so nothing is to be shrunk
             suppress_health_check=list(HealthCheck),
         )
 

@@ -70,6 +70,7 @@ class PlainWorker:
         self.flat = np.zeros(self.layout.size, np.float32)
         self.version = -1
         self.chunk_bytes = 1 << 20
+        self.watch_seconds = SECONDS
 
     def join(self, **changes: Any) -> pb.JoinReply:
         self.joined = self.stub.Join(self.join_request(**changes), timeout=SECONDS)
@@ -93,7 +94,7 @@ class PlainWorker:
     def watch(self, have_version: int | None = None) -> Any:
         """Open the stream of updates; `receive` reads from it."""
         request = pb.WatchRequest(session=self.session, have_version=have_version)
-        self.stream = self.stub.Watch(request, timeout=SECONDS)
+        self.stream = self.stub.Watch(request, timeout=self.watch_seconds)
         return self.stream
 
     def receive(self) -> pb.UpdateHeader | pb.RunEnd:
