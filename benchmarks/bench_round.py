@@ -72,7 +72,7 @@ def main() -> None:
 
 def measured_row(system: str, link: str, parts: Parts | None, flower: Path | None, *, certified: bool) -> Row:
     """Measure one system over one link, over mutual TLS or not."""
-    rate = 0.0 if link == NO_LIMIT else parse_rate(link)
+    rate = 0.0 if link == NO_LIMIT else float(parse_rate(link))
     rounds = LONG if rate and system in (FLOWER, "float32") else SHORT
     if system == FLOWER and flower is not None:
         found: Measured = run_flower(flower, rate, rounds)
