@@ -9,7 +9,7 @@ import pytest
 
 from gradwire.commands import administration
 from gradwire.commands.status import show_status
-from gradwire_common.errors import RightsError
+from gradwire_common.errors import RightsError, UsageError
 from gradwire_common.identity.access import Access
 from gradwire_common.identity.files import KEY
 from gradwire_common.identity.tokens import Token, issue_token
@@ -83,3 +83,6 @@ def _process(pid):
 def test_a_claim_is_not_shown():
     options = SessionOptions(worker_id="a", claim=os.urandom(16))
     assert repr(options.claim) not in repr(options)
+    for wrong in ("text", b"x" * 65, None):
+        with pytest.raises(UsageError, match=r"claim: got .*, want at most 64 bytes"):
+            SessionOptions(claim=wrong)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from gradwire_common.errors import UsageError
 from gradwire_common.identity.access import CERTS_VARIABLE, TOKEN_VARIABLE, Access
 from gradwire_common.settings.names import MAX_NAME, check_name, name_of
 from gradwire_common.step_options import OptimizerChoice
-from gradwire_common.transport.bounds import MAX_SLOT
+from gradwire_common.transport.bounds import MAX_DIGEST, MAX_SLOT
 from gradwire_common.units import named, parse_seconds
 from gradwire_worker.arguments import text_settings, whole_number
 
@@ -54,6 +55,8 @@ class SessionOptions:
             given = os.environ.get(variable) if getattr(self, name) is None else getattr(self, name)
             object.__setattr__(self, name, Path(given) if given else "")
         worker_id = self.access.worker_id(check_name("worker_id", self.worker_id) if self.worker_id else "")
+        if not isinstance(self.claim, bytes) or len(self.claim) > MAX_DIGEST:
+            raise UsageError(f"claim: got {type(self.claim).__name__}, want at most {MAX_DIGEST} bytes")
         slot = None if self.slot is None else whole_number("slot", self.slot, 0, MAX_SLOT)
         checked = {
             "worker_id": worker_id or _new_worker_id(),
