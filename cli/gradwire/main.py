@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PROVES = ("certs", "tokens", "token_file", "insecure")  # settings of who may call; a local run's sockets are private
 
+LOADING = "loading torch and the codec's kernels; the first time they are compiled, which takes half a minute or more"
 FormatName = Annotated[str, typer.Option("--format", metavar="table|json", help="for people, or for programs")]
 
 app = PlainApp(
@@ -95,16 +96,21 @@ def train(
 )
 def server(config: "Config") -> None:
     """Serve a run: hold the weights, gather gradients, broadcast updates."""
+    logs.configure(config.log_level, "server")
+    logging.getLogger("gradwire").info(LOADING)
     from gradwire.local.lifeline import inherited_lock
     from gradwire_server.app import serve
-
-    logs.configure(config.log_level, "server")
 
     def ready(port: int) -> None:
         print(f"listening on {replace(config.listen, port=port)}", flush=True)
 
-    serve(config, ready=ready, lock=inherited_lock())
+    lock = inherited_lock()
+    serve(config, ready=ready, lock=lock)
     end_at_once()
+    if lock is None:  # gradwire train draws its own
+        from gradwire.views.left import leave_curves
+
+        leave_curves(config.runs / config.name, str(config.uplink))
 
 
 @app.command()
@@ -117,10 +123,11 @@ def server(config: "Config") -> None:
 )
 def worker(config: "Config") -> None:
     """Work for a server: compute gradients on a shard of the data and push them."""
+    logs.configure(config.log_level, config.worker_id or "worker")
+    logging.getLogger("gradwire").info(LOADING)
     from gradwire_common.settings.types import FROM_INPUT
     from gradwire_worker.runner import run_worker
 
-    logs.configure(config.log_level, config.worker_id or "worker")
     if config.server == FROM_INPUT:  # so that a local cluster's workers can get ready while its server does
         config = config.replaced(server=sys.stdin.readline().strip())
     run_worker(config, joining=end_in_order)

@@ -1,7 +1,7 @@
 """`gradwire train`: a local cluster, shown while it runs, set beside its float32 baseline when it is over."""
 
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -59,11 +59,14 @@ def run_train(config: Config, *, compare: bool = False, json_file: Path | None =
             console.print("now the float32 baseline of the same seed")
             with run_folder(folder / "baseline", resume=config.resume) as of_baseline:
                 baseline = _follow(_baseline(config, folder), of_baseline, console, way)
-        draw_curves(folder / "curves.png", [run, baseline] if baseline else [run])
+        draw_curves(
+            folder / "curves.png", [run, baseline] if baseline else [run], f"run {config.name}, task {config.task}"
+        )
         if json_file:
             write_json(json_file, figures(run, baseline))
         console.print(summary_table(run, baseline))
         console.print(f"left in {folder}: config.toml, {METRICS}, weights.safetensors, curves.png")
+        console.print(f'the weights: gradwire.load_weights(model, "{folder}/weights.safetensors")', soft_wrap=True)
 
 
 def label(config: Config) -> str:
@@ -75,9 +78,17 @@ def _baseline(config: Config, folder: Path) -> Config:
     return config.replaced(method="raw", method_options={}, runs=folder, name="baseline")
 
 
+def _telling(console: Console, text: str) -> AbstractContextManager[object]:
+    """Show what is going on: on a terminal while it lasts, elsewhere as a line."""
+    if console.is_terminal and not console.is_dumb_terminal:
+        return console.status(text)
+    console.print(text, soft_wrap=True)
+    return nullcontext()
+
+
 def _warm_up(console: Console) -> None:
     """Compile the kernels once, so that no two processes compile them side by side."""
-    with console.status("loading the codec's kernels; the first time they are compiled, which takes half a minute"):
+    with _telling(console, "loading the codec's kernels; the first time they are compiled, which takes half a minute"):
         from gradwire_common.warming import warm_kernels
         from gradwire_worker.interrupts import done_apart
 
@@ -92,7 +103,7 @@ def _follow(config: Config, folder: RunFolder, console: Console, link: Link | No
     history = History(label(config), total=config.rounds, privacy=privacy)
     with Cluster(config, folder, link) as cluster:
         try:
-            with console.status(f"starting a server and {config.workers} workers"):
+            with _telling(console, f"starting a server and {config.workers} workers"):
                 cluster.start()
             with Monitor(cluster.address, ANSWER_SECONDS) as monitor, open_display(console) as display:
                 idle_since = None
