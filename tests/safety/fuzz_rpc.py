@@ -49,6 +49,7 @@ KNOWN: dict[str, st.SearchStrategy[Any]] = {  # by field: values that come furth
     "protocol_version": st.just(PROTOCOL_VERSION),
     "frame_version": st.just(FRAME_VERSION),
     "manifest_digest": st.sampled_from([digest_of(serialize(MANIFEST)), b"", bytes(32), bytes(100)]),
+    "claim": st.sampled_from([b"", bytes(100)]),  # another one would keep the id from the worker that sends
     "settings": st.just({"task": "test", "seed": "0"}),
     "slot": st.sampled_from([0, 1, 2, 7, 2**16 - 1, 2**16, 2**31, 2**32 - 1]),
     "kind": st.sampled_from([0, 1, 2, 3, 77]),
