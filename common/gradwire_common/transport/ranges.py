@@ -26,11 +26,9 @@ class Whole:
 
     def problem(self, value: int) -> str:
         """See Bound."""
-        return (
-            ""
-            if self.least <= value <= self.most
-            else f"got {value}, want a whole number from {self.least} to {self.most}"
-        )
+        if self.least <= value <= self.most:
+            return ""
+        return f"got {value}, want a whole number from {self.least} to {self.most}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +43,8 @@ class Real:
         """See Bound."""
         if self.least <= value <= self.most or (self.unknown and math.isnan(value)):
             return ""
-        return (
-            f"got {value:g}, want a number from {self.least:g} to {self.most:g}{', or NaN for unknown' * self.unknown}"
-        )
+        also = ", or NaN for unknown" if self.unknown else ""
+        return f"got {value:g}, want a number from {self.least:g} to {self.most:g}{also}"
 
 
 @dataclass(frozen=True, slots=True)

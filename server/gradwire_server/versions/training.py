@@ -42,8 +42,8 @@ class Training:
     """The weights of a run and all that changes them.
 
     Pushes are bounded (`check`), so their mean is finite, but for what a rule or a method from outside does: then they
-    count as zero. Buffers may hold masks, entries above MAX_ENTRY that are the same in every
-    push: they stay as they are, since their sums overflow.
+    count as zero. Buffers may hold masks, entries above MAX_ENTRY that are the same in every push: they stay as they
+    are, since their sums overflow.
 
     Attributes:
         optimizer: what the outcome steps with.
