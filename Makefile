@@ -5,7 +5,7 @@ TESTS_AT_ONCE ?= 2
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint stubs format bench-codec bench-link bench-load bench-round study-one-bit study-low-bits study-attacks fuzz fuzz-rpc chaos audit clean
+.PHONY: help demo test test-frameworks test-long lint stubs format bench-codec bench-link bench-load bench-round study-one-bit study-low-bits study-attacks fuzz fuzz-rpc chaos audit clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,6 +31,10 @@ demo: $(VENV)/.installed  ## train on real images, 2 workers at 2 bits an entry,
 
 test: $(VENV)/.installed-test lint  ## lint, type-check and run every test that takes seconds
 	$(BIN)/pytest -m "not long" --numprocesses $(TESTS_AT_ONCE) --dist loadfile
+
+test-frameworks: $(VENV)/.installed-test  ## run the examples of Lightning, Trainer and accelerate, which it installs
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[test,frameworks]'
+	$(BIN)/pytest tests/users/test_frameworks.py
 
 test-long: $(VENV)/.installed-test  ## the tests that take minutes
 	$(BIN)/pytest -m long --timeout 3600

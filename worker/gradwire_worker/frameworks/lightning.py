@@ -1,0 +1,43 @@
+"""A callback for Lightning: samples from the batch, and the end of the run as the end of `fit`.
+
+trainer = Trainer(callbacks=[GradwireCallback()])
+"""
+
+from typing import Any
+
+from lightning.pytorch import Callback
+
+from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.samples import batch_size
+
+
+class GradwireCallback(Callback):  # type: ignore[misc, unused-ignore]
+    """Tells every RemoteOptimizer of a Trainer how many samples there are, ends `fit` with the run, and leaves it."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        """Count the samples of the batch."""
+        for optimizer in _of(trainer):
+            optimizer.count(batch_size(batch))
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        """Let `fit` end where the run has."""
+        if any(optimizer.ended for optimizer in _of(trainer)):
+            trainer.should_stop = True
+            trainer.fit_loop.epoch_loop.min_steps = trainer.fit_loop.min_epochs = (
+                None  # the run's length is the server's
+            )
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+        """Leave the run."""
+        for optimizer in _of(trainer):
+            optimizer.leave()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:  # noqa: ARG002
+        """Leave the run, and say why."""
+        for optimizer in _of(trainer):
+            optimizer.leave(f"{type(exception).__name__}: {exception}")
+
+
+def _of(trainer: Any) -> list[RemoteOptimizer]:
+    found = [getattr(each, "optimizer", each) for each in trainer.optimizers]
+    return [each for each in found if isinstance(each, RemoteOptimizer)]
