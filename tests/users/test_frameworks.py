@@ -1,4 +1,4 @@
-"""The frameworks' examples train with the server's run and end quietly with it; `make test-frameworks` installs them."""
+"""Examples of frameworks train with the run and end quietly with it; `make test-frameworks` installs what they need."""
 
 import json
 import re
