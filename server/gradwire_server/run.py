@@ -26,6 +26,7 @@ from gradwire_server.rounds.evaluations import Evaluations
 from gradwire_server.rounds.members import Member, Members
 from gradwire_server.rounds.registry import SCHEDULES
 from gradwire_server.rounds.schedule import ScheduleSettings
+from gradwire_server.rpc.progress import ProgressLog
 from gradwire_server.rpc.tallies import Tallies
 from gradwire_server.store.books import Books
 from gradwire_server.store.records import Records
@@ -54,6 +55,7 @@ class Run:
         collector: turns pushes into versions.
         versions: what watchers are sent.
         books: records and evaluations.
+        progress: tells the log how far the run has come.
         partials: pushes that were cut.
         pushing, watching: the open streams of workers.
         store: what is on the disk; None where nothing is kept.
@@ -76,6 +78,7 @@ class Run:
         self.books = Books(records, Evaluations(settings.evaluate_every, settings.rounds))
         self.limiter = Limiter(Limits.of(settings), max_chunk(settings.workers))
         self.tallies = Tallies()
+        self.progress = ProgressLog(settings.rounds, clock)
         self.partials = Partials()
         self.pushing, self.watching = Streams("push"), Streams("stream of updates")
         self.numbers = Numbers(settings)
@@ -131,6 +134,7 @@ class Run:
                 self.partials.drop_closed(self.schedule.closed)
                 self.membership.closed(event.record.round, event.slots)
                 self.books.commit(event.record, self.schedule.waited_for)
+                self.progress.committed(event.record, self.books.records.newest_evaluations)
                 self.tallies.close_round(event.treated)
                 self.versions.complete(event.update, event.digest)
             case Ended(failure=GradwireError() as failure):

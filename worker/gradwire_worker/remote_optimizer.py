@@ -32,6 +32,7 @@ from gradwire_worker.compute.groups import Group, ParameterGroup, check_unchange
 from gradwire_worker.evaluation import named_metrics
 from gradwire_worker.interrupts import HELD, done_apart
 from gradwire_worker.place import Place, register, replace_earlier
+from gradwire_worker.progress import ProgressLine
 from gradwire_worker.samples import SampleCount
 from gradwire_worker.session import SessionOptions
 from gradwire_worker.sources.frame_source import Source
@@ -134,9 +135,14 @@ class RemoteOptimizer(torch.optim.Optimizer):
         with HELD:  # an interrupt leaves nothing half done; nor an import by torch, which could not be repeated
             super().__init__([ParameterGroup(group) for group in groups], {})
             self._options = [options_of(group) for group in self.param_groups]
+            self._progress = ProgressLine()
+            self._progress.tell(
+                "loading the codec's kernels; the first time they are compiled, which takes half a minute"
+            )
             done_apart(warm_kernels)  # before joining: no round waits for a compiler
             self._changes = Changes(model)
             replace_earlier(self)
+            self._progress.tell(f"joining the run at {server}: the weights travel now")
             self._place = place = Place.join(model, server, groups, replaced, chosen, options, file)
             register(self, place)
             self._counted = SampleCount(None)
@@ -259,6 +265,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
             exchange.options = steering.options()
         with HELD, torch.no_grad():
             self._place.step(weight, mean_loss)
+        self._progress.step(self.last_step, self.rounds, self._place.session.client.limits.rate_up)
         if steering is not None:
             steering.loaded(self._place.session.replica.options, exchange.options)
         return returned
@@ -329,6 +336,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
     def leave(self, reason: str = "done") -> None:
         """Leave the run, once, in the process that joined; no round waits for this worker any more. `with` does it."""
         self._place.leave(reason)
+        self._progress.close(self._end_text(reason))
 
     def __enter__(self) -> Self:
         return self
@@ -342,7 +350,12 @@ class RemoteOptimizer(torch.optim.Optimizer):
             log.warning("%s; the with block ended there", error)
             return True
         self._place.leave("done" if error is None else f"{type(error).__name__}: {error}", hurry=error is not None)
+        self._progress.close(self._end_text("done" if error is None else type(error).__name__))
         return False
+
+    def _end_text(self, reason: str) -> str:
+        """Return the last line of the progress."""
+        return f"left run {self._place.session.client.reply.run!r} at version {self.version}: {reason}"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Refuse to be pickled or copied."""
