@@ -2,35 +2,20 @@
 
 import asyncio
 import logging
-import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-
-from gradwire_common.errors import ConfigError, GradwireError, IdentityError, UnavailableError
-from gradwire_common.private_files import PRIVATE_FILE
-from gradwire_common.settings.config import Config, ServedRun
-from gradwire_common.transport.channel import SERVER_OPTIONS, window
-from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_common.errors import GradwireError, IdentityError, UnavailableError
+from gradwire_common.settings.config import Config
 from gradwire_common.warming import warm_kernels
-from gradwire_server.limits.connections import allow_files, connection_options, max_calls
+from gradwire_server.checks import check_server, proofs_of
 from gradwire_server.limits.heap import return_large_blocks
-from gradwire_server.limits.limits import Limits
-from gradwire_server.rounds.schedule import ScheduleSettings
 from gradwire_server.rpc.callers import Callers
-from gradwire_server.rpc.certificates import Certificates, ServerCertificate
-from gradwire_server.rpc.listening import check_address, check_exposed
 from gradwire_server.rpc.metrics import exported
-from gradwire_server.rpc.registration import add_servicer
-from gradwire_server.rpc.servicer import ParameterServer
-from gradwire_server.rpc.tokens import Tokens
+from gradwire_server.rpc.serving import DRAIN_SECONDS, FAILED_DRAIN_SECONDS, listening
 from gradwire_server.run import Run
 from gradwire_server.store.files import write_durably
 from gradwire_server.store.records import Records
@@ -38,15 +23,11 @@ from gradwire_server.store.run_folder import CONFIG, METRICS, STATE, WEIGHTS, ru
 from gradwire_server.store.state import Store
 from gradwire_server.supervision import Supervisor
 from gradwire_server.versions.resuming import resume
-from gradwire_server.versions.training import check_training
 
 log = logging.getLogger("gradwire.server")
 
 GRACE_SECONDS = 120.0  # after the run's end, for workers to evaluate its last version and to leave
 LOOK_SECONDS = 0.25  # between looks at who may call: somebody revoked is out within a second
-DRAIN_SECONDS = 5.0  # after a signal, for workers to leave, and then for calls to end by themselves
-FAILED_DRAIN_SECONDS = 0.3  # both, where a task has failed
-SERVICE = pb.DESCRIPTOR.services_by_name["ParameterServer"].full_name
 
 
 def serve(config: Config, *, ready: Callable[[int], None] | None = None, lock: int | None = None) -> None:
@@ -132,7 +113,7 @@ async def _serve_in(
                 await resume(run)
             write_durably(folder / CONFIG, lambda partial: partial.write_text(config.to_toml(), "utf-8"))
         callers = Callers(proofs_of(config))
-        async with _listening(config, run, callers, supervisor) as port, supervisor:
+        async with listening(config, run, callers, supervisor) as port, supervisor:
             with exported(run, config.metrics_listen, supervisor):
                 supervisor.keep("the run", run.follow())
                 supervisor.keep("looking for dead workers", _expire_members(run))
@@ -204,40 +185,6 @@ async def _first_of(seconds: float | None, *events: asyncio.Event) -> None:
         wait.cancel()
 
 
-@asynccontextmanager
-async def _listening(config: Config, run: Run, callers: Callers, supervisor: Supervisor) -> AsyncIterator[int]:
-    """Answer calls while the body runs; afterwards let those in progress end, for a while."""
-    members = run.settings.members
-    allow_files(members)
-    options = [*SERVER_OPTIONS, *window(int(run.settings.lookahead)), *connection_options(members)]
-    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=max_calls(members))
-    add_servicer(ParameterServer(run, callers), server)
-    healthy = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    for name in ("", SERVICE):
-        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
-    if config.reflection:
-        _reflect(server)
-    try:
-        if config.certs is None:
-            port = server.add_insecure_port(str(config.listen))
-        else:
-            port = server.add_secure_port(str(config.listen), ServerCertificate(config.certs).credentials())
-    except RuntimeError as error:
-        raise ConfigError(f"listen: cannot listen on {config.listen}: {error}") from error
-    if config.listen.path:
-        os.chmod(config.listen.path, PRIVATE_FILE)
-    await server.start()
-    log.info("listening on %s", replace(config.listen, port=port))
-    try:
-        yield port
-    finally:
-        await healthy.enter_graceful_shutdown()
-        await server.stop(DRAIN_SECONDS if supervisor.failure is None else FAILED_DRAIN_SECONDS)
-        if config.listen.path:
-            Path(config.listen.path).unlink(missing_ok=True)
-
-
 async def _expire_members(run: Run) -> None:
     while True:
         await asyncio.sleep(run.settings.heartbeat / 4)
@@ -252,44 +199,3 @@ async def _remove_barred(run: Run, callers: Callers) -> None:
         for session, reason in callers.barred(lambda session: members.of_session(session) is not None).items():
             if (member := members.of_session(session)) is not None:
                 run.remove(member, IdentityError(reason))
-
-
-def _reflect(server: Any) -> None:
-    from grpc_reflection.v1alpha import reflection
-
-    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-
-
-def check_settings(settings: ServedRun) -> None:
-    """Raise ConfigError unless a server can work by these settings."""
-    check_training(settings)
-    ScheduleSettings.of(settings)
-    Limits.of(settings)
-
-
-def check_server(settings: ServedRun) -> None:
-    """Raise ConfigError unless a server can begin: its settings can work, its certificates too, its ports are free."""
-    check_settings(settings)
-    proofs_of(settings)
-    if settings.certs is not None:
-        ServerCertificate(settings.certs)
-    check_address("listen", settings.listen)
-    check_exposed(settings.listen, guarded=settings.certs is not None, insecure=settings.insecure)
-    if settings.metrics_listen is not None:
-        check_address("metrics_listen", settings.metrics_listen)
-
-
-def proofs_of(settings: ServedRun) -> Certificates | Tokens | None:
-    """Return what tells who calls; None where nobody is asked.
-
-    Raises:
-        ConfigError: two kinds of proof are wanted.
-        IdentityError: a file of them is wrong.
-    """
-    if settings.tokens is None:
-        return None if settings.certs is None else Certificates(settings.certs)
-    if settings.certs is not None:
-        raise ConfigError(
-            "tokens: got them together with certs, want one of the two: callers that show certificates need no tokens"
-        )
-    return Tokens(settings.tokens)

@@ -23,7 +23,8 @@ from gradwire_server.limits.limits import Limits
 from gradwire_server.limits.shares import max_chunk, memory_for_updates
 from gradwire_server.limits.streams import FLOOR_RATE, Streams
 from gradwire_server.rounds.evaluations import Evaluations
-from gradwire_server.rounds.members import Member, Members
+from gradwire_server.rounds.member import Member
+from gradwire_server.rounds.members import Members
 from gradwire_server.rounds.registry import SCHEDULES
 from gradwire_server.rounds.schedule import ScheduleSettings
 from gradwire_server.rpc.progress import ProgressLog

@@ -8,7 +8,7 @@ import pytest
 from gradwire.local import lifeline
 from gradwire_common.errors import ConfigError
 from gradwire_common.settings.config import Config
-from gradwire_server.app import check_settings
+from gradwire_server.checks import check_settings
 
 VALUES = [
     "true",

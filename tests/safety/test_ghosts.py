@@ -21,7 +21,7 @@ from gradwire_common.transport.wire import manifest_to_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.membership import Membership
 from gradwire_server.rounds.asynchronous import Arrivals
-from gradwire_server.rounds.members import Member
+from gradwire_server.rounds.member import Member
 from gradwire_server.rounds.schedule import Phase, Schedule, ScheduleSettings, Verdict
 from gradwire_server.rounds.synchronous import Rounds
 from running import eventually, running_server

@@ -16,7 +16,8 @@ from gradwire_common.layout.manifest import Manifest, TensorSpec
 from gradwire_common.transport.packing import digest_of, pack, parse, pieces
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.limits import machine
-from gradwire_server.rounds.members import Member, Members
+from gradwire_server.rounds.member import Member
+from gradwire_server.rounds.members import Members
 from gradwire_server.store.journal import Segment
 from running import RunningServer
 from safety.honest import honest_pair, serving, undisturbed

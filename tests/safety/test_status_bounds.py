@@ -5,7 +5,7 @@ import pytest
 from gradwire_common.metrics import MAX_COUNT, MAX_SUM
 from gradwire_common.settings.config import ServedRun
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.rounds.members import Member
+from gradwire_server.rounds.member import Member
 from gradwire_server.rpc.status import status_reply
 from gradwire_server.run import Run
 from gradwire_server.store.records import Records

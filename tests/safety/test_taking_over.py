@@ -88,6 +88,6 @@ def test_claims_hold_for_the_living_alone():
     members.join("a", None, 100.0, b"next")
     with pytest.raises(UnavailableError):
         members.join("a", None, 100.0, b"own")
-    members.leave(members.of_worker("a"))
+    members.leave(members.of("a"))
     members.join("a", None, 100.0, b"")
     members.join("a", None, 100.0, b"any")  # who has no claim has nothing to hold it by

@@ -17,7 +17,7 @@ from gradwire_common.identity.access import Access
 from gradwire_common.identity.allowed import parse_allowed
 from gradwire_common.identity.tokens import Token, issue_token, token_hash
 from gradwire_common.transport.address import Address
-from gradwire_server.app import check_server
+from gradwire_server.checks import check_server
 from gradwire_server.rpc.refusals import MAX_LINES, WINDOW_SECONDS, Refusals
 from gradwire_server.rpc.rights import RIGHTS
 from gradwire_worker.session import Session, SessionOptions

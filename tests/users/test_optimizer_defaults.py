@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gradwire_common.settings.config import Config
-from gradwire_server.app import check_settings
+from gradwire_server.checks import check_settings
 from gradwire_server.outcome.optimizers.optimizer import OptimizerSettings
 
 

@@ -15,7 +15,7 @@ def check_run(config: Config) -> None:
     Raises:
         UsageError: a setting, the device, task, model or data that cannot be.
     """
-    from gradwire_server.app import check_server
+    from gradwire_server.checks import check_server
     from gradwire_worker.runner import check_worker
 
     check_server(config)

@@ -14,7 +14,8 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.admission import ReadManifest, check_same_settings, check_versions, check_worker_id
 from gradwire_server.outcome.optimizers.optimizer import Fixed, OptimizerSettings
 from gradwire_server.rounds.attendance import Silence
-from gradwire_server.rounds.members import Member, Members
+from gradwire_server.rounds.member import Member
+from gradwire_server.rounds.members import Members
 from gradwire_server.rounds.schedule import Phase, Schedule
 from gradwire_server.rounds.waits import Waits
 

@@ -16,7 +16,7 @@ from gradwire_server.intake.staging import Staging
 from gradwire_server.limits.memory import Lease
 from gradwire_server.limits.shares import memory_for_partials
 from gradwire_server.limits.streams import Stream
-from gradwire_server.rounds.members import Member
+from gradwire_server.rounds.member import Member
 from gradwire_server.rounds.schedule import Verdict
 from gradwire_server.run import Run
 

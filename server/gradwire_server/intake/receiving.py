@@ -16,7 +16,7 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.partial import Partial
 from gradwire_server.limits.pacing import Gate
 from gradwire_server.limits.streams import Stream
-from gradwire_server.rounds.members import Member
+from gradwire_server.rounds.member import Member
 from gradwire_server.run import Run
 
 PIECE_SECONDS = 60.0  # until a call's next message, where that can be no longer than 64 KiB: 52 s at 10 kbit/s

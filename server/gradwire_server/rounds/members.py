@@ -1,68 +1,18 @@
 """Members: sessions, slots, and who is alive. Time is an argument, in seconds of any monotonic clock."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from hmac import compare_digest
 
 from gradwire_common.errors import GradwireError, JoinError, SessionError, UnavailableError
 from gradwire_common.foreign_text import MAX_REASON, printable
 from gradwire_common.transport.bounds import MAX_SLOT
-from gradwire_server.rounds.attendance import Attendance
+from gradwire_server.rounds.member import Member
 
 MAX_MEMBERS = 2**16
 MAX_ENDED = 4096  # sessions whose end is remembered; earlier ones are unknown, and their workers join again
 MISSED_HEARTBEATS = 3  # a worker that misses as many is dead
 AFTER_A_BREAK = 1.5  # heartbeats of a small run that a worker has to speak again after its connection broke
 MAX_HEARTBEATS = 100  # a second, of all workers together; each takes the server about half a millisecond
-
-
-@dataclass
-class Member:
-    """A worker of the run.
-
-    Attributes:
-        slot: its place in the order of sums.
-        session: names its newest membership.
-        claim: what a join under its id must have while it is alive; empty where any may take its place.
-        deadline: it is dead unless heard of by then.
-        interval: seconds between its heartbeats, as it was told.
-        alive: neither left nor dead.
-        gone: why it is not alive, or soon may not be.
-        finished: it left because it has done all that it wanted to.
-        sent: the newest version that it has been sent; -1 for none.
-        last_round: the newest round that a push of it counted in.
-        budget, spent: bytes on the wire that its last push was allowed, and took.
-        refused: pushes that were refused, as long as it has been known.
-        refused_in_a_row: since one counted.
-        reason: why the last of them was refused.
-        quarantined: its pushes are refused, and nobody waits for it.
-        attendance: whether rounds wait for it.
-    """
-
-    worker_id: str
-    slot: int
-    session: str
-    deadline: float
-    interval: float
-    alive: bool = True
-    gone: str = ""
-    finished: bool = False
-    claim: bytes = field(default=b"", repr=False)
-    sent: int = -1
-    last_round: int = 0
-    budget: int = 0
-    spent: int = 0
-    refused: int = 0
-    refused_in_a_row: int = 0
-    reason: str = ""
-    quarantined: bool = False
-    attendance: Attendance = field(default_factory=Attendance)
-
-    def refuse(self, reason: str) -> None:
-        """Note that a push of it was refused."""
-        self.refused += 1
-        self.refused_in_a_row += 1
-        self.reason = printable(reason, MAX_REASON)
 
 
 class Members:
@@ -182,11 +132,6 @@ class Members:
     def of_session(self, session: str) -> Member | None:
         """Return the member that a session was given to; None where it has ended."""
         return self._by_session.get(session)
-
-    def of_worker(self, worker_id: str) -> Member | None:
-        """Return the member of an id whose session has not ended; None where there is none."""
-        member = self._by_id.get(worker_id)
-        return member if member is not None and self.is_current(member) else None
 
     def is_current(self, member: Member) -> bool:
         """Whether the session of `member` has not ended."""

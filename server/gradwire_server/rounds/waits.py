@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Sequence
 
-from gradwire_server.rounds.members import Member, Members
+from gradwire_server.rounds.member import Member
+from gradwire_server.rounds.members import Members
 from gradwire_server.rounds.schedule import Phase, Schedule
 
 log = logging.getLogger("gradwire.server")

@@ -16,7 +16,7 @@ from gradwire_server.intake.pushes import expected_units, room_for, staging_for,
 from gradwire_server.intake.receiving import keep, read_first, read_frames, read_join, read_manifest, take_whole
 from gradwire_server.limits.streams import Stream
 from gradwire_server.outcome.outcome import Kind
-from gradwire_server.rounds.members import Member
+from gradwire_server.rounds.member import Member
 from gradwire_server.rounds.schedule import Verdict
 from gradwire_server.rpc.admin_calls import AdminCalls
 from gradwire_server.rpc.answers import answers_errors

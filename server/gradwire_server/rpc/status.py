@@ -10,7 +10,7 @@ from gradwire_common.step_options import OptimizerChoice, to_messages
 from gradwire_common.transport.wire import method_to_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.limits.limits import Limits
-from gradwire_server.rounds.members import Member
+from gradwire_server.rounds.member import Member
 from gradwire_server.rpc.tallies import Treated
 from gradwire_server.run import Run
 

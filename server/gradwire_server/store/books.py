@@ -4,7 +4,7 @@ from collections.abc import Sequence, Set
 
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.rounds.evaluations import Evaluations
-from gradwire_server.rounds.members import Member
+from gradwire_server.rounds.member import Member
 from gradwire_server.store.records import Records
 
 
