@@ -13,6 +13,7 @@ from rich.text import Text
 
 from gradwire.views.history import History
 from gradwire.views.metrics import mean_of, written
+from gradwire.views.rates import rate_text
 from gradwire_common.units import format_size
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
@@ -104,9 +105,14 @@ def picture(history: History) -> RenderableType:
         figures.add_row(name, value)
     figures.add_row("up", _traffic(history, "up"))
     figures.add_row("down", _traffic(history, "down"))
+    for way in ("up", "down"):
+        if rate := rate_text(history.recent, way, getattr(history, f"limit_{way}")):
+            figures.add_row(f"rate {way}", rate)
     if budget := _budget(history):
         figures.add_row("budget", budget)
     figures.add_row("time", _split(history))
+    if history.waiting_for:
+        figures.add_row("waiting for", history.waiting_for)
     return Group(head, figures)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gradwire.views.metrics import Curve, curves
+from gradwire.views.rates import least_limit
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.privacy import Privacy
 from gradwire_server.store.record_lines import read_lines
@@ -23,6 +24,8 @@ class History:
         label: how people call the run: "2 bits", "float32".
         parameters: entries of one gradient.
         total: rounds that the run will have; 0 for no end.
+        waiting_for: what the run waits for, and for how long; empty while it waits for nobody.
+        limit_up, limit_down: what the slowest worker may send and is sent, in bytes per second; 0 for no limit.
         bytes_setup: bytes of initial weights and snapshots; part of no round.
         privacy: what noise in the aggregation promises; None where there is none.
     """
@@ -33,6 +36,9 @@ class History:
     phase: str = "starting"
     workers: int = 0
     bytes_setup: int = 0
+    waiting_for: str = ""
+    limit_up: int = 0
+    limit_down: int = 0
     privacy: Privacy | None = None
     rounds: list[pb.RoundRecord] = field(default_factory=list)
     evaluations: list[pb.Evaluation] = field(default_factory=list)
@@ -42,6 +48,8 @@ class History:
         self.parameters, self.total, self.phase = reply.parameters, reply.rounds, reply.phase
         self.workers = sum(worker.alive for worker in reply.workers)
         self.bytes_setup = reply.bytes_setup
+        self.waiting_for = f"{reply.wait.what}, for {reply.wait.seconds:.0f} s" if reply.wait.what else ""
+        self.limit_up, self.limit_down = least_limit(reply.workers, "up"), least_limit(reply.workers, "down")
         self.include(reply.records, reply.evaluations)
 
     def include(self, rounds: Iterable[pb.RoundRecord], evaluations: Iterable[pb.Evaluation]) -> None:
