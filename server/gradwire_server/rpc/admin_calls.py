@@ -64,7 +64,8 @@ class AdminCalls:
         reason = f"by {self.callers.name}: {_reason(request)}"
         membership.removed[worker_id] = reason
         log.warning("worker %s is removed %s", worker_id, reason)
-        if (member := membership.members.of(worker_id)) is not None:
+        member = membership.members.of(worker_id)
+        if member is not None and membership.members.is_current(member):
             self._run.remove(member, RightsError(f"worker {worker_id} was removed {reason}"))
         return pb.RemoveReply()
 
