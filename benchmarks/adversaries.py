@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from sklearn.datasets import load_digits
 from gradwire.local.monitor import Monitor
 from gradwire_common.codec.formats import Float32
 from gradwire_common.codec.frames import encode_frame
-from gradwire_common.errors import GradwireError
+from gradwire_common.errors import GradwireError, RunEndedError
 from gradwire_common.layout.manifest import Manifest, TensorSpec
 from gradwire_common.methods.method import EncodeReport
 from gradwire_common.v1 import parameter_server_pb2 as pb
@@ -42,7 +43,8 @@ MANIFEST = Manifest(
 )
 N = MANIFEST.layout.n_parameters
 N_TEST = 360
-BATCH = 32
+TAIL = 20  # versions whose accuracies are averaged: one alone moves by a point by chance
+REFUSALS = 10  # in a row, after which a liar gives up
 WORKERS, LIARS = 8, 2
 FACTOR = 10  # of what liars push, over what they would push if they were honest
 
@@ -56,18 +58,36 @@ SERVER = {
     "evaluate_every": 0,
     "checkpoint_every": 0,
     "quorum": WORKERS - LIARS,
-    "deadline": 1.0,  # for pushes that never count
+    "deadline": 20.0,  # for pushes that never count; liars are quarantined before it passes
 }
 
-# what is pushed in place of an honest gradient, (N,), and of how many samples; None for frames of NaN
+# what is pushed in place of an honest gradient, (N,), and how many samples are told; None for frames of NaN
 Lie = Callable[[F32, np.random.Generator], tuple[F32 | None, int]]
 LIES: dict[str, Lie | None] = {
     "nothing": None,
-    "sign flipped, times 10": lambda honest, _: (-FACTOR * honest, BATCH),
-    "random, 10 times as long": lambda honest, rng: (random_of(honest, rng), BATCH),
-    "NaN": lambda _honest, _rng: (None, BATCH),
+    "sign flipped, times 10": lambda honest, _: (-FACTOR * honest, 1),
+    "random, 10 times as long": lambda honest, rng: (random_of(honest, rng), 1),
+    "NaN": lambda _honest, _rng: (None, 1),
     "samples 2^32": lambda honest, rng: (random_of(honest, rng), 2**32),
 }
+
+
+@dataclass(frozen=True)
+class Data:
+    """What workers draw their batches from.
+
+    Attributes:
+        batch: images of each gradient.
+        own_shards: whether each worker has an eighth of the training images, rather than all of them.
+    """
+
+    batch: int = 256
+    own_shards: bool = False
+
+    def images(self, slot: int) -> npt.NDArray[np.int64]:
+        """Return the places of the training images of a worker."""
+        places = np.arange(N_TEST, len(digits()[0]))
+        return places[slot::WORKERS] if self.own_shards else places
 
 
 @dataclass(frozen=True)
@@ -75,7 +95,7 @@ class Outcome:
     """What a run came to.
 
     Attributes:
-        accuracy: of the last version, on the test images.
+        accuracy: mean of the last TAIL versions', on the test images.
         named: of each worker by id: its pushes that were clipped, outlying, refused, and the mean factor of clipping.
         version: the last.
     """
@@ -148,40 +168,73 @@ def nan_frames() -> list[bytes]:
     return frames
 
 
-def work(address: str, slot: int, seed: int, lie: Lie | None, at_end: threading.Barrier, out: dict[int, F32]) -> None:
-    """Push the gradients of a shard, or lies, until the run ends; wait for the others, and leave."""
-    x, y = digits()
-    rng = np.random.default_rng((seed, slot))
-    shard = np.arange(N_TEST + slot, len(x), WORKERS)
+class Worker:
+    """One worker of a run.
+
+    Args:
+        session: of the run.
+        places: of its training images.
+        batch: images of each gradient.
+        lie: what it pushes in place of a gradient; None for an honest one.
+        seed: of its batches and lies.
+    """
+
+    def __init__(self, session: Session, places: npt.NDArray[np.int64], batch: int, lie: Lie | None, seed: list[int]):
+        self._session = session
+        self._places = places
+        self._batch = batch
+        self._lie = lie
+        self._rng = np.random.default_rng(seed)
+        self._encoder = session.method.encoder(MANIFEST.layout, None if lie else np.zeros(N, np.float32))
+
+    def train(self, seen: list[F32]) -> None:
+        """Push until the run ends, or pushes are refused for good; append the weights of every step to `seen`."""
+        refusals = 0
+        while not self._session.ended and refusals < REFUSALS:
+            with self._session.held() as replica:
+                seen.append(replica.values[:N].copy())
+            frames, samples = self._update(seen[-1])
+            try:
+                self._session.push(frames, samples)
+                refusals = 0
+            except RunEndedError:
+                break
+            except GradwireError:
+                if self._lie is None:
+                    raise
+                refusals += 1
+        self._session.wait_for_the_end()
+
+    def _update(self, weights: F32) -> tuple[list[bytes], int]:
+        """Return frames and samples of the next push."""
+        x, y = digits()
+        batch = self._rng.choice(self._places, self._batch, replace=False)
+        update: F32 | None = gradient(weights, x[batch], y[batch])
+        samples = 1
+        if self._lie is not None:
+            assert update is not None
+            update, samples = self._lie(update, self._rng)
+        if update is None:
+            return nan_frames(), samples
+        self._encoder.prepare(update)
+        return list(self._encoder.encode(update, EncodeReport())), samples
+
+
+def work(
+    address: str, slot: int, seed: int, data: Data, lie: Lie | None, at_end: threading.Barrier, seen: list[F32]
+) -> None:
+    """Train as the worker of `slot` until the run ends; wait for the others, and leave.
+
+    Appends the weights that it holds to `seen` where its slot is the last.
+    """
     options = SessionOptions(worker_id=f"{'liar' if lie else 'honest'}-{slot}", slot=slot)
     with Session.join(address, MANIFEST, lambda: initial(seed), options) as session:
-        encoder = session.method.encoder(MANIFEST.layout, None if lie else np.zeros(N, np.float32))
+        worker = Worker(session, data.images(slot), data.batch, lie, [seed, slot])
         try:
-            while not session.ended:
-                batch = rng.choice(shard, BATCH, replace=False)
-                with session.held() as replica:
-                    update: F32 | None = gradient(replica.values[:N], x[batch], y[batch])
-                samples = BATCH
-                if lie:
-                    assert update is not None
-                    update, samples = lie(update, rng)
-                if update is None:
-                    frames = nan_frames()
-                else:
-                    encoder.prepare(update)
-                    frames = list(encoder.encode(update, EncodeReport()))
-                try:
-                    session.push(frames, samples)
-                except GradwireError:
-                    if not lie:
-                        raise
-                    session.wait_for(session.version + 1)
-        except GradwireError:
-            if not lie and not session.ended:
-                raise
-        session.wait_for_the_end()
-        out[slot] = session.replica.values[:N].copy()
-        at_end.wait(120)
+            worker.train(seen if slot == WORKERS - 1 else [])
+        except GradwireError as error:
+            print(f"{options.worker_id}: {error}", file=sys.stderr)
+        at_end.wait(600)
         at_end.wait(120)
 
 
@@ -201,20 +254,23 @@ def server(runs: Path, settings: Mapping[str, Any]) -> Iterator[str]:
             process.kill()
 
 
-def run(runs: Path, lie: str, seed: int = 0, **settings: Any) -> Outcome:
+def run(runs: Path, lie: str, seed: int = 0, data: Data | None = None, **settings: Any) -> Outcome:
     """Train, LIARS of the WORKERS lying; return what it came to.
 
     Args:
         runs: folder of the run.
         lie: one of LIES.
         seed: of weights and batches.
+        data: what workers draw from; Data() when None.
         settings: the server's, beside SERVER.
     """
-    at_end, out = threading.Barrier(WORKERS + 1), dict[int, F32]()
+    at_end, seen = threading.Barrier(WORKERS + 1), list[F32]()
     with server(runs, {**SERVER, **settings}) as address:
         threads = [
             threading.Thread(
-                target=work, args=(address, slot, seed, LIES[lie] if slot < LIARS else None, at_end, out), daemon=True
+                target=work,
+                args=(address, slot, seed, data or Data(), LIES[lie] if slot < LIARS else None, at_end, seen),
+                daemon=True,
             )
             for slot in range(WORKERS)
         ]
@@ -227,4 +283,4 @@ def run(runs: Path, lie: str, seed: int = 0, **settings: Any) -> Outcome:
         for thread in threads:
             thread.join(120)
     named = {worker.worker_id: worker for worker in reply.workers}
-    return Outcome(accuracy(out[WORKERS - 1]), named, reply.version)
+    return Outcome(fmean(map(accuracy, seen[-TAIL:])), named, reply.version)

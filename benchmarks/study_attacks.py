@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from adversaries import LIES, Outcome, run
+from adversaries import LIES, Data, Outcome, run
 from gradwire_common.v1 import parameter_server_pb2 as pb
 
 EQUAL = '{"weights": "equal"}'
@@ -33,15 +33,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to n - 1")
     parser.add_argument("--rounds", type=int, default=150, help="of each run")
+    parser.add_argument("--batch", type=int, default=256, help="images of each gradient")
+    parser.add_argument("--own-shards", action="store_true", help="give each worker an eighth of the images, not all")
+    parser.add_argument("--lies", nargs="+", choices=list(LIES), default=list(LIES), help="what liars push")
     parser.add_argument("--json", type=Path, help="write the table here too")
     options = parser.parse_args()
 
+    data = Data(options.batch, options.own_shards)
     table: dict[str, dict[str, dict[str, float]]] = {}
     for rule, settings in RULES.items():
-        for lie in LIES:
+        for lie in options.lies:
             with tempfile.TemporaryDirectory() as folder:
                 runs = [
-                    run(Path(folder) / str(seed), lie, seed, rounds=options.rounds, **settings)
+                    run(Path(folder) / str(seed), lie, seed, data, rounds=options.rounds, **settings)
                     for seed in range(options.seeds)
                 ]
             table.setdefault(rule, {})[lie] = figures(runs)
@@ -55,7 +59,7 @@ def main() -> int:
 def named(worker: pb.WorkerStatus) -> int:
     """Return how many pushes of a worker the status names it for."""
     clipped = worker.clipped if worker.clip_scale < HALF else 0
-    return max(clipped, worker.outlying)
+    return max(clipped, worker.outlying, worker.refused)
 
 
 def figures(runs: list[Outcome]) -> dict[str, float]:
@@ -71,8 +75,9 @@ def figures(runs: list[Outcome]) -> dict[str, float]:
 
 def print_table(table: dict[str, dict[str, dict[str, float]]]) -> None:
     """Print a row for each rule, in Markdown."""
-    print("| aggregation | " + " | ".join(LIES) + " |")
-    print("|---" * (len(LIES) + 1) + "|")
+    lies = list(next(iter(table.values())))
+    print("| aggregation | " + " | ".join(lies) + " |")
+    print("|---" * (len(lies) + 1) + "|")
     for rule, by_lie in table.items():
         cells = [
             f"{each['accuracy']:.1f} ({each['liars_named']:.0f}/{each['honest_named']:.0f})" for each in by_lie.values()

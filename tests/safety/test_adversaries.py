@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 POINT = 0.01
+SHORT, LONG = 60, 150  # rounds
 
 
 def loaded() -> ModuleType:
@@ -32,29 +33,34 @@ def clean(rounds: int) -> float:
         return adversaries.run(Path(folder), "nothing", rounds=rounds).accuracy
 
 
-def test_the_median_ends_where_the_clean_run_does_and_names_the_liars(tmp_path: Path) -> None:
-    outcome = adversaries.run(tmp_path, "sign flipped, times 10", rounds=60, aggregation="median")
-    assert outcome.accuracy >= clean(60) - POINT
+def test_the_median_ends_where_the_clean_run_does_and_the_liars_are_named(tmp_path: Path) -> None:
+    outcome = adversaries.run(tmp_path, "sign flipped, times 10", rounds=SHORT, aggregation="median")
+    assert outcome.accuracy >= clean(SHORT) - POINT
     outlying = {name: worker.outlying for name, worker in outcome.named.items()}
-    assert min(n for name, n in outlying.items() if name.startswith("liar")) == 60
-    assert max(n for name, n in outlying.items() if name.startswith("honest")) == 0
+    assert min(n for name, n in outlying.items() if name.startswith("liar")) == SHORT
+    assert max(n for name, n in outlying.items() if name.startswith("honest")) < SHORT / 4
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("lie", LIES)
 @pytest.mark.parametrize("aggregation", ["trimmed_mean", "median", "multi_krum"])
 def test_robust_rules_end_within_a_point_of_the_clean_run(tmp_path: Path, aggregation: str, lie: str) -> None:
-    outcome = adversaries.run(tmp_path, lie, aggregation=aggregation)
-    assert outcome.accuracy >= clean(150) - POINT
+    outcome = adversaries.run(tmp_path, lie, rounds=LONG, aggregation=aggregation)
+    assert outcome.accuracy >= clean(LONG) - POINT
+    liars = [worker for name, worker in outcome.named.items() if name.startswith("liar")]
+    assert all(worker.outlying or worker.refused for worker in liars)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("lie", LIES)
 def test_a_mean_of_equal_weights_survives_with_clipping(tmp_path: Path, lie: str) -> None:
-    outcome = adversaries.run(tmp_path, lie, clip_norm="median", aggregation_options='{"weights": "equal"}')
-    assert outcome.accuracy >= clean(150) - 5 * POINT
+    settings = {"clip_norm": "median", "aggregation_options": '{"weights": "equal"}'}
+    outcome = adversaries.run(tmp_path, lie, rounds=LONG, **settings)
+    assert outcome.accuracy >= clean(LONG) - 2 * POINT
+    liars = [worker for name, worker in outcome.named.items() if name.startswith("liar")]
+    assert all(worker.clip_scale < 0.5 or worker.refused for worker in liars)
 
 
 @pytest.mark.long
 def test_a_plain_mean_does_not_survive(tmp_path: Path) -> None:
-    assert adversaries.run(tmp_path, "sign flipped, times 10").accuracy < 0.5
+    assert adversaries.run(tmp_path, "sign flipped, times 10", rounds=LONG).accuracy < 0.5

