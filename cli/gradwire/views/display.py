@@ -168,8 +168,8 @@ def _traffic(history: History, direction: str) -> str:
     if not history.rounds:
         return NOTHING
     bits = getattr(history.rounds[-1], f"bits_{direction}")
-    ratio = f"{FLOAT32_BITS / bits:5.1f}x smaller than float32" if bits else ""
-    return f"{bits:6.2f} bits/entry  {ratio}  {format_size(getattr(history, f'bytes_{direction}'))} so far"
+    ratio = f"{FLOAT32_BITS / bits:.1f}x smaller than float32  " if bits else ""
+    return f"{bits:.2f} bits/entry  {ratio}{format_size(getattr(history, f'bytes_{direction}'))}"
 
 
 def _budget(history: History) -> str:
