@@ -107,7 +107,7 @@ async def _serve_in(
     with _writing_to(folder):
         records = Records(folder / METRICS, resume=config.resume)
     try:
-        run = Run(config, records, store)
+        run = Run(config, records, store, tasks=supervisor)
         with _writing_to(folder):
             if config.resume:
                 await resume(run)

@@ -32,6 +32,7 @@ from gradwire_server.rpc.tallies import Tallies
 from gradwire_server.store.books import Books
 from gradwire_server.store.records import Records
 from gradwire_server.store.state import Store
+from gradwire_server.supervision import Supervisor
 from gradwire_server.versions.broadcast import Update
 from gradwire_server.versions.collector import Collector
 from gradwire_server.versions.description import describe
@@ -70,6 +71,7 @@ class Run:
         records: Records,
         store: Store | None = None,
         clock: Callable[[], float] = time.monotonic,
+        tasks: Supervisor | None = None,
     ):
         self.settings = settings
         self.store = store
@@ -77,7 +79,7 @@ class Run:
         self.schedule = SCHEDULES.find(settings.mode)(ScheduleSettings.of(settings))
         self.membership = Membership(settings, self.schedule, clock)
         self.books = Books(records, Evaluations(settings.evaluate_every, settings.rounds))
-        self.limiter = Limiter(Limits.of(settings), max_chunk(settings.workers))
+        self.limiter = Limiter(Limits.of(settings), max_chunk(settings.workers), tasks)
         self.tallies = Tallies()
         self.progress = ProgressLog(settings.rounds, clock)
         self.partials = Partials()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
@@ -23,6 +24,7 @@ ENDS_WITHIN = 60.0  # seconds, on a machine that is busy; half of what workers g
 PROGRAM = """
 import sys, threading
 from gradwire.main import main
+from gradwire_server.limits.fair_queue import FairQueue
 from gradwire_server.rpc import metrics
 from gradwire_server.run import Run
 from gradwire_server.store import checkpoint
@@ -49,13 +51,15 @@ elif what == "journal":
     breaks(Segment, "append")
 elif what == "checkpoint":
     breaks(checkpoint, "save_checkpoint")
+elif what == "limits":
+    breaks(FairQueue, "take")
 elif what == "metrics":
-    start = metrics.start_http_server
-    def started(*arguments):
-        server, thread = start(*arguments)
+    make = metrics.make_server
+    def made(*arguments):
+        server = make(*arguments)
         threading.Thread(target=lambda: (broken.wait(), server.shutdown()), daemon=True).start()
-        return server, thread
-    metrics.start_http_server = started
+        return server
+    metrics.make_server = made
 main()
 """
 
@@ -104,11 +108,17 @@ def refused(worker: PlainWorker) -> None:
         push(worker)
 
 
+def cut_off(worker: PlainWorker) -> None:
+    with pytest.raises(grpc.RpcError):
+        push(worker)
+
+
 CASES: list[tuple[str, str, Callable[[PlainWorker], None], tuple[str, ...]]] = [
     ("expire", "looking for dead workers failed", nothing, ()),
     ("committed", "the run failed", push, ()),
     ("journal", "writing the journal failed", refused, ()),
     ("checkpoint", "writing a checkpoint failed", push, ("--checkpoint-every", "2")),
+    ("limits", "sharing out a limit failed", cut_off, ("--shared-up", "1 kbit/s", "--burst-shared", "64 KiB")),
     ("metrics", "thread metrics failed", nothing, ("--metrics-listen", "127.0.0.1:0")),
 ]
 

@@ -9,6 +9,7 @@ from gradwire_common.transport.transfer import frames_budget
 from gradwire_common.units import Rate, Size
 from gradwire_server.limits.limits import RATES, Limits, least_rate
 from gradwire_server.limits.pacing import Gate, SharedGate
+from gradwire_server.supervision import Supervisor
 
 
 @dataclass(slots=True)
@@ -30,16 +31,17 @@ class Limiter:
     Args:
         limits: at first.
         most_chunk: most bytes of data in a chunk, whatever the limits.
+        tasks: hears of it where the sharing fails.
     """
 
-    def __init__(self, limits: Limits, most_chunk: int = MAX_CHUNK):
+    def __init__(self, limits: Limits, most_chunk: int = MAX_CHUNK, tasks: Supervisor | None = None):
         self.limits = limits
         self._most_chunk = most_chunk
         self._own: dict[str, Limits] = {}
         self._gates: dict[str, Gates] = {}
         self._longest: dict[str, int] = {}  # worker -> the longest chunk that it was ever told
-        self._up = SharedGate(limits.shared_up, limits.burst_shared)
-        self._down = SharedGate(limits.shared_down, limits.burst_shared)
+        self._up = SharedGate(limits.shared_up, limits.burst_shared, tasks=tasks)
+        self._down = SharedGate(limits.shared_down, limits.burst_shared, tasks=tasks)
 
     def gates_of(self, worker_id: str) -> Gates:
         """Return the gates that a worker's bytes pass."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable
 
 from gradwire_common.transport.token_bucket import SECOND, TokenBucket
 from gradwire_server.limits.fair_queue import FairQueue, Request
+from gradwire_server.supervision import Supervisor
 
 KEPT_BACK = 200  # one byte in so many stays free for what is not charged: frames that small windows split, pings
 TICK = 0.02  # seconds that turns are gathered in; what flows in meanwhile passes at its end, for one wake-up
@@ -17,10 +18,18 @@ Sleep = Callable[[float], Awaitable[None]]
 class SharedGate:
     """Lets one direction of all workers' bytes pass at the rate of one bucket, if there is one, in fair turns."""
 
-    def __init__(self, rate: int, burst: int, clock: Clock = time.monotonic_ns, sleep: Sleep = asyncio.sleep):
+    def __init__(
+        self,
+        rate: int,
+        burst: int,
+        clock: Clock = time.monotonic_ns,
+        sleep: Sleep = asyncio.sleep,
+        tasks: Supervisor | None = None,
+    ):
         self._bucket = changed_bucket(None, rate, burst)
         self._clock = clock
         self._sleep = sleep
+        self._tasks = tasks or Supervisor()
         self._queue = FairQueue()
         self._pump: asyncio.Task[None] | None = None
 
@@ -40,7 +49,7 @@ class SharedGate:
         request = Request(flow, n, asyncio.get_running_loop().create_future())
         self._queue.put(request)
         if self._pump is None:
-            self._pump = asyncio.create_task(self._serve())
+            self._pump = self._tasks.start("sharing out a limit", self._serve())
         try:
             await request.waiter
         except asyncio.CancelledError:
