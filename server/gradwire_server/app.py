@@ -169,7 +169,7 @@ async def _until_over(run: Run, supervisor: Supervisor, stopped: asyncio.Event, 
         log.info("stopping at version %s", run.schedule.version)
         await run.stop("the server was stopped")
     elif not stopped.is_set() and supervisor.failure is None:
-        await _first_of(grace, stopped, run.membership.everyone_gone, supervisor.failed)
+        await _first_of(grace, stopped, run.membership.contributors_gone, supervisor.failed)
     if supervisor.failure is None:
         await _first_of(drain, run.membership.everyone_gone, supervisor.failed)
     if supervisor.failure is not None:

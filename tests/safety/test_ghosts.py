@@ -62,7 +62,7 @@ class Comings(RuleBasedStateMachine):
             slot=slot,
         )
 
-        async def define(_: Manifest) -> None:
+        async def define(*_: object) -> None:
             pass
 
         try:

@@ -14,14 +14,13 @@ from gradwire_common.settings.config import Config
 from gradwire_common.transport import channel
 from gradwire_common.transport.address import Address
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server import app
 from gradwire_server.limits.limiter import Limiter
 from gradwire_server.limits.limits import Limits
 from gradwire_server.rounds.members import MAX_ENDED, Members
 from gradwire_server.rounds.progress import MAX_REMEMBERED
 from gradwire_server.rounds.schedule import ScheduleSettings
 from gradwire_server.rounds.synchronous import Rounds
-from gradwire_server.rpc import metrics
+from gradwire_server.rpc import metrics, serving
 from running import eventually, running_server
 from safety.beside import beside_two, follow, make_round
 from server.plain_worker import PlainWorker, initial_weights, plain_workers, refused, run_config
@@ -140,7 +139,7 @@ def test_a_stranger_that_never_contributed_does_not_hold_up_the_end(tmp_path: Pa
 
 def test_connections_that_say_nothing_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = [(name, 1000 if "handshake" in name else value) for name, value in channel.SERVER_OPTIONS]
-    monkeypatch.setattr(app, "SERVER_OPTIONS", options)
+    monkeypatch.setattr(serving, "SERVER_OPTIONS", options)
     with beside_two(tmp_path) as (server, (a, b), _):
         host, port = server.address.split(":")
         silent = [socket.create_connection((host, int(port))) for _ in range(50)]
@@ -204,7 +203,7 @@ def test_a_server_that_answers_as_many_calls_as_it_may_is_asked_again() -> None:
 def test_more_calls_than_the_server_answers_are_refused_and_may_be_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "max_calls", lambda _: 3)
+    monkeypatch.setattr(serving, "max_calls", lambda _: 3)
     with beside_two(tmp_path) as (_, (a, b), (evil,)):
         evil.watch_call = evil.stub.Watch(pb.WatchRequest(session=evil.join().session))
         assert next(evil.watch_call)

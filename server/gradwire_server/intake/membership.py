@@ -36,7 +36,8 @@ class Membership:
         shared: settings that all workers have in common.
         choice: the optimizer that the first worker chose; None where it left that to the server.
         removed: workers that may not join, by id, with the reason of each.
-        everyone_gone: set while no member is alive that has contributed, from the first that went or the run's end on.
+        everyone_gone: set while no member is alive, from the first that went or the run's end on.
+        contributors_gone: likewise, while none is alive that has contributed; where none has, the same.
 
     Args:
         settings: settings of the run.
@@ -57,7 +58,7 @@ class Membership:
         self.choice: OptimizerChoice | None = None
         self._settings = settings
         self.removed: dict[str, str] = {}
-        self.everyone_gone = asyncio.Event()
+        self.everyone_gone, self.contributors_gone = asyncio.Event(), asyncio.Event()
         self._most_refused = settings.most_refused
         self._weights_from = ""  # the worker that was asked for initial weights
         self._joining = asyncio.Lock()
@@ -268,9 +269,11 @@ class Membership:
         return expired
 
     def look_for_the_last(self) -> None:
-        """Set `everyone_gone` where no member is alive that has contributed; none at all, where none has yet."""
-        if not any(map(self._matters, self.members.alive)):
+        """Set `everyone_gone` and `contributors_gone` where they are."""
+        if not self.members.alive:
             self.everyone_gone.set()
+        if not any(map(self._contributes, self.members.alive)):
+            self.contributors_gone.set()
 
     @property
     def _defined(self) -> bool:
@@ -322,10 +325,11 @@ class Membership:
 
     def _look_at(self, member: Member) -> None:
         """Note that `member` lives."""
-        if self.everyone_gone.is_set() and self._matters(member):
-            self.everyone_gone.clear()
+        self.everyone_gone.clear()
+        if self.contributors_gone.is_set() and self._contributes(member):
+            self.contributors_gone.clear()
 
-    def _matters(self, member: Member) -> bool:
+    def _contributes(self, member: Member) -> bool:
         """Whether the run's end waits for `member` to leave: it has contributed, or nobody has."""
         return not self._schedule.newest or member.worker_id in self._schedule.newest
 
