@@ -150,6 +150,34 @@ def test_the_largest_that_may_be_pushed_can_be_applied_and_again_after_a_kill(tm
         eventually(lambda: a.status().version >= 3)
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"lr": 1e4, "weight_decay": 1e4}, r"lr \* weight_decay: got 1e\+08, want at most 1"),
+        ({"lr": 0.1, "momentum": 1e4}, "momentum: got 10000, want at most 1"),
+        ({"lr": 0.1, "momentum": 1.5}, "momentum: got 1.5"),
+        ({"lr": 1e30}, "want a number of at most 10000"),
+    ],
+)
+def test_options_that_would_make_the_weights_grow_step_by_step_are_refused(tmp_path, options, told):
+    """A worker may set them, where its settings leave that to workers: the one of the lowest slot decides."""
+    with serving(run_config(tmp_path, rounds=8)) as server, plain_workers(server.address, 2) as (evil, b):
+        for worker in (evil, b):
+            worker.begin()
+        for round_ in range(1, 9):
+            push = list(evil.gradient_messages(gradient_of(round_), round_))
+            push[-1].end.groups.add(options=options)
+            with refused(UsageError, told):
+                evil.send(push)
+            for worker in (evil, b):
+                worker.push(gradient_of(round_), round_)
+            for worker in (evil, b):
+                assert worker.receive().version == round_
+        for worker in (evil, b):
+            worker.leave()
+        server.join()
+
+
 def test_initial_weights_that_no_change_could_reach_are_refused(tmp_path):
     with serving(run_config(tmp_path)) as server, plain_workers(server.address, 2) as (a, b):
         a.join()

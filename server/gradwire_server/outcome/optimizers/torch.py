@@ -22,6 +22,8 @@ from gradwire_common.settings.by_name import (
 from gradwire_common.step_options import IMPLEMENTATION, MAX_SHOWN, Groups, flatten, unflatten
 from gradwire_server.outcome.optimizers.optimizer import F32, OptimizerSettings
 
+MAX_GROWTH = 1.0  # factors above it, step after step, make any weight infinite
+
 
 class TorchOptimizer:
     """A torch optimizer over views of a flat vector of weights.
@@ -46,6 +48,8 @@ class TorchOptimizer:
         }
         self._slots = manifest.layout.slots
         self._gradient: F32 | None = None  # what the parameters' gradients are views of
+        for index, overrides in enumerate(manifest.groups):
+            _check_growth(f"optimizer {settings.optimizer}, parameter group {index}", {**options, **overrides})
         groups = _groups(manifest, self._parameters, kind)
         self._kind, self._n_groups = kind, len(manifest.groups)
         self._places = sorted({spec.group for spec in self._parameters})  # of torch's groups: some may have no tensor
@@ -90,6 +94,7 @@ class TorchOptimizer:
                 )
             whole = _as_declared(self._kind, {**now, **given})
             try:
+                _check_growth(f"param_groups[{index}]", whole)
                 make(f"param_groups[{index}]: {self._kind.__name__}", self._kind, [torch.zeros(1)], whole)
             except ConfigError as error:
                 raise UsageError(str(error)) from None
@@ -151,6 +156,19 @@ def _groups(manifest: Manifest, parameters: Mapping[TensorSpec, torch.Tensor], k
         if index in by_group:
             groups.append({"params": by_group[index], **_as_declared(kind, overrides)})
     return groups
+
+
+def _check_growth(what: str, options: Mapping[str, Any]) -> None:
+    """Raise ConfigError where options would multiply weights or momentum, step by step, to infinity."""
+    known = {name: value for name, value in options.items() if isinstance(value, int | float)}
+    rate = known.get("lr", 0.0)
+    for name, got in (
+        ("momentum", known.get("momentum", 0.0)),
+        ("lr * weight_decay", rate * known.get("weight_decay", 0.0)),
+        ("lr * lambd", rate * known.get("lambd", 0.0)),
+    ):
+        if not abs(got) <= MAX_GROWTH:
+            raise ConfigError(f"{what}: {name}: got {got:g}, want at most {MAX_GROWTH:g}, or the weights would grow")
 
 
 def _as_declared(kind: Any, overrides: Mapping[str, float]) -> dict[str, Any]:
