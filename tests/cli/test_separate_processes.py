@@ -50,7 +50,7 @@ def test_the_demos_settings_are_good(tmp_path, run):
 def test_the_commands_of_the_compose_file_work_as_processes(start, tmp_path):
     text = (ROOT / "docker-compose.yml").read_text()
     settings = dict(re.findall(r"^  (GRADWIRE_\w+): \$\{\w+:-(.*)\}$", text, re.MULTILINE)) | {"HOSTNAME": "box"}
-    served = re.search(r'command: \["(server)", "--listen", "0\.0\.0\.0:50051"\]', text)[1]
+    served = re.search(r'command: \["(server)", "--listen", "0\.0\.0\.0:50051", "--insecure"\]', text)[1]
     worked = re.search(r"entrypoint: \[\"sh\", \"-c\", '(.*)'\]", text)[1].replace("$$", "$")
     checked = re.search(r"CMD-SHELL\", '(.*)'\]", text)[1].replace("$$", "$")
 
