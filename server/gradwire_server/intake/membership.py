@@ -1,18 +1,16 @@
-"""Who takes part in a run: joining, agreeing on a model, being heard of, leaving, falling silent."""
+"""Who takes part in a run: joining, being heard of, leaving, falling silent."""
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 
 from gradwire_common.errors import DataError, GradwireError, JoinError, RightsError, RunEndedError, UsageError
 from gradwire_common.foreign_text import MAX_REASON, printable
-from gradwire_common.layout.manifest import Manifest
 from gradwire_common.settings.config import ServedRun
-from gradwire_common.step_options import OptimizerChoice
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.intake.admission import ReadManifest, check_same_settings, check_versions, check_worker_id
-from gradwire_server.outcome.optimizers.optimizer import Fixed, OptimizerSettings
+from gradwire_server.intake.admission import check_versions, check_worker_id
+from gradwire_server.intake.agreement import Agreement, Define
 from gradwire_server.rounds.attendance import Silence
 from gradwire_server.rounds.member import Member
 from gradwire_server.rounds.members import Members
@@ -24,17 +22,12 @@ log = logging.getLogger("gradwire.server")
 SESSION_BYTES = 24  # of randomness in the name of a session
 
 
-Define = Callable[[Manifest, OptimizerChoice | None], Awaitable[None]]
-
-
 class Membership:
-    """The members of a run, and what all of them agree on.
+    """The members of a run.
 
     Attributes:
         run_id: names this run and no other, however often its server is restarted.
-        model: the model that all workers have; None before the first has joined.
-        shared: settings that all workers have in common.
-        choice: the optimizer that the first worker chose; None where it left that to the server.
+        agreement: what all of them have in common.
         removed: workers that may not join, by id, with the reason of each.
         everyone_gone: set while no member is alive, from the first that went or the run's end on.
         contributors_gone: likewise, while none is alive that has contributed; where none has, the same.
@@ -53,10 +46,7 @@ class Membership:
         self._silence = Silence(settings.silent_after)
         self._allowed = settings.missed_rounds
         self.run_id = secrets.token_hex(8)
-        self.model: ReadManifest | None = None
-        self.shared: dict[str, str] = {}
-        self.choice: OptimizerChoice | None = None
-        self._settings = settings
+        self.agreement = Agreement(settings)
         self.removed: dict[str, str] = {}
         self.everyone_gone, self.contributors_gone = asyncio.Event(), asyncio.Event()
         self._most_refused = settings.most_refused
@@ -72,7 +62,7 @@ class Membership:
         if self._schedule.phase is Phase.ENDED and request.worker_id not in self.members.slot_of:
             raise RunEndedError(f"cannot join: the run ended at version {self._schedule.version or 0}")
         if self._defined:
-            check_same_settings(self.shared, request.settings)  # first: another setting often makes another model
+            self.agreement.check_settings(request)  # first: another setting often makes another model
 
     async def join(self, request: pb.JoinRequest, packed: bytes | None, define: Define) -> Member | None:
         """Make a worker a member; the first one's model and settings define the run.
@@ -96,7 +86,7 @@ class Membership:
         """
         self.check_may_join(request)
         async with self._joining:
-            if not await self._agree(request, packed, define):
+            if not await self.agreement.reach(request, packed, define, lambda: self._defined):
                 return None
             wanted = request.slot if request.HasField("slot") else None
             before = self.members.of(request.worker_id)
@@ -106,26 +96,6 @@ class Membership:
         self._look_at(member)
         log.info("worker %s joined at slot %d", member.worker_id, member.slot)
         return member
-
-    def settle(self, model: ReadManifest, shared: dict[str, str], choice: OptimizerChoice | None) -> None:
-        """Let all workers have this model, these settings and this optimizer in common."""
-        self.model, self.shared, self.choice = model, shared, choice
-
-    def overruled(self, choice: OptimizerChoice | None) -> str:
-        """Say what of a worker's optimizer gives way to the server's settings; empty for nothing.
-
-        Raises:
-            JoinError: something else of it is not as the run has it.
-        """
-        if choice is None:
-            return ""
-        run = OptimizerSettings.of(self._settings, self.choice)
-        overruled, disagreed = Fixed.of(self._settings).differences(run, choice)
-        if disagreed:
-            raise JoinError(
-                f"optimizer differs from the run's {run.optimizer}: {'; '.join(disagreed)}; leave it out to take that"
-            )
-        return "; ".join(overruled)
 
     def hear(self, session: str) -> Member:
         """Return the member that speaks, which is alive by that.
@@ -278,28 +248,7 @@ class Membership:
     @property
     def _defined(self) -> bool:
         """Whether there is a model that joining workers must have: not where all went before there were weights."""
-        return self.model is not None and (self._schedule.version is not None or bool(self.members.alive))
-
-    async def _agree(self, request: pb.JoinRequest, packed: bytes | None, define: Define) -> bool:
-        """Let the first worker define the run, and the others agree with it; return whether the manifest was there.
-
-        A manifest may be long: it is read in another thread, and not at all where its digest is the run's.
-        """
-        choice = OptimizerChoice.from_message(request.optimizer) if request.HasField("optimizer") else None
-        if self._defined:
-            check_same_settings(self.shared, request.settings)  # again: they may have been set meanwhile
-            self.overruled(choice)
-            if self.model is not None and request.manifest_digest == self.model.digest:
-                return True
-        if packed is None and not request.HasField("manifest"):
-            return False
-        got = request.manifest.SerializeToString(deterministic=True) if packed is None else packed
-        run = self.model.manifest if self.model is not None and self._defined else None
-        read = await asyncio.to_thread(ReadManifest.of, got, run, is_packed=packed is not None)
-        if run is None:
-            await define(read.manifest, choice)
-            self.settle(read, dict(request.settings), choice)
-        return True
+        return self.agreement.model is not None and (self._schedule.version is not None or bool(self.members.alive))
 
     def _quarantine(self, member: Member) -> None:
         member.quarantined = True

@@ -23,7 +23,7 @@ def join_reply(run: Run, member: Member, request: pb.JoinRequest) -> pb.JoinRepl
     """Return all that a worker needs to know to take part."""
     settings, training = run.settings, run.numbers.training
     choice = OptimizerChoice.from_message(request.optimizer) if request.HasField("optimizer") else None
-    if overruled := run.membership.overruled(choice):
+    if overruled := run.membership.agreement.overruled(choice):
         log.warning("worker %s: the server's settings win: %s", member.worker_id, printable(overruled, MAX_REASON))
     return pb.JoinReply(
         session=member.session,

@@ -23,16 +23,16 @@ from gradwire_server.store.records import Records
 
 def describe(settings: ServedRun, membership: Membership, schedule: Schedule, records: Records) -> dict[str, Any]:
     """Return what a checkpoint holds beside the numbers. Raises UsageError before the first worker has joined."""
-    if membership.model is None:
+    if membership.agreement.model is None:
         raise UsageError("no worker has joined yet")
     return {
         "run": settings.name,
         "run_id": membership.run_id,
         "settings": defining(settings),
-        "lr": OptimizerSettings.of(settings, membership.choice).lr,
-        "choice": None if membership.choice is None else asdict(membership.choice),
-        "shared": membership.shared,
-        "manifest": base64.b64encode(membership.model.packed).decode(),
+        "lr": OptimizerSettings.of(settings, membership.agreement.choice).lr,
+        "choice": None if membership.agreement.choice is None else asdict(membership.agreement.choice),
+        "shared": membership.agreement.shared,
+        "manifest": base64.b64encode(membership.agreement.model.packed).decode(),
         "slots": membership.members.slot_of,
         "waited_for": sorted(schedule.waited_for),
         "records": [text_of(record) for record in records.open],

@@ -44,7 +44,7 @@ async def resume(run: Run) -> None:
     with readable(f"{store.folder}: cannot resume from the checkpoint of version {checkpoint.version}"):
         await run.define(model.manifest, choice_of(meta))
         past = await run.collector.resume(checkpoint)
-    run.membership.settle(model, dict(meta["shared"]), choice_of(meta))
+    run.membership.agreement.settle(model, dict(meta["shared"]), choice_of(meta))
     run.membership.run_id = meta["run_id"]
     run.membership.removed = removed_of(meta)
     _restore(run, checkpoint.version, past)
