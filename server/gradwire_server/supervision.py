@@ -40,7 +40,9 @@ class Supervisor:
             await work
             raise RuntimeError("it ended, which it never should")
 
-        self._endless.append(self.start(name, endless()))
+        task = self.start(name, endless())
+        task.add_done_callback(lambda _: work.close())  # where it was ended before it had begun
+        self._endless.append(task)
 
     def keep_alive(self, thread: threading.Thread) -> None:
         """Hear of a thread that ends before this context is left."""

@@ -159,7 +159,7 @@ def read_header(data: bytes) -> Header:
             place += 1
         check_scheme(header)
         header.segment, place = varint(data, place, 7)
-        want(1 <= header.segment <= 1 << 22, "segments of a forbidden length")
+        want(min(header.n, 1 << 10) <= header.segment <= 1 << 22, "segments of a forbidden length")
         want(len(data) >= place + 4, "the header is cut short")
         header.fingerprint = int.from_bytes(data[place : place + 4], "little")
         place += 4

@@ -74,7 +74,7 @@ def test_a_step_with_impossible_samples_or_loss_pushes_nothing(tmp_path):
     model, data = perceptron(), batches(3)
     with running_server(server_config(tmp_path)) as server, RemoteOptimizer(model, server.address) as optimizer:
         before = state_of(model)
-        for report in ({"samples": NAN}, {"samples": 2**64}, {"samples": None}, {"loss": torch.ones(2)}):
+        for report in ({"samples": NAN}, {"samples": 2**64}, {"samples": 0}, {"loss": torch.ones(2)}):
             with pytest.raises(UsageError, match=r"(samples|loss): got"):
                 take_step(model, optimizer, data[0], **report)
         assert_same_state(state_of(model), before)
@@ -137,13 +137,13 @@ def test_constructor_arguments_that_cannot_be_are_refused_before_any_call(tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken"]
 
 
-def test_a_state_folder_is_made_and_nothing_is_left_in_it(tmp_path):
+def test_a_state_folder_is_made_and_nothing_but_the_claim_is_left_in_it(tmp_path):
     folder = tmp_path / "new" / "below"
     with (
         running_server(server_config(tmp_path / "runs")) as server,
         RemoteOptimizer(perceptron(), server.address, state=str(folder), session=SessionOptions(worker_id="w")),
     ):
-        assert list(folder.iterdir()) == []
+        assert [path.name for path in folder.iterdir()] == ["w.claim"]
 
 
 def test_param_groups_have_every_form_that_torch_takes(tmp_path):

@@ -11,7 +11,7 @@ from cli.recorded import evaluation, record
 from gradwire.commands.status import run_table, status_figures, workers_view
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from running import eventually, running_server
-from server.plain_worker import gradient_of, plain_workers, run_config
+from server.plain_worker import gradient_of, initial_weights, plain_workers, run_config
 
 WORKERS = [
     pb.WorkerStatus(worker_id="amsterdam-gpu-0", slot=0, alive=True, last_round=40, bytes_up=3 << 20, rate_up=250_000),
@@ -85,8 +85,10 @@ def test_a_worker_that_is_gone_says_why(tmp_path):
     ):
         for worker in (a, b, c):
             worker.join()
-        a.stub.Leave(pb.LeaveRequest(session=a.session, reason="KeyboardInterrupt: "))
+        a.push_weights(initial_weights())
         b.watch()
+        b.receive()
+        a.stub.Leave(pb.LeaveRequest(session=a.session, reason="KeyboardInterrupt: "))
         b.stream.cancel()
 
         def reasons():

@@ -95,8 +95,8 @@ def test_groups_that_do_not_fit_the_model_are_refused(groups, message):
 
 def test_an_option_that_is_no_number_is_refused_by_name():
     model = perceptron()
-    with pytest.raises(UsageError, match=r"param_groups\[0\]\['betas'\]: got \(0.9, 0.99\), want a number"):
-        manifest_of(model, [{"params": list(model.parameters()), "betas": (0.9, 0.99)}])
+    with pytest.raises(UsageError, match=r"param_groups\[0\]\['betas'\]: got \(0.9, 'b'\), want a number"):
+        manifest_of(model, [{"params": list(model.parameters()), "betas": (0.9, "b")}])
 
 
 def test_a_lazy_module_is_refused_with_what_to_do():
