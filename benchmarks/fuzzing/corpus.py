@@ -17,7 +17,7 @@ NAMES = [form.name for form in all_formats()]
 
 SIZES = (0, 1, 2, 9, 40, 100, 300, 1000)  # entries
 EXPLICIT_SIZES = (9, 100)  # entries; of which there are frames with explicit code lengths too
-FEW_SEGMENTS = (500, 96)  # entries of a frame, and of each of its segments
+FEW_SEGMENTS = (2500, 1024)  # entries of a frame, and of each of its segments
 STEPS = (0.02, 0.5, 2.0, 6.0, 14.0)  # in alpha; from 7 bits an entry down to hundredths of one
 GROWING = {0.7: 1.2, 1.0: 1.4, 1.5: 0.9, 2.0: 1.4}  # shapes, and steps in alpha with which words grow
 LARGE = 100_000  # entries; several segments as the encoder cuts them

@@ -288,7 +288,7 @@ def test_a_run_that_is_resumed_has_the_same_rates_and_bits(name: str, every: int
         model = perceptron()
         with join(model, server.address) as optimizer:
             go_on(model, optimizer, optimizer.schedule(SCHEDULES[name]), 0, half)
-            shutil.copytree(tmp_path / "runs", tmp_path / "copy")
+            shutil.copytree(tmp_path / "runs", tmp_path / "copy", ignore=shutil.ignore_patterns("*.partial"))
     with serving(tmp_path / "copy", checkpoint_every=every, resume=True) as server:
         model = perceptron(seed=1)
         with join(model, server.address) as optimizer:
