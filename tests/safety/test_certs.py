@@ -177,7 +177,7 @@ def test_a_key_of_another_certificate_and_one_with_a_password_are_named(certs):
         [],
         ["spiffe://gradwire/worker/a", "spiffe://gradwire/admin/a"],
         ["spiffe://example.org/worker/a"],
-        ["spiffe://gradwire/root/a"],
+        ["spiffe://gradwire/owner/a"],
         ["spiffe://gradwire/worker/"],
         ["spiffe://gradwire/worker/a/b"],
         ["spiffe://gradwire/worker/.."],

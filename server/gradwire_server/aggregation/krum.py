@@ -1,7 +1,5 @@
 """Krum and multi-Krum: the pushes that have the most others near them; a few that lie far away change nothing."""
 
-from typing import ClassVar
-
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +8,7 @@ from gradwire_common.layout.manifest import Layout
 from gradwire_common.methods.method import Method
 from gradwire_common.methods.update import add_update
 from gradwire_common.units import quoted
+from gradwire_server.aggregation.kept import KeptPushes
 from gradwire_server.aggregation.outliers import treatments
 from gradwire_server.aggregation.push import Push
 from gradwire_server.aggregation.rows import decoded_rows
@@ -19,7 +18,7 @@ from gradwire_server.aggregation.trimmed import checked_fraction, trimmed
 COLUMNS = 1 << 16  # entries whose products are summed at a time, in float64
 
 
-class Krum:
+class Krum(KeptPushes):
     """The mean of the pushes with the lowest scores; a score is the sum of squared distances to the nearest others.
 
     Blanchard, El Mhamdi, Guerraoui, Stainer, "Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent",
@@ -37,25 +36,16 @@ class Krum:
         ConfigError: an option that cannot be.
     """
 
-    streams: ClassVar[bool] = False
-
     def __init__(self, layout: Layout, method: Method, fraction: float = 0.25, selected: int = 0):
+        super().__init__(layout, method)
         if isinstance(selected, bool) or not isinstance(selected, int) or selected < 0:
             raise ConfigError(f"aggregation krum: selected: got {quoted(selected)}, want a whole number from 0")
         self._fraction = checked_fraction("krum", fraction)
         self._n_selected = selected
-        self._layout = layout
-        self._method = method
-        self._entries = np.empty(layout.n_parameters + layout.n_buffers, np.float32)
-        self._pushes: list[tuple[int, Push]] = []
-
-    def add(self, push: Push, slot: int) -> None:
-        """Keep a push, which has been checked, until the round is over."""
-        self._pushes.append((slot, push))
 
     def finish(self) -> Mean:
         """Return the mean of the selected pushes, buffers included."""
-        pushes, self._pushes = self._pushes, []
+        pushes = self._take()
         kept = [push for _, push in pushes]
         liars = max(0, min(trimmed(self._fraction, len(kept)), (len(kept) - 3) // 2))
         products = self._products(kept)

@@ -1,7 +1,6 @@
 """The coordinate-wise trimmed mean and median: what a few workers push moves no entry out of the others' range."""
 
 import math
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,15 +9,15 @@ from gradwire_common.errors import ConfigError
 from gradwire_common.layout.manifest import Layout
 from gradwire_common.methods.method import F32, Method
 from gradwire_common.units import quoted
+from gradwire_server.aggregation.kept import KeptPushes
 from gradwire_server.aggregation.outliers import treatments
-from gradwire_server.aggregation.push import Push
 from gradwire_server.aggregation.rows import decoded_rows
 from gradwire_server.aggregation.rule import Mean
 
 COLUMNS = 1 << 13  # entries sorted at a time: of 8 pushes they stay in the cache
 
 
-class TrimmedMean:
+class TrimmedMean(KeptPushes):
     """Of every entry, the mean of the pushes' values without the `trimmed` largest and as many of the smallest.
 
     Yin, Chen, Ramchandran, Bartlett, "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates", ICML
@@ -35,22 +34,13 @@ class TrimmedMean:
         ConfigError: another fraction.
     """
 
-    streams: ClassVar[bool] = False
-
     def __init__(self, layout: Layout, method: Method, fraction: float = 0.25):
+        super().__init__(layout, method)
         self._fraction = checked_fraction("trimmed_mean", fraction)
-        self._layout = layout
-        self._method = method
-        self._entries = np.empty(layout.n_parameters + layout.n_buffers, np.float32)
-        self._pushes: list[tuple[int, Push]] = []
-
-    def add(self, push: Push, slot: int) -> None:
-        """Keep a push, which has been checked, until the round is over."""
-        self._pushes.append((slot, push))
 
     def finish(self) -> Mean:
         """Return the trimmed mean of all entries, buffers included."""
-        pushes, self._pushes = self._pushes, []
+        pushes = self._take()
         kept = [push for _, push in pushes]
         with_buffers = self._layout.n_buffers > 0 and all(push.with_buffers for push in kept)
         distances = np.zeros(len(kept))
