@@ -1,11 +1,13 @@
 """Run a real parameter server inside of a test, and speak to it as plainly as the protocol allows."""
 
 import asyncio
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
 from gradwire_common.settings.config import Config
@@ -24,6 +26,19 @@ def eventually(read: Callable[[], T], seconds: float = 60.0) -> T:
         assert time.monotonic() < deadline, f"still {got!r} after {seconds:g} s"
         threading.Event().wait(0.02)
     return got
+
+
+def copy_as_killed(runs: Path, copy: Path) -> Path:
+    """Copy a folder as a kill would leave it, though its server is at work: again where a file went meanwhile."""
+
+    def copied() -> Path | None:
+        shutil.rmtree(copy, ignore_errors=True)
+        try:
+            return Path(shutil.copytree(runs, copy))
+        except shutil.Error:
+            return None
+
+    return eventually(copied)
 
 
 class Halt:

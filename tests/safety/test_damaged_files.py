@@ -31,7 +31,7 @@ from gradwire_server.store.state import Store
 from gradwire_server.versions.resuming import resume
 from gradwire_worker.checkpoint.state import Pushed, WorkerState, _crc, load_or_warn
 from gradwire_worker.checkpoint.weights_file import load_weights
-from running import running_server
+from running import copy_as_killed, running_server
 from server.plain_worker import initial_weights, plain_workers
 from server.test_resume import config, play
 from server.test_resume import push as push_for
@@ -121,7 +121,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             worker.begin(initial_weights())
         play(workers, 1, 2)
         push_for(workers[0], 3)
-        shutil.copytree(runs, copy)
+        copy_as_killed(runs, copy)
     return copy
 
 

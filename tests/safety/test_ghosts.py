@@ -1,7 +1,6 @@
 """Nobody is waited for who is not there: members that change their slot or are displaced leave nothing behind."""
 
 import asyncio
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from gradwire_server.rounds.asynchronous import Arrivals
 from gradwire_server.rounds.member import Member
 from gradwire_server.rounds.schedule import Phase, Schedule, ScheduleSettings, Verdict
 from gradwire_server.rounds.synchronous import Rounds
-from running import eventually, running_server
+from running import copy_as_killed, eventually, running_server
 from safety.beside import beside_two, follow, make_round
 from server.plain_worker import PlainWorker, gradient_of, plain_workers, run_config
 
@@ -225,7 +224,7 @@ def test_a_resumed_run_waits_for_no_slot_that_its_worker_had_left(tmp_path: Path
         b.receive()
         if pushes_again:
             b.push(gradient_of(2), 2)
-        shutil.copytree(runs, copy)
+        copy_as_killed(runs, copy)
     config = run_config(copy, rounds=0, evaluate_every=0, resume=True)
     with running_server(config) as server, plain_workers(server.address, 2) as (a, b):
         for worker, slot in ((a, 0), (b, 5)):

@@ -5,7 +5,6 @@ The journals are those of this build, in the same format, with records that an o
 
 import logging
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from gradwire_common.methods.raw import Raw
 from gradwire_common.transport.digests import digest_of
 from gradwire_server.store.journal import Kind, Reader, Record, Segment
 from gradwire_server.store.state_files import segment_path
+from running import copy_as_killed
 from safety.honest import honest_pair, serving, undisturbed
 from server.plain_worker import MANIFEST, gradient_of, plain_workers, run_config
 
@@ -59,7 +59,7 @@ def played(runs: Path, copy: Path, change: Callable[[list[Record]], list[Record]
     with serving(run_config(runs, **CHANGES)) as server, honest_pair(server.address) as pair:
         pair.begin()
         pair.play(KILLED_AFTER)
-        shutil.copytree(runs, copy)
+        copy_as_killed(runs, copy)
     path = segment_path(copy / "run" / "state", 0)
     records = [replace(record, data=bytes(record.data)) for record in Reader(path, 0)]
     assert [record.kind for record in records] == [Kind.PUSH, Kind.PUSH, Kind.COMMIT] * KILLED_AFTER
@@ -131,7 +131,7 @@ def test_a_push_that_waited_in_the_queue_of_an_asynchronous_run_is_skipped(tmp_p
         a.begin()
         a.push(gradient_of(1), 1)
         a.receive()
-        shutil.copytree(runs, copy)
+        copy_as_killed(runs, copy)
     path = segment_path(copy / "run" / "state", 0)
     records = [replace(record, data=bytes(record.data)) for record in Reader(path, 0)]
     segment = Segment(path, 0)

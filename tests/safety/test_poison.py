@@ -1,6 +1,5 @@
 """What counts can be applied: no push ends a run, now or when it is resumed."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,7 +32,7 @@ from gradwire_worker.session import SessionOptions
 from gradwire_worker.sources.during_backward import DuringBackward
 from gradwire_worker.sources.frame_source import Source
 from gradwire_worker.sources.in_step import InStep
-from running import eventually, running_server
+from running import copy_as_killed, eventually, running_server
 from safety.honest import SAMPLES, HonestPair, honest_pair, serving, undisturbed
 from server.plain_worker import MANIFEST, PlainWorker, gradient_of, initial_weights, plain_workers, refused, run_config
 from worker.toys import batches, loss_of, perceptron, server_config, take_step
@@ -140,7 +139,7 @@ def test_the_largest_that_may_be_pushed_can_be_applied_and_again_after_a_kill(tm
             for worker in workers:
                 worker.push(values, round_, samples=2**32)
             if round_ == 3:
-                shutil.copytree(runs, copy)
+                copy_as_killed(runs, copy)
             for worker in workers:
                 assert worker.receive().version == round_
         for worker in workers:

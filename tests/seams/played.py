@@ -3,7 +3,6 @@
 A kill is played by a copy of the run's folder, taken while the server runs: nothing that it would still write is there.
 """
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from numpy.testing import assert_array_equal
 from gradwire_common.methods.method import Method
 from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from running import running_server
+from running import copy_as_killed, running_server
 from server.plain_worker import RAW, PlainWorker, initial_weights, plain_workers, run_config
 
 ROUNDS = 5
@@ -46,7 +45,7 @@ def play(runs: Path, gradient: Gradient, workers: int = 2, method: Method = RAW,
             worker.begin(initial_weights())
         rounds(them, 1, KILLED_IN - 1)
         them[0].push(gradient(0, KILLED_IN), KILLED_IN, method=method)
-        shutil.copytree(runs, runs.with_name("copy"))
+        copy_as_killed(runs, runs.with_name("copy"))
         rounds(them, KILLED_IN, ROUNDS)
         undisturbed = end(them)
         server.join()

@@ -1,6 +1,5 @@
 """A method that drops entries, registered from outside: its frames are not of the codec, nor of their units' sizes."""
 
-import shutil
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from gradwire_common.methods.registry import METHODS, MethodFactory, build_metho
 from gradwire_common.methods.update import add_update, check_update, decode_update
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.session import SessionOptions
-from running import RunningServer, running_server
+from running import RunningServer, copy_as_killed, running_server
 from worker.toys import (
     assert_same_state,
     batches,
@@ -203,8 +202,8 @@ def test_two_workers_train_with_it_and_resume_with_the_same_bits_once_killed(tmp
         assert workers.start("b") == 4
         workers.train(7)
         copies.mkdir()  # as a kill leaves them
-        shutil.copytree(runs, copies / "runs")
-        shutil.copytree(states, copies / "states")
+        copy_as_killed(runs, copies / "runs")
+        copy_as_killed(states, copies / "states")
         workers.leave()
     with running_server(server_config(copies / "runs", resume=True, **SETTINGS)) as server:
         workers = Workers(server, copies / "states")

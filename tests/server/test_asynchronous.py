@@ -3,7 +3,6 @@
 A kill is played by a copy of the run's folder, taken while the server runs: nothing that it would still write is there.
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from gradwire_server.outcome.outcome import ClosedRound
 from gradwire_server.outcome.step import Step
 from gradwire_server.rounds.schedule import ScheduleSettings
 from gradwire_server.store.state import Store
-from running import HALT_SECONDS, Halt, RunningServer, eventually, running_server
+from running import HALT_SECONDS, Halt, RunningServer, copy_as_killed, eventually, running_server
 from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, refused, run_config
 
 LR = 0.1
@@ -141,7 +140,7 @@ def test_a_killed_server_goes_on_with_the_same_versions_in_the_same_order(
         assert stepping.reached.wait(HALT_SECONDS)
         counted += [push(c, 4, 1), push(a, 5, 3)]
         assert [(each.verdict, each.version) for each in counted] == [(pb.VERDICT_COUNTED, n) for n in (3, 4, 5)]
-        shutil.copytree(runs, copy)
+        copy_as_killed(runs, copy)
         stepping.go_on.set()
         finish(server, (a, b, c))
     if stopped:  # once more: resumed, then ended in order while pushes wait

@@ -5,7 +5,6 @@ The disk is played by a limit on the length of files, which fails a write as a f
 
 import logging
 import resource
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.outcome.step import Step
 from gradwire_server.store.checkpoint import checkpoint_versions, load_checkpoint
 from gradwire_server.store.lines import LineFile
-from running import eventually, running_server
+from running import copy_as_killed, eventually, running_server
 from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, refused, run_config
 from server.test_resume import config as resumable
 from server.test_resume import play, weights
@@ -85,7 +84,7 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning_and_the_run_can_be_res
             eventually(lambda: not list(state.glob("*.partial")), SECONDS)  # the one of version 3 may be under way
             assert checkpoint_versions(state)[-1] == 1
             assert load_checkpoint(state, 1).version == 1
-        shutil.copytree(runs, copy)
+        copy_as_killed(runs, copy)
         play(workers, 4, 6)
         for worker in workers:
             worker.leave()

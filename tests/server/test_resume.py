@@ -15,7 +15,7 @@ from gradwire_common.methods.entropy import Entropy
 from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.limits.limits import Limits
-from running import running_server
+from running import copy_as_killed, running_server
 from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, run_config
 
 ROUNDS = 6
@@ -56,7 +56,7 @@ def interrupted(runs: Path, copy: Path, **changes: object) -> pb.Receipt:
             worker.begin(initial_weights())
         play(workers, 1, KILLED_AFTER)
         receipt = push(workers[0], KILLED_AFTER + 1)
-        shutil.copytree(runs, copy)
+        copy_as_killed(runs, copy)
         push(workers[1], KILLED_AFTER + 1)
         for worker in workers:
             worker.receive()

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch.optim import lr_scheduler
 from gradwire import RemoteOptimizer, SessionOptions
 from gradwire_common.errors import ConfigError, JoinError, UsageError
 from gradwire_common.settings.config import Config
-from running import RunningServer, running_server
+from running import RunningServer, copy_as_killed, running_server
 from worker.toys import assert_same_state, batches, loss_of, perceptron, run_together, state_of
 
 N = 8
@@ -288,7 +287,7 @@ def test_a_run_that_is_resumed_has_the_same_rates_and_bits(name: str, every: int
         model = perceptron()
         with join(model, server.address) as optimizer:
             go_on(model, optimizer, optimizer.schedule(SCHEDULES[name]), 0, half)
-            shutil.copytree(tmp_path / "runs", tmp_path / "copy", ignore=shutil.ignore_patterns("*.partial"))
+            copy_as_killed(tmp_path / "runs", tmp_path / "copy")
     with serving(tmp_path / "copy", checkpoint_every=every, resume=True) as server:
         model = perceptron(seed=1)
         with join(model, server.address) as optimizer:
