@@ -15,7 +15,8 @@ import numpy as np
 from gradwire_common.codec.frames import warm_up
 from gradwire_common.layout.manifest import Layout, TensorSpec
 from gradwire_common.methods.entropy import Entropy
-from gradwire_common.methods.method import EncodeReport
+from gradwire_common.methods.frames import CodecFrames
+from gradwire_common.methods.method import EncodeReport, Method
 from gradwire_common.methods.update import add_update
 from gradwire_common.private_files import open_file
 
@@ -32,11 +33,23 @@ def warm_kernels() -> float:
     began = time.perf_counter()
     with _one_at_a_time():
         warm_up()
-        layout = Layout([TensorSpec("rehearsal", (ENTRIES,))])
-        values = np.random.default_rng(0).laplace(size=ENTRIES).astype(np.float32)
-        frames = b"".join(Entropy().encoder(layout, np.zeros_like(values)).encode(values, EncodeReport()))
-        add_update(frames, layout.parameters, 1.0, values)
+        _rehearse(Entropy())
     return time.perf_counter() - began
+
+
+def warm_method(method: Method) -> None:
+    """Likewise for what else `method` needs, where that is not the entropy method or raw."""
+    if not isinstance(method, CodecFrames):
+        with _one_at_a_time():
+            _rehearse(method)
+
+
+def _rehearse(method: Method) -> None:
+    """Encode an update and add it up."""
+    layout = Layout([TensorSpec("rehearsal", (ENTRIES,))])
+    values = np.random.default_rng(0).laplace(size=ENTRIES).astype(np.float32)
+    frames = b"".join(method.encoder(layout, np.zeros_like(values)).encode(values, EncodeReport()))
+    add_update(frames, layout.parameters, 1.0, values, method)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gradwire_common.errors import GradwireError, IdentityError, UnavailableError
 from gradwire_common.settings.config import Config
-from gradwire_common.warming import warm_kernels
+from gradwire_common.warming import warm_kernels, warm_method
 from gradwire_server.checks import check_server, proofs_of
 from gradwire_server.limits.heap import return_large_blocks
 from gradwire_server.rpc.callers import Callers
@@ -90,6 +90,7 @@ async def serve_run(
         if folder.set_aside:
             log.warning("an earlier run was in %s; it is in %s now", folder.path, folder.set_aside)
         await asyncio.to_thread(warm_kernels)
+        await asyncio.to_thread(warm_method, config.uplink)
         await _serve_in(folder.path, config, ready, stopped, grace, drain)
 
 

@@ -60,7 +60,7 @@ def test_the_help_of_train_groups_its_flags_and_shows_defaults(run):
     for panel in ("Most used", "Run", "Coding", "Server", "Worker", "Task", "Options"):
         assert f"\n{panel}:\n" in out
     assert "--bits " in out
-    assert "decay of the residual memory; 0 switches it off, 0 to 1 [1.0]" in out
+    assert "bits per gradient entry, 0.01 to 8, or auto: what the link allows (uniform) [2.0]" in out
     assert "uniform, float8-1-5-2," in out
     for internal in ("--listen", "--worker-id", "--slot"):
         assert internal not in out

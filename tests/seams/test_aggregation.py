@@ -77,7 +77,8 @@ def test_a_rule_that_is_not_registered_is_refused_by_name(tmp_path: Path) -> Non
     with (
         pytest.raises(
             ConfigError,
-            match="aggregation: got 'mode', want one of krum, mean, median, middle, multi_krum, trimmed_mean",
+            match="aggregation: got 'mode', want one of krum, mean, median, middle, multi_krum, radial_mean, "
+            "senders_mean, trimmed_mean",
         ),
         running_server(run_config(tmp_path, aggregation="mode")),
     ):

@@ -18,6 +18,7 @@ from gradwire_common.layout.buffers import BufferSchedule
 from gradwire_common.methods.method import Method
 from gradwire_common.methods.registry import override_method
 from gradwire_common.transport.address import Address
+from gradwire_common.warming import warm_method
 from gradwire_worker.checkpoint.resuming import OwnCheckpoint
 from gradwire_worker.compute.flat_model import FlatModel, manifest_of
 from gradwire_worker.compute.groups import Group
@@ -87,6 +88,7 @@ class Place:
             reply = session.client.reply
             method = override_method(session.method, coding)
             source.check_run(method, asynchronous=reply.asynchronous)
+            warm_method(method)
             uplink = Uplink(flat, method)
             uplink.check_limits(session.client.limits, str(server))
             buffers = BufferSchedule(reply.buffers_every, reply.rounds)

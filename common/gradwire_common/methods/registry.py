@@ -1,7 +1,8 @@
 """Methods by name. Both ends of a run build the same one from its name and options."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gradwire_common.errors import ConfigError
@@ -76,10 +77,23 @@ def _build_raw(options: Mapping[str, Any]) -> "Method":
     return Raw.from_options(options)
 
 
+def _published(module: str, kind: str, settings: Collection[str] = ("gamma",)) -> MethodFactory:
+    """Return the factory of the class `kind` of a module here, which is imported once it is wanted."""
+
+    def build(options: Mapping[str, Any]) -> "Method":
+        found = getattr(import_module(f"gradwire_common.methods.{module}"), kind)
+        method: Method = found.from_options(options)
+        return method
+
+    return MethodFactory(build, frozenset(settings))
+
+
 METHODS = Registry(
     "method",
     {
         DEFAULT: MethodFactory(_build_entropy, frozenset(EntropyOptions.model_fields)),
         "raw": MethodFactory(_build_raw),
+        "topk": _published("topk", "TopK"),
+        "sparseloco": _published("sparseloco", "SparseLoCo"),
     },
 )

@@ -14,7 +14,7 @@ from gradwire_common.methods.entropy_options import (
     TransformName,
 )
 from gradwire_common.methods.quantizer_names import QuantizerSetting
-from gradwire_common.methods.registry import DEFAULT, build_method
+from gradwire_common.methods.registry import DEFAULT, METHODS, build_method
 from gradwire_common.settings.section import Section
 from gradwire_common.settings.types import Options
 
@@ -25,7 +25,9 @@ if TYPE_CHECKING:  # settings load neither numpy nor kernels
 class CodingSettings(Section):
     """How updates are coded."""
 
-    method: str = Field(DEFAULT, description="what updates go through: entropy, raw, or one that is registered")
+    method: str = Field(
+        DEFAULT, description=f"what updates go through: {', '.join(METHODS)}, or one that is registered"
+    )
     method_options: Options = Field({}, description="options of the method beside the following, as JSON")
     quantizer: QuantizerSetting = Field(
         "uniform", description="quantiser of the gradients; float32 means the method raw"
@@ -40,13 +42,19 @@ class CodingSettings(Section):
         "--bits when not given, 2 where that is auto",
     )
     allocation: Allocation = Field("common", description="one step size for all tensors, or the same bits for each")
-    gamma: float = Field(1.0, ge=0.0, le=1.0, description="decay of the residual memory; 0 switches it off")
+    gamma: float | None = Field(
+        None,
+        ge=0.0,
+        le=1.0,
+        description="decay of the residual memory, 0 to 1; 0 switches it off; the method's own when not given",
+    )
     transform: TransformName = Field("none", description="orthonormal transform of the gradients before quantising")
 
     @cached_property
     def uplink(self) -> "Method":
         """How pushes are coded. Raises ConfigError where the method does not take its options."""
-        shared = {name: getattr(self, name) for name in ("quantizer", "bits", "allocation", "gamma", "transform")}
+        named = {name: getattr(self, name) for name in ("quantizer", "bits", "allocation", "gamma", "transform")}
+        shared = {name: value for name, value in named.items() if value is not None}
         try:
             return build_method(self.method, self.method_options, shared)
         except ConfigError as error:

@@ -40,7 +40,9 @@ class ServerSettings(Section):
         None, description="file of the hashes of tokens (gradwire certs token): callers need one; a proxy ends TLS"
     )
     aggregation: str = Field(
-        "mean", description="how the pushes of a round become one update: mean, trimmed_mean, median, krum, multi_krum"
+        "mean",
+        description="how the pushes of a round become one update: mean, trimmed_mean, median, krum, multi_krum, "
+        "senders_mean, radial_mean",
     )
     aggregation_options: Options = Field({}, description="that rule's parameters, as JSON")
     clip_norm: ClipNormValue = Field(

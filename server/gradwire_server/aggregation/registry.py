@@ -8,13 +8,23 @@ from gradwire_common.settings.by_name import check_options
 from gradwire_server.aggregation.clipping import Clipped
 from gradwire_server.aggregation.krum import Krum, krum
 from gradwire_server.aggregation.mean import WeightedMean
+from gradwire_server.aggregation.radial import RadialMean
 from gradwire_server.aggregation.rule import Rule, RuleFactory
+from gradwire_server.aggregation.senders import SendersMean
 from gradwire_server.aggregation.settings import MEAN, AggregationSettings
 from gradwire_server.aggregation.trimmed import TrimmedMean, median
 
 AGGREGATIONS: Registry[RuleFactory] = Registry(
     "aggregation",
-    {MEAN: WeightedMean, "trimmed_mean": TrimmedMean, "median": median, "krum": krum, "multi_krum": Krum},
+    {
+        MEAN: WeightedMean,
+        "trimmed_mean": TrimmedMean,
+        "median": median,
+        "krum": krum,
+        "multi_krum": Krum,
+        "senders_mean": SendersMean,
+        "radial_mean": RadialMean,
+    },
 )
 
 

@@ -1,0 +1,1 @@
+"""What sparse methods share: blocks, the largest entries of each, few levels for their values, one frame of both."""
