@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from gradwire_worker.coding import Coding
     from gradwire_worker.remote_optimizer import RemoteOptimizer
     from gradwire_worker.session import SessionOptions
+    from gradwire_worker.shard_sampler import ShardSampler
     from gradwire_worker.sources.during_backward import DuringBackward
     from gradwire_worker.sources.in_step import InStep
     from gradwire_worker.sources.local_steps import LocalSteps
     from gradwire_worker.step_report import StepReport
+    from gradwire_worker.tasks.shards import dirichlet_shards, iid_shards
     from gradwire_worker.tasks.task import Task
 
 _MODULES = {
@@ -32,10 +34,13 @@ _MODULES = {
     "Metric": "gradwire_common.metrics",
     "RemoteOptimizer": "gradwire_worker.remote_optimizer",
     "SessionOptions": "gradwire_worker.session",
+    "ShardSampler": "gradwire_worker.shard_sampler",
     "StepReport": "gradwire_worker.step_report",
     "Task": "gradwire_worker.tasks.task",
     "decode_frame": "gradwire_common.codec.frames",
+    "dirichlet_shards": "gradwire_worker.tasks.shards",
     "encode_frame": "gradwire_common.codec.frames",
+    "iid_shards": "gradwire_worker.tasks.shards",
     "load_weights": "gradwire_worker.checkpoint.weights_file",
 }  # where each public name is defined
 
@@ -48,12 +53,15 @@ __all__ = [
     "Metric",
     "RemoteOptimizer",
     "SessionOptions",
+    "ShardSampler",
     "StepReport",
     "Task",
     "__version__",
     "decode_frame",
+    "dirichlet_shards",
     "encode_frame",
     "errors",
+    "iid_shards",
     "load_weights",
 ]
 

@@ -213,6 +213,11 @@ class RemoteOptimizer(torch.optim.Optimizer):
         return self._place.source.taken
 
     @property
+    def steps_taken(self) -> int:
+        """How many steps, local ones included, a worker has taken by now that was there from the run's beginning."""
+        return (self.next_round - 1) * self._place.source.steps + self.local_steps_taken
+
+    @property
     def last_step(self) -> StepReport | None:
         """What the last step did; None before the first."""
         return self._place.exchange.last_step

@@ -101,7 +101,7 @@ def train(
     logged = time.monotonic()
     while not optimizer.ended:
         version = optimizer.version
-        number = (optimizer.next_round - 1) * max(1, config.local_steps) + optimizer.local_steps_taken + 1
+        number = optimizer.steps_taken + 1
         indices = round_batch(shard, config.batch_size, config.seed, optimizer.slot, number)
         rng = round_rng(config.seed, optimizer.slot, number)
         batch = to_device(task.train_batch(indices, rng), device)

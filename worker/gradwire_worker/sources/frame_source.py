@@ -57,11 +57,13 @@ class FrameSource(Protocol):
         ahead: whether it writes to the uplink's entries before a push is due.
         optimizer: the torch optimizer of its own that a `state_dict` is to hold; None for none.
         taken: the local steps taken since the last push.
+        steps: local steps between pushes; 1 where gradients are pushed.
     """
 
     ahead: ClassVar[bool] = False
     optimizer: torch.optim.Optimizer | None = None
     taken: int = 0
+    steps: int = 1
 
     def begin(self, version: int) -> None:
         """Start a round with the weights of `version`, which the model holds."""

@@ -117,6 +117,7 @@ class LocalSource(FrameSource):
     Attributes:
         optimizer: the torch optimizer.
         taken: since the last push.
+        steps: between pushes.
     """
 
     optimizer: torch.optim.Optimizer
@@ -124,7 +125,7 @@ class LocalSource(FrameSource):
     def __init__(self, settings: LocalSteps, joined: Joined):
         self.taken = 0
         self._flat, self._uplink = joined.flat, joined.uplink
-        self._steps = settings.steps
+        self.steps = settings.steps
         self._samples = 0
         self._loss_sum = 0.0
         self._version = -1
@@ -149,12 +150,12 @@ class LocalSource(FrameSource):
         """
         self._flat.check_frozen()
         self._check_finite()
-        self._go_to(self._version * self._steps + self.taken)
+        self._go_to(self._version * self.steps + self.taken)
         self.optimizer.step()
         self.taken += 1
         self._samples += samples
         self._loss_sum += samples * loss
-        if self.taken < self._steps:
+        if self.taken < self.steps:
             return None
         return Due(self._samples, self._loss_sum / self._samples)
 

@@ -3,16 +3,19 @@
 A worker that joins late or again therefore continues where the run is, without any state of its own.
 """
 
-import numpy as np
+from collections.abc import Sequence
 
-from gradwire_common.errors import TaskError
+import numpy as np
+import torch
+
+from gradwire_common.errors import TaskError, UsageError
 from gradwire_worker.tasks.task import Indices
 
 ATTEMPTS = 100  # draws of Dirichlet shares until no shard is empty
 _SHARDS, _ORDER, _AUGMENT = range(3)  # keeps the streams of random numbers apart
 
 
-def iid_shards(n: int, n_shards: int, seed: int) -> list[Indices]:
+def iid_shards(n: int, n_shards: int, seed: int = 0) -> list[Indices]:
     """Divide n samples at random into disjoint shards whose sizes differ by at most one.
 
     Raises:
@@ -23,15 +26,32 @@ def iid_shards(n: int, n_shards: int, seed: int) -> list[Indices]:
     return [np.sort(part).astype(np.int64) for part in np.array_split(order, n_shards)]
 
 
-def dirichlet_shards(labels: Indices, n_shards: int, alpha: float, seed: int) -> list[Indices]:
-    """Divide samples into disjoint shards with uneven classes and sizes.
+def dirichlet_shards(
+    labels: Indices | torch.Tensor | Sequence[int], n_shards: int, alpha: float = 0.5, seed: int = 0
+) -> list[Indices]:
+    """Divide samples into disjoint shards with uneven classes and sizes, as federated clients have them.
 
     Each class is divided by shares drawn from a Dirichlet distribution with concentration `alpha` (Hsu, Qi and Brown,
     2019, section 3); drawn again while a shard is empty.
 
+    Args:
+        labels: (n,) whole numbers, the class of each sample.
+        n_shards: such as `optimizer.slots`.
+        alpha: above 0; the smaller, the more uneven.
+        seed: the same on all workers.
+
+    Returns:
+        Sorted int64 indices of each shard, none of them empty.
+
     Raises:
-        TaskError: if some shard stays empty.
+        TaskError: there are fewer samples than shards, or a shard stays empty.
+        UsageError: labels that are no (n,) whole numbers, or a concentration that is not above 0.
     """
+    labels = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iub":
+        raise UsageError(f"labels: got {labels.dtype} of shape {labels.shape}, want (n,) whole numbers")
+    if not 0 < alpha < np.inf:
+        raise UsageError(f"alpha: got {alpha!r}, want a number above 0")
     _check_enough(len(labels), n_shards)
     rng = np.random.default_rng((seed, _SHARDS))
     for _ in range(ATTEMPTS):
@@ -58,8 +78,13 @@ def round_batch(shard: Indices, batch_size: int, seed: int, slot: int, round_: i
     """
     size = min(batch_size, len(shard))
     epoch, place = divmod(round_ - 1, len(shard) // size)
-    order = np.random.default_rng((seed, _ORDER, slot, epoch)).permutation(len(shard))
+    order = epoch_order(len(shard), seed, slot, epoch)
     return shard[order[place * size : (place + 1) * size]]
+
+
+def epoch_order(n: int, seed: int, slot: int, epoch: int) -> Indices:
+    """Return the order in which a worker takes the n samples of its shard in an epoch, counted from 0."""
+    return np.random.default_rng((seed, _ORDER, slot, epoch)).permutation(n).astype(np.int64, copy=False)
 
 
 def round_rng(seed: int, slot: int, round_: int) -> np.random.Generator:
