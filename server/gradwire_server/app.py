@@ -12,7 +12,8 @@ from gradwire_common.errors import GradwireError, IdentityError, UnavailableErro
 from gradwire_common.settings.config import Config
 from gradwire_common.warming import warm_kernels, warm_method
 from gradwire_server.checks import check_server, proofs_of
-from gradwire_server.limits.heap import return_large_blocks
+from gradwire_server.limits.heap import return_large_blocks, unscanned
+from gradwire_server.outcome.optimizers.torch import load_torch
 from gradwire_server.rpc.callers import Callers
 from gradwire_server.rpc.metrics import exported
 from gradwire_server.rpc.serving import DRAIN_SECONDS, FAILED_DRAIN_SECONDS, listening
@@ -91,7 +92,9 @@ async def serve_run(
             log.warning("an earlier run was in %s; it is in %s now", folder.path, folder.set_aside)
         await asyncio.to_thread(warm_kernels)
         await asyncio.to_thread(warm_method, config.uplink)
-        await _serve_in(folder.path, config, ready, stopped, grace, drain)
+        await asyncio.to_thread(load_torch)
+        with unscanned():
+            await _serve_in(folder.path, config, ready, stopped, grace, drain)
 
 
 async def _serve_in(

@@ -25,6 +25,11 @@ from gradwire_server.outcome.optimizers.optimizer import F32, OptimizerSettings
 MAX_GROWTH = 1.0  # factors above it, step after step, make any weight infinite
 
 
+def load_torch() -> None:
+    """Load what torch loads with the first optimizer of a process: a second's work that no round should wait for."""
+    torch.optim.SGD([torch.zeros(1)])
+
+
 class TorchOptimizer:
     """A torch optimizer over views of a flat vector of weights.
 
