@@ -21,10 +21,18 @@ from gradwire_common.settings.config import Config
 from gradwire_worker.runner import run_worker
 from running import running_server
 
-LOCAL = {"local_steps": 4, "local_lr": 0.05, "lr": 1.0, "optimizer_options": {}}
+LOCAL = {"rounds": 15, "evaluate_every": 15, "local_steps": 4, "local_lr": 0.05, "lr": 1.0, "optimizer_options": {}}
 RUNS: dict[str, dict[str, Any]] = {  # settings beside the method's own; what it is made for
     "topk": {"method_options": {"density": 0.02}, "gamma": 1.0},
-    "sparseloco": {**LOCAL},
+    "sparseloco": {**LOCAL, "aggregation": "senders_mean"},
+    "signsgd": {},
+    "qsgd": {"optimizer_options": {"momentum": 0.9}},
+    "dgc": {"method_options": {"density": 0.05}, "optimizer_options": {}, "lr": 0.3},
+    "powersgd": {"lr": 0.2},
+    "demo": {"lr": 0.003, "optimizer_options": {}, "aggregation": "senders_mean"},
+    "cocktail": {"rounds": 60, "evaluate_every": 60, "optimizer_options": {}, "lr": 0.2},
+    "diloco": {**LOCAL, "bits": 8},
+    "muloco": {**LOCAL, "optimizer": "DiLoCo", "aggregation": "radial_mean"},
 }
 LAYOUT = Layout([TensorSpec("w", (96, 64)), TensorSpec("b", (96,)), TensorSpec("s", ())])
 

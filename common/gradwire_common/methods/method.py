@@ -123,10 +123,14 @@ class Encoder(Protocol):
         """
 
     def state(self) -> dict[str, Any]:
-        """Return what the next frames depend on beside the memory, as JSON can hold it."""
+        """Return what the next frames depend on beside the memory, as JSON can hold it, and vectors.
+
+        A vector, (n,) float32, is the encoder's own: a worker's checkpoint is written before it changes. The encoders
+        of a broadcast have none.
+        """
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Resume from what `state` returned, bit for bit."""
+        """Resume from what `state` returned, bit for bit; vectors are copied."""
 
 
 class UnitEncoder(Encoder, Protocol):

@@ -95,5 +95,13 @@ METHODS = Registry(
         "raw": MethodFactory(_build_raw),
         "topk": _published("topk", "TopK"),
         "sparseloco": _published("sparseloco", "SparseLoCo"),
+        "signsgd": _published("signsgd", "SignSgd"),
+        "qsgd": _published("qsgd", "Qsgd"),
+        "dgc": _published("dgc", "Dgc"),
+        "powersgd": _published("powersgd", "PowerSgd"),
+        "demo": _published("demo", "DeMo"),
+        "cocktail": _published("cocktail", "Cocktail"),
+        "diloco": _published("diloco", "DiLoCo", ("gamma", "bits")),
+        "muloco": _published("diloco", "MuLoCo", ("gamma", "bits")),
     },
 )

@@ -13,7 +13,8 @@ from gradwire_common.methods.method import F32
 from gradwire_common.methods.published import FLOAT_BITS, PublishedEncoder
 from gradwire_common.methods.sparse.blocks import Blocks, flat_blocks
 from gradwire_common.methods.sparse.frame import Sent, build_body, read_body
-from gradwire_common.methods.sparse.method import Sparse, scatter, tensors_of
+from gradwire_common.methods.sparse.method import Sparse, scatter
+from gradwire_common.methods.tensors import tensors_of
 
 INDEX_BITS = 32  # of a position, as authors count one
 

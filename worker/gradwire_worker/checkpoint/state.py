@@ -27,6 +27,7 @@ log = logging.getLogger("gradwire")
 
 SUFFIX = ".worker"
 LOCAL = "local."  # begins the names of what the optimizer of local steps holds
+ENCODER = "encoder."  # and those of vectors that the encoder keeps
 Arrays = Mapping[str, npt.NDArray[Any]]
 _DTYPES = {"frames": np.uint8, "residual": np.float32, "buffers": np.float32, "random": np.uint8, "weights": np.float32}
 
@@ -85,11 +86,12 @@ class WorkerState:
             "random": self.random,
             "weights": self.weights,
             **{LOCAL + name: array for name, array in self.local.items()},
+            **{ENCODER + name: value for name, value in self.encoder.items() if isinstance(value, np.ndarray)},
         }
         told = {
             "pushed": json.dumps(asdict(self.pushed)),
             "local": self.local_told,
-            "encoder": json.dumps(self.encoder),
+            "encoder": json.dumps({k: v for k, v in self.encoder.items() if not isinstance(v, np.ndarray)}),
         }
         metadata = {**told, "crc32": str(_crc(arrays, told))}
         partial = path.with_name(path.name + ".partial")
@@ -117,7 +119,10 @@ class WorkerState:
             got, want = _crc(arrays, metadata), int(metadata["crc32"])
             if got != want:
                 raise CheckpointError(f"{path}: got checksum {got:08x}, want {want:08x}")
-            local = {name.removeprefix(LOCAL): array for name, array in arrays.items() if name.startswith(LOCAL)}
+            local, vectors = (
+                {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+                for start in (LOCAL, ENCODER)
+            )
             for name, dtype in _DTYPES.items():
                 if arrays[name].dtype != dtype or arrays[name].ndim != 1:
                     got_array = f"{arrays[name].dtype} {list(arrays[name].shape)}"
@@ -134,7 +139,7 @@ class WorkerState:
                 arrays["weights"],
                 local,
                 metadata["local"],
-                json.loads(metadata["encoder"]),
+                {**json.loads(metadata["encoder"]), **vectors},
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
             raise CheckpointError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error

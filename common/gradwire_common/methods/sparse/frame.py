@@ -70,7 +70,7 @@ def build_body(tensors: Sequence[Sent], n_levels: int, *, counted: bool) -> tupl
             continue
         bins, levels = quantize(sent.values, n_levels)
         used = np.bincount(bins, minlength=n_levels) > 0
-        side += np.packbits(used, bitorder="little").tobytes() + levels[used].astype("<f4").tobytes()
+        side += build_levels(levels, used)
         stream.symbols((np.cumsum(used) - 1).astype(np.uint8)[bins], int(used.sum()))
         decoded.append(levels[bins])
     if n_levels:
@@ -102,7 +102,7 @@ def read_body(body: memoryview, blocks: Sequence[Blocks], k: Sequence[int] | Non
             raise BitstreamError(f"got {each} entries of a block of {cut.length}")
         counts.append(np.full(cut.n_blocks, each, np.int64))
         if n_levels:
-            some, place = _read_levels(body, place, n_levels)
+            some, _, place = read_levels(body, place, n_levels)
             levels.append(some)
     if n_levels:
         stream = StreamReader(body[place:])
@@ -127,14 +127,21 @@ def read_body(body: memoryview, blocks: Sequence[Blocks], k: Sequence[int] | Non
     return tensors
 
 
-def _read_levels(body: memoryview, place: int, n_levels: int) -> tuple[F32, int]:
+def build_levels(levels: F32, used: npt.NDArray[np.bool_]) -> bytes:
+    """Write which of some levels are used, a bit each, and those as float32."""
+    return np.packbits(used, bitorder="little").tobytes() + levels[used].astype("<f4").tobytes()
+
+
+def read_levels(body: memoryview, place: int, n_levels: int) -> tuple[F32, npt.NDArray[np.bool_], int]:
+    """Return the used levels at `place`, which of `n_levels` they are, and the place after. Raises BitstreamError."""
     n_bytes = -(-n_levels // 8)
-    bits = np.unpackbits(np.frombuffer(_part(body, place, n_bytes), np.uint8), bitorder="little")
+    bits = np.unpackbits(np.frombuffer(_part(body, place, n_bytes), np.uint8), bitorder="little").astype(bool)
     if bits[n_levels:].any():
         raise BitstreamError(f"got levels beyond the {n_levels} that there are")
+    place += n_bytes
     n_used = int(bits.sum())
-    levels = np.frombuffer(_part(body, place + n_bytes, 4 * n_used), "<f4").astype(np.float32)
-    return levels, place + n_bytes + 4 * n_used
+    levels = np.frombuffer(_part(body, place, 4 * n_used), "<f4").astype(np.float32)
+    return levels, bits[:n_levels], place + 4 * n_used
 
 
 def _part(body: memoryview, place: int, n_bytes: int) -> memoryview:

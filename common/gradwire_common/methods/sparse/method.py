@@ -11,6 +11,7 @@ from gradwire_common.methods.published import Published
 from gradwire_common.methods.sparse.blocks import Blocks
 from gradwire_common.methods.sparse.frame import Sent, build_body, read_body
 from gradwire_common.methods.sparse.selection import largest_of_rows
+from gradwire_common.methods.tensors import tensors_of
 
 
 class Sparse(Published):
@@ -60,16 +61,6 @@ class Sparse(Published):
         cuts = [self.blocks(spec) for spec, _ in tensors_of(unit)]
         tensors = read_body(body, cuts, [self.kept(cut) for cut in cuts], self.n_levels)
         scatter(tensors, [sent.values for sent in tensors], unit, out)
-
-
-def tensors_of(unit: Unit) -> list[tuple[TensorSpec, slice]]:
-    """Return the tensors of a unit that have entries, each with its place in the unit."""
-    found, start = [], 0
-    for spec in unit.tensors:
-        if spec.size:
-            found.append((spec, slice(start, start + spec.size)))
-        start += spec.size
-    return found
 
 
 def scatter(tensors: list[Sent], values: list[F32], unit: Unit, out: F32) -> None:
