@@ -26,7 +26,7 @@ from gradwire_common.codec.kernels.grids import Grid
 from gradwire_common.codec.kernels.layout import INDEX_FIELDS, SIDE_BY_SIDE, Book, Work, place_segments
 from gradwire_common.codec.kernels.levels.levels import fill_levels, restore_beyond
 from gradwire_common.codec.kernels.native.vector_lookups import PACKED_SYMBOLS
-from gradwire_common.codec.kernels.quantizing.minifloat import join_packed
+from gradwire_common.codec.kernels.quantizing.codes import join_packed
 from gradwire_common.codec.kernels.words.tables import LENGTH_BITS
 from gradwire_common.codec.segments import grid_tables, kernel_book, room_for, thread_work
 from stopwatch import take_turns

@@ -12,7 +12,7 @@ from gradwire_common.codec.kernels.encoding import BLOCK, encode_stream, end_seg
 from gradwire_common.codec.kernels.grids import Grid
 from gradwire_common.codec.kernels.layout import N_STREAMS, SIDE_BY_SIDE, Book, Work, coming_after, quarter
 from gradwire_common.codec.kernels.levels.levels import largest_bucket, restore_beyond
-from gradwire_common.codec.kernels.quantizing.minifloat import join_packed, split_codes
+from gradwire_common.codec.kernels.quantizing.codes import join_packed, split_codes
 from gradwire_common.codec.kernels.quantizing.quantize import list_beyond
 from gradwire_common.codec.kernels.words.runs import decode_runs
 

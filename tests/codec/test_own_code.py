@@ -13,7 +13,7 @@ from gradwire_common.codec.segments import encode_body
 from gradwire_common.codec.words import choice
 from gradwire_common.codec.words.choice import choose_scheme
 from gradwire_common.codec.words.measured import own_codebook
-from gradwire_common.codec.words.samples import bits_with, sample_of
+from gradwire_common.codec.words.samples import bucket_counts, sample_bits, sample_of
 
 
 def half_zeros(n):
@@ -27,6 +27,10 @@ def fitted_code(quantizer, model):
     """The codebook that `model`, the fit, gives, and the entries of a segment."""
     scheme, segment = choose_scheme(quantizer.format, *grid_indices(model, quantizer.unit))
     return model_codebook(quantizer.format, scheme), segment
+
+
+def bits_with(codebook, quantizer, sample):
+    return sample_bits(codebook, sample, *bucket_counts(quantizer, codebook.scheme, sample))
 
 
 def body_length(values, quantizer, codebook, segment):

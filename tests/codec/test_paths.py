@@ -31,7 +31,8 @@ from gradwire_common.codec.kernels.native.batch_lookups import (
 from gradwire_common.codec.kernels.native.processor import HAS_BMI2, HAS_VBMI2, IN_REGISTERS
 from gradwire_common.codec.kernels.native.vector_lookups import decode_eight, decode_four
 from gradwire_common.codec.kernels.portable import encode_tuples as portable_tuples
-from gradwire_common.codec.kernels.quantizing.minifloat import join_codes, join_packed, place_codes
+from gradwire_common.codec.kernels.quantizing.codes import join_codes, join_packed
+from gradwire_common.codec.kernels.quantizing.minifloat import place_codes
 from gradwire_common.codec.kernels.raws import pack_raws, raw_bytes, unpack_raws
 from gradwire_common.codec.kernels.scanning import find_byte
 from gradwire_common.codec.kernels.words.parsing import N_WALKERS, parse, parse_one_by_one, place_words

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from gradwire_server.store import checkpoint as checkpoints
 from gradwire_server.store import state_files
 from gradwire_server.store.checkpoint import Checkpoint
 from gradwire_server.store.journal import Reader, Record, Segment
+from gradwire_server.store.journal_queue import JournalQueue
 from gradwire_server.supervision import Supervisor
 
 log = logging.getLogger("gradwire.server")
@@ -30,8 +32,6 @@ SEGMENT_RATIO = 4
 
 class Store:
     """One run's state in a folder: nothing that a worker was told of is ever lost.
-
-    Records that come while others are being written are brought to the disk together.
 
     Args:
         folder: of the state alone.
@@ -49,8 +49,7 @@ class Store:
         self._began = 0  # version that the segment follows
         self._checkpoint_bytes = 0
         self._saved = -1  # version of the newest checkpoint that this process has written
-        self._queue: list[tuple[Record, asyncio.Future[None]]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._queue = JournalQueue(folder, partial(self._on_disk, self._append), self._tasks)
         self._saving: asyncio.Task[None] | None = None
         self._giving_up = asyncio.Event()
         self._unused = asyncio.Event()  # set while no checkpoint's tensors are being read
@@ -81,11 +80,7 @@ class Store:
         Raises:
             UnavailableError: it cannot be written now; the worker is to try again.
         """
-        written = asyncio.get_running_loop().create_future()
-        self._queue.append((record, written))
-        if self._writing is None or self._writing.done():
-            self._writing = self._tasks.start("writing the journal", self._write_queue())
-        await written
+        await self._queue.put(record)
 
     async def commit(self, record: Record) -> None:
         """Bring the end of a round to the disk, however long that takes: no version is published before.
@@ -156,10 +151,11 @@ class Store:
 
         `waiting` as for `checkpoint`.
         """
-        await _ended(self._writing, self._saving)
+        await self._queue.empty()
+        await self._saving_over()
         if last is not None and self._segment is not None and last.version != self._began:
             await self.checkpoint(last, waiting)
-            await _ended(self._saving)
+            await self._saving_over()
         if self._segment is not None:
             self._segment.close()
         self._pool.shutdown()
@@ -205,23 +201,6 @@ class Store:
         else:
             self._start_segment(version)
 
-    async def _write_queue(self) -> None:
-        """Write what waits, all of it at once, until nothing does."""
-        while self._queue:
-            batch, self._queue = self._queue, []
-            failure: UnavailableError | None = None
-            try:
-                await self._on_disk(self._append, [record for record, _ in batch])
-            except OSError as error:
-                log.warning("cannot write the journal in %s: %s", self.folder, error)
-                failure = UnavailableError(f"the server cannot write its journal: {error.strerror or error}")
-            except Exception as error:
-                failure = UnavailableError(f"the server's journal failed: {type(error).__name__}")
-                _answer([*batch, *self._queue], failure)
-                self._queue.clear()
-                raise
-            _answer(batch, failure)
-
     async def _save(self, checkpoint: Checkpoint) -> None:
         loop = asyncio.get_running_loop()
 
@@ -238,7 +217,7 @@ class Store:
         finally:
             self._unused.set()
         self._saved = checkpoint.version
-        await asyncio.to_thread(self._prune)
+        await asyncio.to_thread(state_files.prune, self.folder, self._kept)
 
     def _append(self, records: Sequence[Record]) -> None:
         if self._segment is None:
@@ -251,34 +230,13 @@ class Store:
             self._segment.close()
         self._segment, self._began = segment, version
 
-    def _prune(self) -> None:
-        """Remove all that no kept checkpoint needs."""
-        versions = state_files.checkpoint_versions(self.folder)
-        for version in versions[: -self._kept]:
-            state_files.remove_checkpoint(self.folder, version)
-        oldest = versions[-self._kept :][0]
-        for version in state_files.segment_versions(self.folder):
-            if version < oldest:
-                self._segment_path(version).unlink(missing_ok=True)
-
     def _segment_path(self, version: int) -> Path:
         return state_files.segment_path(self.folder, version)
 
+    async def _saving_over(self) -> None:
+        """Wait until no checkpoint is being written; what writing failed with is its supervisor's."""
+        if self._saving is not None:
+            await asyncio.wait([self._saving])
+
     async def _on_disk(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
-
-
-def _answer(batch: Sequence[tuple[Record, asyncio.Future[None]]], failure: UnavailableError | None) -> None:
-    """Tell those who wait for records that they are on the disk, or why they are not."""
-    for _, written in batch:
-        if written.done():
-            continue
-        if failure is None:
-            written.set_result(None)
-        else:
-            written.set_exception(failure)
-
-
-async def _ended(*tasks: asyncio.Task[None] | None) -> None:
-    """Wait until tasks have ended; what they failed with is their supervisor's."""
-    await asyncio.gather(*filter(None, tasks), return_exceptions=True)

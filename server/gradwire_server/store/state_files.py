@@ -57,5 +57,16 @@ def remove_partial(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def prune(folder: Path, kept: int) -> None:
+    """Remove all that the newest `kept` checkpoints, at least one, do not need."""
+    versions = checkpoint_versions(folder)
+    for version in versions[:-kept]:
+        remove_checkpoint(folder, version)
+    oldest = versions[-kept:][0]
+    for version in segment_versions(folder):
+        if version < oldest:
+            segment_path(folder, version).unlink(missing_ok=True)
+
+
 def _numbers(folder: Path, pattern: re.Pattern[str]) -> list[int]:
     return sorted(int(found[1]) for path in folder.iterdir() if (found := pattern.fullmatch(path.name)))

@@ -71,11 +71,6 @@ def sample_of(values: F32, quantizer: Quantizer, scheme: WordScheme, segment: in
     return Sample(symbols.size, whole, signed, places - before - 1, ends)
 
 
-def bits_with(codebook: Codebook, quantizer: Quantizer, sample: Sample) -> float:
-    """Bits that `sample` takes with a codebook; tuples as if their buckets were independent."""
-    return sample_bits(codebook, sample, *bucket_counts(quantizer, codebook.scheme, sample))
-
-
 def sample_bits(codebook: Codebook, sample: Sample, counts: I64, extra_bits: float) -> float:
     """Bits of the sample, whose buckets have these `counts`, with a codebook."""
     scheme = codebook.scheme

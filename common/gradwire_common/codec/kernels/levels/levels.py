@@ -13,7 +13,8 @@ from gradwire_common.codec.kernels.grids import MINIFLOAT, UNIFORM, Grid
 from gradwire_common.codec.kernels.levels.level_tables import place_few, place_magnitudes
 from gradwire_common.codec.kernels.native.processor import IN_REGISTERS
 from gradwire_common.codec.kernels.native.vector_levels import FEW
-from gradwire_common.codec.kernels.quantizing.minifloat import join_packed, place_codes
+from gradwire_common.codec.kernels.quantizing.codes import join_packed
+from gradwire_common.codec.kernels.quantizing.minifloat import place_codes
 from gradwire_common.codec.kernels.raws import unpack_raws
 
 F32 = npt.NDArray[np.float32]

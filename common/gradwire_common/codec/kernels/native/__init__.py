@@ -23,7 +23,7 @@ class Replaced(NamedTuple):
 
 REPLACED = (  # tests/codec runs each pair on the same inputs; a row is kept while it is worth a tenth of a step
     Replaced("raw_vectors.unpack64", "vectors of 64 bytes, by LLVM", "raws._unpack_columns"),
-    Replaced("raw_vectors.join_groups", "vectors of 64 bytes, by LLVM", "quantizing.minifloat.join_codes"),
+    Replaced("raw_vectors.join_groups", "vectors of 64 bytes, by LLVM", "quantizing.codes.join_codes"),
     Replaced("vector_quantize.uniform_vectors", "AVX-512", "quantizing.uniform._quantize_uniform"),
     Replaced("vector_quantize.uniform_residual_vectors", "AVX-512", "quantizing.uniform._quantize_uniform"),
     Replaced("vector_quantize.float4_vectors", "AVX-512", "quantizing.float4._quantize_float4"),

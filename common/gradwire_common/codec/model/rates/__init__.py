@@ -2,13 +2,13 @@
 
 integrals   entropy and distortion from incomplete gamma functions, milliseconds a point
 table       the same tabulated once and interpolated, under a microsecond a point; its inverse
-allocation  one step size for all tensors, or a step size each, for a target of bits per entry, as the fits predict
+allocation  one step size for all tensors, for a target of bits per entry, as the fits predict
 measured    bits counted on the entries themselves
 thinning    which entries are sent where no step size costs the bits asked
 spending    the plan that is followed: by the fits, the counts, and what can be spent with use
 """
 
-from gradwire_common.codec.model.rates.allocation import bits_at_step, common_step, distortion_at_step, step_per_tensor
+from gradwire_common.codec.model.rates.allocation import common_step
 from gradwire_common.codec.model.rates.measured import SampledRate, measured_bits
 from gradwire_common.codec.model.rates.spending import MEASURED_BITS_MAX, Spending, plan_each, plan_spending
 from gradwire_common.codec.model.rates.table import (
@@ -33,15 +33,12 @@ __all__ = [
     "Selector",
     "Spending",
     "Thinning",
-    "bits_at_step",
     "common_step",
     "distortion",
-    "distortion_at_step",
     "entropy_bits",
     "measured_bits",
     "plan_each",
     "plan_spending",
     "rate_table",
     "ratio_for_bits",
-    "step_per_tensor",
 ]

@@ -1,6 +1,6 @@
-"""How the bits are shared out: one step size for all tensors, or the same bits for every tensor.
+"""How the bits are shared out: one step size for all tensors.
 
-One step size is the rate-distortion optimum under mean square error: it makes the slopes of all tensors equal, and
+That is the rate-distortion optimum under mean square error: it makes the slopes of all tensors equal, and
 tensors with small entries get few bits or none.
 """
 
@@ -14,9 +14,7 @@ from scipy.optimize import brentq
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.model.rates.table import (
     TABLE_BITS_MAX,
-    distortion,
     entropy_bits,
-    ratio_for_bits,
     ratio_range,
 )
 from gradwire_common.codec.model.step_sizes import STEP_MAX, STEP_MIN
@@ -62,35 +60,6 @@ def common_step(models: Sequence[GenNorm], sizes: Sequence[int], bits: float) ->
     low = float((log_alpha + fine)[live].min()) - 1e-3
     high = float((log_alpha + coarse)[live].max()) + 1e-3
     return _confined(math.exp(brentq(excess, low, high, xtol=1e-6)))
-
-
-def step_per_tensor(models: Sequence[GenNorm], bits: float) -> F64:
-    """Return for each tensor the step size at which it is predicted to cost `bits` per entry.
-
-    Args:
-        models: Fits of the tensors.
-        bits: Bits per entry, from TABLE_BITS_MIN up.
-
-    Returns:
-        Step sizes in gradient units, float64 of shape (len(models),), from STEP_MIN to STEP_MAX.
-
-    Raises:
-        UsageError: Too few bits.
-    """
-    beta, alpha, _ = _columns(models, [1] * len(models))
-    return np.clip(ratio_for_bits(beta, bits) * alpha, STEP_MIN, STEP_MAX)
-
-
-def bits_at_step(models: Sequence[GenNorm], step: npt.ArrayLike) -> F64:
-    """Return the bits per entry predicted for each tensor at `step` (one for all, or one each), float64."""
-    beta, alpha, _ = _columns(models, [1] * len(models))
-    return entropy_bits(beta, np.asarray(step, np.float64) / alpha)
-
-
-def distortion_at_step(models: Sequence[GenNorm], step: npt.ArrayLike) -> F64:
-    """Return the mean square error predicted for each tensor at `step`, in squared gradient units, float64."""
-    beta, alpha, _ = _columns(models, [1] * len(models))
-    return np.asarray(distortion(beta, np.asarray(step, np.float64) / alpha) * alpha**2)
 
 
 def _columns(models: Sequence[GenNorm], sizes: Sequence[int]) -> tuple[F64, F64, F64]:
