@@ -123,23 +123,11 @@ class Collector:
         self.wake()
 
     async def checkpoint_soon(self) -> int:
-        """Return the version of a checkpoint once it is on the disk: at the next round's end.
+        """Return the version of a checkpoint once it is on the disk, at the next round's end.
 
-        Raises:
-            UsageError: nothing is kept of this run, or no round will end, since the run is paused, over or not begun.
-            UnavailableError: it could not be written.
+        Raises what `CheckpointRequests.saved` does.
         """
-        if self._store is None:
-            raise UsageError("checkpoint: this run keeps none on the disk; want a server with checkpoint_every above 0")
-        if self._schedule.version is None or self._schedule.phase is Phase.ENDED:
-            raise UsageError(f"checkpoint: the run is {self._schedule.phase.value}; want one in progress")
-        if self.paused:
-            raise UsageError(
-                "checkpoint: the run is paused, and makes them when a round ends; want it to continue first"
-            )
-        version = await self.checkpoint_requests.begun()
-        await self._store.saved(version)
-        return version
+        return await self.checkpoint_requests.saved(self._store, self._schedule, paused=bool(self.paused))
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Add pushes and close rounds, indefinitely; yield what happens.
