@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -19,6 +20,7 @@ from gradwire.views import streams
 from gradwire_common import __version__, logs
 from gradwire_common.errors import GradwireError, UsageError
 from gradwire_common.foreign_text import printable
+from gradwire_common.temporary import settle_temporary_folder
 from gradwire_common.units import named, parse_seconds
 
 if TYPE_CHECKING:
@@ -248,6 +250,9 @@ def main() -> NoReturn:
     end_at_once()
     die_with_parent()
     streams.take_any_character()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its fonts, and of caches that it cannot write
+    with suppress(OSError):  # what needs one says so
+        settle_temporary_folder()
     code, message = _outcome()
     end_at_once()
     if message:

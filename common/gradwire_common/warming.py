@@ -56,9 +56,9 @@ def _rehearse(method: Method) -> None:
 def _one_at_a_time() -> Iterator[None]:
     """Hold a lock that all processes of this user and installation share; the system frees it if its holder dies."""
     installation = zlib.crc32(bytes(Path(__file__)))
-    path = Path(tempfile.gettempdir()) / f"gradwire-kernels-{os.getuid()}-{installation:08x}.lock"
     with ExitStack() as held:
-        with suppress(OSError):  # somebody else's file or link is there: compiling twice at once does no harm
+        with suppress(OSError):  # another's file is there, or no folder for it: compiling twice at once does no harm
+            path = Path(tempfile.gettempdir()) / f"gradwire-kernels-{os.getuid()}-{installation:08x}.lock"
             lock = held.enter_context(open_file(path, "w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

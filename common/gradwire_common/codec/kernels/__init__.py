@@ -8,6 +8,8 @@ levels               buckets and raw bits to levels
 
 from pathlib import Path
 
+from gradwire_common.codec.kernels.cache_folder import ensure_writable_cache
 from gradwire_common.codec.kernels.freshness import forget_stale_kernels
 
 forget_stale_kernels(Path(__file__).parent)
+ensure_writable_cache()
