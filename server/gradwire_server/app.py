@@ -173,7 +173,10 @@ async def _until_over(run: Run, supervisor: Supervisor, stopped: asyncio.Event, 
         log.info("stopping at version %s", run.schedule.version)
         await run.stop("the server was stopped")
     elif not stopped.is_set() and supervisor.failure is None:
-        await _first_of(grace, stopped, run.membership.contributors_gone, supervisor.failed)
+        known = run.membership.all_heard if run.was_over else run.membership.contributors_gone
+        if run.was_over:
+            log.info("telling so to the first %d workers that ask, for up to %.0f s", run.settings.workers, grace)
+        await _first_of(grace, stopped, known, supervisor.failed)
     if supervisor.failure is None:
         await _first_of(drain, run.membership.everyone_gone, supervisor.failed)
     if supervisor.failure is not None:

@@ -63,6 +63,7 @@ class Run:
         store: what is on the disk; None where nothing is kept.
         over: set when the run has ended.
         failure: what it failed with.
+        was_over: whether all of its rounds were done before this server began.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Run:
         )
         self.over = asyncio.Event()
         self.failure: GradwireError | None = None
+        self.was_over = False
         self._began = clock()
         self._finished_at: float | None = None
 

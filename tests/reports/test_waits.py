@@ -71,8 +71,8 @@ def test_workers_that_have_not_joined_are_counted(tmp_path: Path, caplog: pytest
         backward(model)
 
         def join() -> None:
-            eventually(lambda: "the server waits for 1 more of 2 workers to join" in caplog.text)
-            assert "waiting for 1 more of 2 workers to join, for" in status(server.address)
+            eventually(lambda: "the server waits for 1 of 2 workers to join" in caplog.text)
+            assert "waiting for 1 of 2 workers to join, for" in status(server.address)
             with RemoteOptimizer(other, server.address) as second:
                 backward(other)
                 second.step()
@@ -104,12 +104,12 @@ def test_a_long_wait_is_told_at_growing_distances(caplog: pytest.LogCaptureFixtu
 
 def test_what_a_run_waits_for() -> None:
     members, rounds = Members(3, 1.0, iter("abcdef").__next__), Rounds(ScheduleSettings(3, quorum=3))
-    assert awaited(members, rounds) == ""
+    assert awaited(members, rounds) == "3 of 3 workers to join"
     first = members.join("w0", None, 0.0)
     assert awaited(members, rounds) == "the initial weights of one of w0 (slot 0)"
     rounds.begin()
     rounds.admit(0)
-    assert awaited(members, rounds) == "2 more of 3 workers to join"
+    assert awaited(members, rounds) == "2 of 3 workers to join"
     for slot in (1, 2):
         members.join(f"w{slot}", None, 0.0)
         rounds.admit(slot)

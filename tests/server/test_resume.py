@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from gradwire_common.errors import ConfigError
+from gradwire_common.errors import ConfigError, RunEndedError
 from gradwire_common.methods.entropy import Entropy
 from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.limits.limits import Limits
 from running import copy_as_killed, running_server
-from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, run_config
+from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, refused, run_config
 
 ROUNDS = 6
 KILLED_AFTER = 3
@@ -174,6 +174,21 @@ def test_a_run_that_ended_says_so_when_it_is_resumed(tmp_path: Path) -> None:
         assert a.receive().version == ROUNDS
         assert isinstance(a.receive(), pb.RunEnd)
         a.leave()
+
+
+def test_a_finished_run_ends_again_once_as_many_workers_as_it_has_know_known_ones_and_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    interrupted(tmp_path / "runs", tmp_path / "copy")
+    with caplog.at_level(logging.INFO), running_server(config(tmp_path / "runs", resume=True), grace=1000.0) as server:
+        assert f"run 'run' is finished: all of its {ROUNDS} rounds are done" in caplog.text
+        for _ in range(2):
+            with refused(RunEndedError, f"the run ended at version {ROUNDS}"):
+                PlainWorker(server.address, "another").join()
+        with plain_workers(server.address, 1) as (a,):
+            a.join()
+            a.leave()
+        server.join()
 
 
 def test_a_run_is_not_resumed_with_other_settings(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from gradwire_worker.place import Place, register, replace_earlier
 from gradwire_worker.progress import ProgressLine
 from gradwire_worker.samples import SampleCount
 from gradwire_worker.session import SessionOptions
+from gradwire_worker.session.session import reason_of
 from gradwire_worker.sources.frame_source import Source
 from gradwire_worker.sources.in_step import InStep
 from gradwire_worker.steering import Steering
@@ -354,8 +355,8 @@ class RemoteOptimizer(torch.optim.Optimizer):
             self.leave("the run ended")
             log.warning("%s; the with block ended there", error)
             return True
-        self._place.leave("done" if error is None else f"{type(error).__name__}: {error}", hurry=error is not None)
-        self._progress.close(self._end_text("done" if error is None else type(error).__name__))
+        self._place.leave(reason_of(error), hurry=error is not None)
+        self._progress.close(self._end_text(reason_of(error).partition(":")[0]))
         return False
 
     def _end_text(self, reason: str) -> str:

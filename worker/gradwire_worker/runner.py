@@ -33,7 +33,7 @@ log = logging.getLogger("gradwire")
 
 
 def run_worker(config: Config, *, joining: Callable[[], None] = lambda: None) -> None:
-    """Train `config.task` at `config.server` until the run ends.
+    """Train `config.task` at `config.server` until the run ends; where it has ended already, say so and return.
 
     Everything slow comes before joining, so that no round waits for a kernel to compile or data to load.
 
@@ -55,18 +55,19 @@ def run_worker(config: Config, *, joining: Callable[[], None] = lambda: None) ->
     model = task.model().to(device)
     log.info("%s: %s; %s parameters on %s", task.name, task.description, f"{_size(model):,}", device)
     joining()
-    with RemoteOptimizer(
-        model,
-        server,
-        state=config.state,
-        source=source_of(config),
-        session=session,
-    ) as optimizer:
+    try:
+        optimizer = RemoteOptimizer(model, server, state=config.state, source=source_of(config), session=session)
+    except RunEndedError as error:
+        log.info("%s: nothing is left to do", error)
+        return
+    with optimizer:
         shard = shard_of(task, config, optimizer.slot, optimizer.slots)
         try:
             train(task, model, optimizer, shard, config, device)
         except RunEndedError as error:
             log.info("%s", error)
+        else:
+            log.info("the run ended at version %d", optimizer.version)
 
 
 def check_worker(config: Config) -> None:

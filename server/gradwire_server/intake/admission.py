@@ -93,7 +93,10 @@ def check_has_joined(worker_id: str, known: Collection[str]) -> None:
 def check_resumed(run: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise ConfigError, naming the first settings that differ, unless a run is resumed with those it was made with."""
     if lines := _differences(run, now):
-        raise ConfigError(f"settings differ from those of the run to resume: {_first(lines)}")
+        raise ConfigError(
+            f"settings differ from those of the run to resume: {_first(lines)}; another --name begins another run, and "
+            "--no-resume one in its place, which sets this one aside"
+        )
 
 
 def check_gradient(header: pb.PushHeader, settings: ServedRun, layout: Layout, delay: int) -> None:

@@ -31,6 +31,7 @@ class Membership:
         removed: workers that may not join, by id, with the reason of each.
         everyone_gone: set while no member is alive, from the first that went or the run's end on.
         contributors_gone: likewise, while none is alive that has contributed; where none has, the same.
+        all_heard: set once as many workers as the run has know that it is over.
 
     Args:
         settings: settings of the run.
@@ -49,6 +50,8 @@ class Membership:
         self.agreement = Agreement(settings)
         self.removed: dict[str, str] = {}
         self.everyone_gone, self.contributors_gone = asyncio.Event(), asyncio.Event()
+        self.all_heard = asyncio.Event()
+        self._heard: set[str] = set()  # workers that heard of the run's end: some left, some came too late
         self._most_refused = settings.most_refused
         self._weights_from = ""  # the worker that was asked for initial weights
         self._joining = asyncio.Lock()
@@ -59,10 +62,11 @@ class Membership:
         check_versions(request)
         if (reason := self.removed.get(request.worker_id)) is not None:
             raise RightsError(f"worker {request.worker_id} was removed {reason}; want an admin to admit it again")
-        if self._schedule.phase is Phase.ENDED and request.worker_id not in self.members.slot_of:
-            raise RunEndedError(f"cannot join: the run ended at version {self._schedule.version or 0}")
         if self._defined:
             self.agreement.check_settings(request)  # first: another setting often makes another model
+        if self._schedule.phase is Phase.ENDED and request.worker_id not in self.members.slot_of:
+            self._hear_of_the_end(request.worker_id)
+            raise RunEndedError(f"cannot join: the run ended at version {self._schedule.version or 0}")
 
     async def join(self, request: pb.JoinRequest, packed: bytes | None, define: Define) -> Member | None:
         """Make a worker a member; the first one's model and settings define the run.
@@ -208,6 +212,8 @@ class Membership:
         log.info("worker %s left: %s", member.worker_id, printable(reason, MAX_REASON) or "no reason given")
         self.members.leave(member, reason, finished=finished)
         self._dismiss(member, dead=False)
+        if self._schedule.phase is Phase.ENDED:
+            self._hear_of_the_end(member.worker_id)
 
     def remove(self, member: Member, error: GradwireError) -> None:
         """End a membership as others want it; the worker's later calls get `error`."""
@@ -271,6 +277,13 @@ class Membership:
         member.attendance.leave_out(round_, max(1, self._allowed))
         log.warning("worker %s is not waited for until it pushes: %s", member.worker_id, why)
         self._schedule.dismiss(member.slot, dead=True)
+
+    def _hear_of_the_end(self, worker_id: str) -> None:
+        """Note that a worker knows that the run is over."""
+        if not self.all_heard.is_set():  # at most as many names as the run has workers are kept
+            self._heard.add(worker_id)
+            if len(self._heard) >= self.members.slots:
+                self.all_heard.set()
 
     def _look_at(self, member: Member) -> None:
         """Note that `member` lives."""

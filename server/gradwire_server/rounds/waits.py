@@ -18,7 +18,7 @@ class Waits:
     """Watches what the open round waits for, as often as `look` is called.
 
     Attributes:
-        what: what is being waited for; empty while no worker waits.
+        what: what is being waited for; empty while nobody is.
         since: when the wait began.
     """
 
@@ -56,14 +56,15 @@ class Waits:
 
 
 def awaited(members: Members, schedule: Schedule) -> str:
-    """Return what a run waits for, for people; empty where no worker waits for another."""
-    alive = members.alive
+    """Return what a run waits for, for people; empty where it waits for nobody."""
+    alive, workers = members.alive, schedule.settings.workers
     match schedule.phase:
         case Phase.WAITING_FOR_WEIGHTS if alive:
             return f"the initial weights of one of {_named(alive)}"
-        case Phase.WAITING_FOR_WORKERS:
-            n = len(schedule.taking_part)
-            return f"{schedule.settings.workers - n} more of {schedule.settings.workers} workers to join"
+        case Phase.WAITING_FOR_WEIGHTS | Phase.WAITING_FOR_WORKERS:
+            return f"{workers - len(schedule.taking_part)} of {workers} workers to join"
+        case Phase.COLLECTING if not alive and not schedule.contributors:
+            return f"workers to join again: none of {workers} is alive"
         case Phase.COLLECTING if schedule.contributors:
             by_slot = {member.slot: member for member in members}
             late = [by_slot[slot] for slot in sorted(schedule.missing) if slot in by_slot]

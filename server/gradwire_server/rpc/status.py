@@ -105,7 +105,7 @@ def privacy(run: Run) -> pb.Privacy | None:
 
 
 def wait(run: Run) -> pb.Wait | None:
-    """Return what the run waits for; None where no worker waits for another."""
+    """Return what the run waits for; None where it waits for nobody."""
     now, waits = run.clock(), run.membership.waits
     waits.look(now)
     return pb.Wait(what=waits.what, seconds=waits.seconds(now)) if waits.what else None

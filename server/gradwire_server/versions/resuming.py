@@ -63,4 +63,10 @@ def _restore(run: Run, from_version: int, past: Replayed) -> None:
     run.books.evaluations.expect(past.version, frozenset(expected))
     log.info("resumed version %d: checkpoint of version %d and the journal", past.version, from_version)
     if run.schedule.phase is Phase.ENDED:
+        log.info(
+            "run %r is finished: all of its %d rounds are done; another --name begins another run, and --no-resume one "
+            "in its place, which sets this one aside",
+            *(run.settings.name, past.version),
+        )
+        run.was_over = True
         run.end(f"all {past.version} rounds are done")

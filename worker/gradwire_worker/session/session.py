@@ -17,6 +17,7 @@ from gradwire_common.transport.address import Address
 from gradwire_common.transport.wire import method_from_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker import interrupts
+from gradwire_worker.session.client import DONE
 from gradwire_worker.session.following import Following
 from gradwire_worker.session.options import SessionOptions
 from gradwire_worker.session.pending import PendingPush
@@ -24,6 +25,15 @@ from gradwire_worker.session.replica import NO_VERSION, Replica
 from gradwire_worker.session.sending import Sending
 
 F32 = npt.NDArray[np.float32]
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Return why a worker leaves whose block ended with `error`, or by itself."""
+    if error is None:
+        return DONE
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 class Session:
@@ -156,7 +166,7 @@ class Session:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self.leave("done" if error is None else f"{type(error).__name__}: {error}")
+        self.leave(reason_of(error))
 
     def _enter(self, initial_weights: Callable[[], F32]) -> None:
         """Join and wait for the first weights. Leaves again where that fails."""
