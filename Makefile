@@ -5,7 +5,7 @@ TESTS_AT_ONCE ?= 2
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-frameworks test-long lint stubs format bench-codec bench-link bench-load bench-round study-one-bit study-low-bits study-attacks fuzz fuzz-rpc chaos audit clean
+.PHONY: help demo test test-frameworks test-long lint stubs format bench-codec bench-link bench-load bench-round study-one-bit study-low-bits study-attacks fuzz fuzz-rpc compose-test chaos audit clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -94,6 +94,9 @@ audit: $(VENV)-audit/.installed  ## look the dependencies up in PyPI's database 
 	@if $(VENV)-audit/bin/python -c "import urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/19.0/json', timeout=20)" 2>/dev/null; \
 	then $(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt; \
 	else echo "PyPI's database of vulnerabilities cannot be reached from here: nothing was audited"; fi
+
+compose-test:  ## kill, stop, resume and scale docker-compose.yml on a Docker engine; skips where there is none
+	$(PYTHON) tests/compose/scenarios.py $(ARGS)
 
 chaos: $(VENV)/.installed-test  ## kill, cut and starve runs at random; ARGS="--server N --worker N --link N ... --json FILE"
 	PYTHONPATH=tests $(BIN)/python tests/end_to_end/chaos.py $(ARGS)

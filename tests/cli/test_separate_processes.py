@@ -1,11 +1,7 @@
-"""Server and workers started one by one, by the commands of the README, the compose file and the examples."""
+"""Server and workers started one by one, by the commands of the README and the examples."""
 
-import re
 import shutil
-import subprocess
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -45,27 +41,3 @@ def test_the_demos_settings_are_good(tmp_path, run):
     """Misspelt settings are found by loading the file; --gamma then fails before anything is trained."""
     ended = run("train", "--config", EXAMPLES / "demo.toml", "--gamma", 2)
     assert ended.error == "error: gamma: got '2', want less than or equal to 1"
-
-
-def test_the_commands_of_the_compose_file_work_as_processes(start, tmp_path):
-    text = (ROOT / "docker-compose.yml").read_text()
-    settings = dict(re.findall(r"^  (GRADWIRE_\w+): \$\{\w+:-(.*)\}$", text, re.MULTILINE)) | {"HOSTNAME": "box"}
-    served = re.search(r'command: \["(server)", "--listen", "0\.0\.0\.0:50051", "--insecure"\]', text)[1]
-    worked = re.search(r"entrypoint: \[\"sh\", \"-c\", '(.*)'\]", text)[1].replace("$$", "$")
-    checked = re.search(r"CMD-SHELL\", '(.*)'\]", text)[1].replace("$$", "$")
-
-    address = start(served, "--listen", "127.0.0.1:0", **settings).wait_for(r"^listening on (\S+)")
-    shell = ("-c", "import os, sys; os.execvp('sh', ['sh', '-c', sys.argv[1]])")
-    worker = start(worked.replace("server:50051", address), program=shell, **settings)
-    worker.wait_for("joined run")
-    assert start("status", address).wait() == 0
-    assert start(checked.replace("server:50051", address), program=shell, **settings).wait() == 0
-    worker.process.terminate()  # as `docker compose stop` does
-    assert worker.wait() == 130
-    assert start(checked.replace("server:50051", address), program=shell, **settings).wait() == 1
-
-
-@pytest.mark.skipif(not shutil.which("docker-compose"), reason="docker-compose is not installed")
-def test_the_compose_file_is_valid():
-    done = subprocess.run(["docker-compose", "config", "--quiet"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

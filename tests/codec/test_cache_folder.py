@@ -45,7 +45,7 @@ def test_no_folder_at_all_is_one_line(unwritable, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "none")])
     monkeypatch.setattr(temporary, "IN_MEMORY", str(tmp_path / "none"))
-    with pytest.raises(UnavailableError, match="compiled kernels cannot be kept: .*; want a folder"):
+    with pytest.raises(UnavailableError, match=r"compiled kernels cannot be kept: .*; want a folder"):
         cache_folder.ensure_writable_cache()
 
 
