@@ -60,7 +60,7 @@ def test_a_wrong_variable_is_answered_as_a_flag_is(run):
 def test_an_unknown_task_ends_the_run(run, tmp_path):
     ended = run("train", "--task", "nosuch", "--workers", 1)
     assert ended.code == 2
-    assert "error: task: got 'nosuch', want digits, cifar10, synthetic or MODULE:FUNCTION" in ended.error
+    assert "error: task: got 'nosuch', want digits, cifar10, text, synthetic or MODULE:FUNCTION" in ended.error
 
 
 def test_a_server_that_cannot_be_reached_is_waited_for_no_longer_than_patience(run):

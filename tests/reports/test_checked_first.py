@@ -52,7 +52,7 @@ def test_an_earlier_run_keeps_its_place_where_the_new_one_cannot_be(run, tmp_pat
     earlier.mkdir(parents=True)
     (earlier / "metrics.jsonl").write_text("")
     for arguments, message in (
-        (("--task", "digit"), "error: task: got 'digit', want digits, cifar10, synthetic or MODULE:FUNCTION"),
+        (("--task", "digit"), "error: task: got 'digit', want digits, cifar10, text, synthetic or MODULE:FUNCTION"),
         (("--json", "runs"), "error: runs: Is a directory; want a file that can be written"),
         (("--link", "20 apples"), "error: "),
     ):

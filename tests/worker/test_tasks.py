@@ -183,7 +183,7 @@ def test_samples_without_a_class_each_are_refused():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"task": "mnist"}, "task: got 'mnist', want digits, cifar10, synthetic or MODULE:FUNCTION"),
+        ({"task": "mnist"}, "task: got 'mnist', want digits, cifar10, text, synthetic or MODULE:FUNCTION"),
         ({"task": "digits", "model": "vgg"}, "model: got 'vgg', want auto, cnn or resnet20"),
         ({"task": "synthetic", "model": "cnn"}, "synthetic: got model 'cnn', want auto"),
         (

@@ -11,7 +11,7 @@ from gradwire_common.settings.section import Section
 class TaskSettings(Section):
     """What is trained, on which data."""
 
-    task: str = Field("digits", description="digits, cifar10, synthetic, or MODULE:FUNCTION of your own")
+    task: str = Field("digits", description="digits, cifar10, text, synthetic, or MODULE:FUNCTION of your own")
     model: str = Field("auto", description="model of a built-in task; auto takes the task's own")
     data: Path | None = Field(None, description="folder or file of the data, for tasks that read any")
     batch_size: int = Field(64, ge=1, description="samples that each worker takes a round")

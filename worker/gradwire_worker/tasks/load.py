@@ -11,8 +11,14 @@ from gradwire_worker.tasks.cifar10 import cifar10
 from gradwire_worker.tasks.digits import digits
 from gradwire_worker.tasks.synthetic import synthetic
 from gradwire_worker.tasks.task import Task
+from gradwire_worker.tasks.text import text
 
-BUILT_IN: dict[str, Callable[[Config], Task]] = {"digits": digits, "cifar10": cifar10, "synthetic": synthetic}
+BUILT_IN: dict[str, Callable[[Config], Task]] = {
+    "digits": digits,
+    "cifar10": cifar10,
+    "text": text,
+    "synthetic": synthetic,
+}
 _MEMBERS = (
     "name",
     "description",
