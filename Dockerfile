@@ -21,6 +21,7 @@ RUN python -c "import matplotlib.font_manager" && \
 COPY pyproject.toml README.md LICENSE ./
 COPY server server
 COPY worker worker
+COPY study study
 COPY cli cli
 RUN pip install --no-cache-dir --no-deps --no-build-isolation -e .
 COPY deploy/compose/role.sh /usr/local/bin/gradwire-role

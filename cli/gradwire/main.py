@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from gradwire.commands import administration, certs
+from gradwire.commands import administration, certs, study
 from gradwire.commands.administration import Certs, ServerAddress, Timeout, TokenFile
 from gradwire.ending import end_at_once, end_in_order
 from gradwire.exit_codes import FAILED, INTERRUPTED, MISUSED
@@ -39,6 +39,7 @@ app = PlainApp(
     pretty_exceptions_enable=False,
 )
 app.add_typer(certs.app, name="certs")
+app.add_typer(study.app, name="study")
 
 
 def _show_version(wanted: bool) -> None:

@@ -12,7 +12,13 @@ from gradwire_common.methods.quantizer_names import STORED, setting_names
 from gradwire_common.methods.registry import build_method
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("common/gradwire_common", "server/gradwire_server", "worker/gradwire_worker", "cli/gradwire")
+PACKAGES = (
+    "common/gradwire_common",
+    "server/gradwire_server",
+    "worker/gradwire_worker",
+    "study/gradwire_study",
+    "cli/gradwire",
+)
 CLASSES = "Uniform|Minifloat|Float32|BFloat16|UniformFormat|MinifloatFormat|FloatFormat"
 NAMES = "|".join(re.escape(form.name) for form in all_formats())
 ASKING = re.compile(

@@ -1,0 +1,10 @@
+"""`gradwire study`: methods beside each other, as tables, plots and reports."""
+
+from gradwire.help import PlainApp
+
+app = PlainApp(help="Set methods side by side on one machine: tables, plots and reports.", no_args_is_help=True)
+
+
+@app.callback()
+def study() -> None:
+    """Set methods side by side on one machine: tables, plots and reports."""
