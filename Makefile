@@ -32,9 +32,9 @@ demo: $(VENV)/.installed  ## train on real images, 2 workers at 2 bits an entry,
 test: $(VENV)/.installed-test lint  ## lint, type-check and run every test that takes seconds
 	$(BIN)/pytest -m "not long" --numprocesses $(TESTS_AT_ONCE) --dist loadfile
 
-test-frameworks: $(VENV)/.installed-test  ## run the examples of Lightning, Trainer and accelerate, which it installs
+test-frameworks: $(VENV)/.installed-test  ## run Lightning, Trainer, accelerate and the notebook, which it installs
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[test,frameworks]'
-	$(BIN)/pytest tests/users/test_frameworks.py
+	$(BIN)/pytest tests/users/test_frameworks.py tests/users/test_examples.py
 
 test-long: $(VENV)/.installed-test  ## the tests that take minutes
 	$(BIN)/pytest -m long --timeout 3600
