@@ -32,7 +32,7 @@ health)
         use_kit "$worker"
         exec gradwire status "$GRADWIRE_SERVER" --worker "$worker"
     fi
-    use_kit admin
+    use_kit health
     exec gradwire status "127.0.0.1:${GRADWIRE_LISTEN##*:}"
     ;;
 certs)
@@ -44,11 +44,13 @@ certs)
         [ -d "certs/worker-$n" ] || names="$names worker-$n"
         n=$((n + 1))
     done
-    [ -z "$names" ] || gradwire certs issue worker $names
+    [ -z "$names" ] || gradwire certs issue worker $names --days 365
+    [ -d certs/health ] || gradwire certs issue observer health --days 365
     for kit in certs/*; do
         name=${kit#certs/}
-        [ "$name" = ca ] || [ -d "../certs/$name" ] || cp -Rp "$kit" "../certs/$name.new"
-        [ ! -d "../certs/$name.new" ] || mv "../certs/$name.new" "../certs/$name"
+        [ "$name" != ca ] && [ ! -d "../certs/$name" ] || continue
+        rm -rf "../certs/.$name"
+        cp -Rp "$kit" "../certs/.$name" && mv "../certs/.$name" "../certs/$name"
     done
     cp -p certs/server/allowed.txt ../certs/server/.allowed && mv ../certs/server/.allowed ../certs/server/allowed.txt
     ;;

@@ -1,6 +1,7 @@
 """A worker process, from its settings to the end of the run."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def test_digits_are_learned_and_evaluated_at_the_stated_versions(tmp_path):
     assert evaluations[-1]["metrics"]["accuracy"]["mean"] > 0.6
     losses = [line["loss"] for line in metrics if line["kind"] == "round"]
     assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize("worker", ["", "other"])
+def test_a_worker_of_a_finished_run_says_so_and_ends_without_an_error(tmp_path, caplog, worker):
+    first, _ = train(tmp_path, rounds=2, worker_id="known")
+    with caplog.at_level(logging.INFO):
+        again, _ = train(tmp_path, rounds=2, worker_id=worker or "known", resume=True)
+    assert f"run ended at version 2{': nothing is left to do' if worker else ''}" in caplog.text
+    assert all(torch.equal(again[name], tensor) for name, tensor in first.items())
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_does_not(tmp_path):
