@@ -2,6 +2,7 @@
 
 import re
 import socket
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,12 @@ def test_every_setting_of_the_shell_reaches_the_containers():
     assert passed.keys() == {name.upper() for name in Config.model_fields.keys() - OF_CONTAINERS - OF_PROOFS}
     for name, value in passed.items():
         assert value == "" or value.startswith(f" ${{GRADWIRE_{name}:-"), f"{name} of the shell is overruled"
+
+
+def test_the_image_has_every_source_root():
+    roots = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["dev-mode-dirs"]
+    copied = re.findall(r"^COPY (\w+) \1$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert set(roots) == set(copied)
 
 
 @pytest.fixture
