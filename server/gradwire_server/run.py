@@ -245,17 +245,19 @@ class Run:
             log.info("the run ends at version %d: all workers have finished", self.schedule.version)
             self.end("all workers have finished")
 
-    async def updates(self, member: Member, have: int | None) -> AsyncGenerator[Update, None]:
+    async def updates(self, member: Member, have: int | None, held: bytes = b"") -> AsyncGenerator[Update, None]:
         """Yield every version after `have`, oldest first, until the run ends; a snapshot where updates are gone.
 
         Raises:
             JoinError: the session ended.
+            DataError: `held`, the digests of the units that the worker holds without a version, are of another model.
         """
         version = -1
         if have is not None and self.versions.has(have):
             version = have
             self.has(member, version)
-        async with aclosing(self.versions.after(version, partial(self.membership.check_current, member))) as updates:
+        check = partial(self.membership.check_current, member)
+        async with aclosing(self.versions.after(version, check, held)) as updates:
             async for update in updates:
                 yield update
                 del update  # a snapshot is as large as the model: none is kept until the next version

@@ -26,6 +26,7 @@ from gradwire_common.settings.config import Config
 from gradwire_common.transport import channel
 from gradwire_common.transport.address import Address
 from gradwire_common.transport.chunks import split
+from gradwire_common.transport.held import unpack_marks
 from gradwire_common.transport.wire import manifest_to_message
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
@@ -91,9 +92,9 @@ class PlainWorker:
             }
         )
 
-    def watch(self, have_version: int | None = None) -> Any:
+    def watch(self, have_version: int | None = None, held: bytes = b"") -> Any:
         """Open the stream of updates; `receive` reads from it."""
-        request = pb.WatchRequest(session=self.session, have_version=have_version)
+        request = pb.WatchRequest(session=self.session, have_version=have_version, held=held)
         self.stream = self.stub.Watch(request, timeout=self.watch_seconds)
         return self.stream
 
@@ -106,6 +107,8 @@ class PlainWorker:
         header = first.whole.header if whole else first.header
         snapshot = header.kind == pb.UPDATE_KIND_SNAPSHOT
         units = self.layout.units if snapshot else self.layout.pushed(header.with_buffers)
+        left_out = unpack_marks(header.left_out, len(units))
+        units = [unit for unit, out in zip(units, left_out, strict=True) if not out]
         joiner, end = Joiner(largest_update(units)), first.whole.end
         if whole:
             joiner.add(0, first.whole.data)

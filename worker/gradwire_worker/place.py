@@ -4,7 +4,7 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -62,6 +62,7 @@ class Place:
         source: Source,
         options: SessionOptions,
         file: Path | None,
+        show: Callable[[str], None],
     ) -> "Place":
         """Join the run at `server`, or leave it again where that fails.
 
@@ -73,6 +74,7 @@ class Place:
             source: where the frames of a push come from.
             options: how the worker takes part.
             file: the worker's own checkpoint; None for none.
+            show: is given lines for people while weights travel.
 
         Raises:
             GradwireError: why the worker cannot take part.
@@ -82,7 +84,7 @@ class Place:
         flat = FlatModel(model, manifest)
         replica = Replica(manifest.layout, flat.compute.new_vector(manifest.layout.size))
         options = replace(options, settings={**options.settings, **source.shared})
-        session = Session.join(server, manifest, flat.read_weights, options, replica)
+        session = Session.join(server, manifest, flat.read_weights, options, replica, show)
         with ExitStack() as undo:
             undo.callback(session.leave, "could not begin")
             reply = session.client.reply

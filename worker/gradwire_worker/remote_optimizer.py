@@ -143,8 +143,9 @@ class RemoteOptimizer(torch.optim.Optimizer):
             done_apart(warm_kernels)  # before joining: no round waits for a compiler
             self._changes = Changes(model)
             replace_earlier(self)
-            self._progress.tell(f"joining the run at {server}: the weights travel now")
-            self._place = place = Place.join(model, server, groups, replaced, chosen, options, file)
+            self._progress.tell(f"joining the run at {server}")
+            show = self._progress.tell
+            self._place = place = Place.join(model, server, groups, replaced, chosen, options, file, show)
             register(self, place)
             self._counted = SampleCount(None)
             reply = place.session.client.reply

@@ -168,6 +168,7 @@ def session_options(config: Config) -> SessionOptions:
         settings=shared_settings(config),
         patience=config.patience,
         pace=config.pace,
+        initial_precision=config.initial_precision,
         certs=config.certs or "",
         token_file=config.token_file or "",
     )

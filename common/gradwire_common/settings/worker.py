@@ -1,6 +1,7 @@
 """Section `worker`: how a worker works."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -43,6 +44,9 @@ class WorkerSettings(Section):
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="torch threads of a worker; 0 shares the cores among local workers")
+    initial_precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="what a worker's initial weights are rounded to before a run begins with them"
+    )
     pace: bool = Field(True, description="send no faster than the server's rate limit")
     state: Path | None = Field(
         None, description="folder of this worker's own checkpoint, from which it resumes when restarted"

@@ -13,6 +13,7 @@ from gradwire_common.errors import RangeError
 from gradwire_common.metrics import MAX_METRICS
 from gradwire_common.settings.names import MAX_NAME
 from gradwire_common.transport.chunks import MAX_CHUNK
+from gradwire_common.transport.held import MAX_HELD, MAX_MARKS
 from gradwire_common.transport.packing import INLINE_BYTES, PIECE_BYTES
 from gradwire_common.transport.ranges import Bound, Elsewhere, Octets, Real, Text, Texts, Whole
 from gradwire_common.units import MAX_BYTES
@@ -112,7 +113,7 @@ _TABLE: dict[type[Message], dict[str, Bound]] = {
         "round": ROUND,
         "with_buffers": FLAG,
     },
-    pb.WatchRequest: {"session": SESSION, "have_version": ROUND},
+    pb.WatchRequest: {"session": SESSION, "have_version": ROUND, "held": Octets(MAX_HELD)},
     pb.HeartbeatRequest: {"session": SESSION},
     pb.EvaluationReport: {"session": SESSION, "version": ROUND, "metrics": Several(MAX_METRICS)},
     pb.Metric: dict.fromkeys(
@@ -187,6 +188,8 @@ _TABLE: dict[type[Message], dict[str, Bound]] = {
         "kind": Elsewhere("updates.Updates"),
         "with_buffers": FLAG,
         "groups": OPTIONS,
+        "left_out": Octets(MAX_MARKS),
+        "length": Elsewhere("shown, nothing else"),
     },
     pb.RunEnd: {"version": ROUND, "reason": LINE},
 }
@@ -222,6 +225,7 @@ _MAX_SIZES: dict[type[Message], int] = {  # bytes; with room for what stands bes
     pb.JoinRequest: INLINE_BYTES + 2 * MAX_REQUEST,
     pb.Introduction: PIECE_BYTES + 2 * MAX_REQUEST,
     pb.PushMessage: MAX_CHUNK + MAX_REQUEST,
+    pb.WatchRequest: MAX_HELD + MAX_REQUEST,
 }
 _CHECKED = {
     kind: [(name, bound) for name, bound in fields.items() if not isinstance(bound, Elsewhere)]

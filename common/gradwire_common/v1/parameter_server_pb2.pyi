@@ -394,12 +394,14 @@ class Receipt(_message.Message):
     def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., round: _Optional[int] = ..., length: _Optional[int] = ..., digest: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("session", "have_version")
+    __slots__ = ("session", "have_version", "held")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     HAVE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
     session: str
     have_version: int
-    def __init__(self, session: _Optional[str] = ..., have_version: _Optional[int] = ...) -> None: ...
+    held: bytes
+    def __init__(self, session: _Optional[str] = ..., have_version: _Optional[int] = ..., held: _Optional[bytes] = ...) -> None: ...
 
 class WatchMessage(_message.Message):
     __slots__ = ("header", "chunk", "end", "run_end", "whole")
@@ -426,16 +428,20 @@ class WholeUpdate(_message.Message):
     def __init__(self, header: _Optional[_Union[UpdateHeader, _Mapping]] = ..., data: _Optional[bytes] = ..., end: _Optional[_Union[UpdateEnd, _Mapping]] = ...) -> None: ...
 
 class UpdateHeader(_message.Message):
-    __slots__ = ("version", "kind", "with_buffers", "groups")
+    __slots__ = ("version", "kind", "with_buffers", "groups", "left_out", "length")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     WITH_BUFFERS_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
     version: int
     kind: UpdateKind
     with_buffers: bool
     groups: _containers.RepeatedCompositeFieldContainer[ParameterGroup]
-    def __init__(self, version: _Optional[int] = ..., kind: _Optional[_Union[UpdateKind, str]] = ..., with_buffers: bool = ..., groups: _Optional[_Iterable[_Union[ParameterGroup, _Mapping]]] = ...) -> None: ...
+    left_out: bytes
+    length: int
+    def __init__(self, version: _Optional[int] = ..., kind: _Optional[_Union[UpdateKind, str]] = ..., with_buffers: bool = ..., groups: _Optional[_Iterable[_Union[ParameterGroup, _Mapping]]] = ..., left_out: _Optional[bytes] = ..., length: _Optional[int] = ...) -> None: ...
 
 class UpdateEnd(_message.Message):
     __slots__ = ("length", "digest")

@@ -37,6 +37,7 @@ class Version:
         digest: CRC-32 of the replica at this version.
         with_buffers: whether the frames of the buffers follow those of the parameters (CHANGE, WEIGHTS).
         options: of the parameter groups that are not as the run began, for workers to read (SNAPSHOT).
+        unit_digests: of what a worker is to hold of each unit, as `held.unit_digests` makes them (SNAPSHOT).
     """
 
     number: int
@@ -45,6 +46,7 @@ class Version:
     digest: int
     with_buffers: bool = False
     options: Groups = ()
+    unit_digests: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from gradwire_common.layout.manifest import Layout, Manifest, Role
 from gradwire_common.methods.frames import encode_exact
 from gradwire_common.methods.method import MAX_ENTRY
 from gradwire_common.methods.update import check_finite, decode_update
+from gradwire_common.transport.held import unit_digests
 from gradwire_server.store.files import write_durably
 from gradwire_server.store.tensor_file import write_tensors
 
@@ -54,6 +55,11 @@ class Weights:
         """Return the frames of all that a worker is to hold: the replica, the buffers, the frozen tensors."""
         others = self.layout.buffers + self.layout.frozen
         return [*encode_exact(self.replica, self.layout.parameters), *encode_exact(self.values, others)]
+
+    def unit_digests(self) -> bytes:
+        """Return the digests of all units of a snapshot, in their order."""
+        others = self.layout.buffers + self.layout.frozen
+        return unit_digests(self.replica, self.layout.parameters) + unit_digests(self.values, others)
 
     def save(self, path: Path, manifest: Manifest) -> None:
         """Write what the workers hold as safetensors, by the manifest's names, shapes and dtypes.

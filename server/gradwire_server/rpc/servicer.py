@@ -134,7 +134,7 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
         try:
             try:
                 async with run.watching.open(member.worker_id, stream, context):
-                    await self._follow(member, have, context, stream)
+                    await self._follow(member, have, request.held, context, stream)
                 return
             except UnavailableError as error:
                 why = str(error)
@@ -233,10 +233,10 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
                 if lease is not None:
                     lease.release()
 
-    async def _follow(self, member: Member, have: int | None, context: Any, stream: Stream) -> None:
+    async def _follow(self, member: Member, have: int | None, held: bytes, context: Any, stream: Stream) -> None:
         """Send every version after `have`, and the end of the run."""
         run = self._run
-        async with aclosing(run.updates(member, have)) as updates:
+        async with aclosing(run.updates(member, have, held)) as updates:
             async for update in updates:
                 await self._send(member, update, context, stream)
                 if update.complete:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 from gradwire_common.step_options import Groups, to_messages
 from gradwire_common.transport.chunks import Splitter
+from gradwire_common.transport.held import Marks, pack_marks
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.outcome.outcome import Kind, Version
 
@@ -28,6 +29,9 @@ class Update:
         complete: whether all frames have been made.
         abandoned: whether the missing frames will never be made.
         options: of the parameter groups that are not as the run began.
+        unit_digests: of a snapshot, what `held.unit_digests` says of the version.
+        left_out: of a snapshot, the units that its watcher holds, as `held.pack_marks` has them.
+        whole: the snapshot that this is a part of: there as long as any part is being sent.
     """
 
     def __init__(self, version: int, kind: Kind, with_buffers: bool, options: Groups = ()):
@@ -38,6 +42,8 @@ class Update:
         self.frames: list[bytes] = []
         self.digest = 0
         self.complete = self.abandoned = False
+        self.unit_digests = self.left_out = b""
+        self.whole: Update | None = None
         self._changed = asyncio.Event()
 
     @classmethod
@@ -45,8 +51,19 @@ class Update:
         """Return the update of a version all of whose frames have been made."""
         update = cls(version.number, version.kind, version.with_buffers, version.options)
         update.frames.extend(version.frames)
+        update.unit_digests = version.unit_digests
         update.finish(version.digest)
         return update
+
+    def without(self, left_out: Marks) -> "Update":
+        """Return this snapshot without the frames of units that its watcher holds; itself where that is none."""
+        if not left_out.any():
+            return self
+        part = Update(self.version, self.kind, self.with_buffers, self.options)
+        part.frames.extend(frame for frame, out in zip(self.frames, left_out, strict=False) if not out)
+        part.left_out, part.whole = pack_marks(left_out), self
+        part.finish(self.digest)
+        return part
 
     @property
     def length(self) -> int:
@@ -80,6 +97,8 @@ class Update:
             kind=_KINDS[self.kind],
             with_buffers=self.with_buffers,
             groups=to_messages(self.options),
+            left_out=self.left_out,
+            length=self.length if self.kind is Kind.SNAPSHOT else 0,
         )
         if await self._fits(whole_bytes):
             end = pb.UpdateEnd(length=self.length, digest=self.digest)

@@ -5,6 +5,7 @@ The blocking arithmetic is for a thread beside the event loop; one call at a tim
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -193,12 +194,17 @@ class Training:
 
     def snapshot(self, version: int) -> Version:
         """Return all weights, for a worker that joins or fell far behind."""
+        return replace(self.described(version), frames=tuple(self.weights.snapshot()))
+
+    def described(self, version: int) -> Version:
+        """Return a snapshot without its frames, for a worker that holds all of it."""
         return Version(
             version,
             Kind.SNAPSHOT,
-            tuple(self.weights.snapshot()),
+            (),
             self.weights.digest(),
             options=self.changed_options(),
+            unit_digests=self.weights.unit_digests(),
         )
 
     def _mean(self, closed: ClosedRound) -> Mean:

@@ -4,7 +4,11 @@ import asyncio
 import weakref
 from collections.abc import AsyncGenerator, Callable
 
+import numpy as np
+
+from gradwire_common.transport.held import equal_units, pack_marks
 from gradwire_common.v1 import parameter_server_pb2 as pb
+from gradwire_server.outcome.outcome import Version
 from gradwire_server.rounds.schedule import Schedule
 from gradwire_server.versions.broadcast import Broadcast, Update
 from gradwire_server.versions.numbers import Numbers
@@ -26,6 +30,7 @@ class Versions:
         self._broadcast = Broadcast()
         self._snapshots: list[weakref.ref[Update]] = []  # that are still being sent, oldest first
         self._sent: weakref.WeakSet[Update] = weakref.WeakSet()  # updates that somebody may still be sent
+        self._described: Version | None = None
         self._wanted = 0  # watchers that wait until a snapshot has been sent to all
         self._changed = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -90,19 +95,50 @@ class Versions:
         self._holders += 1
         return self._holders >= n_alive
 
-    async def after(self, version: int, check: Callable[[], None]) -> AsyncGenerator[Update, None]:
+    async def after(self, version: int, check: Callable[[], None], held: bytes = b"") -> AsyncGenerator[Update, None]:
         """Yield every version after `version`, oldest first, until the run ends; a snapshot where updates are gone.
 
         Args:
             version: -1 for none: a snapshot comes first.
             check: raises where its watcher is to be sent no more.
+            held: digests of the units that its watcher holds without a version; empty for none.
+
+        Raises:
+            DataError: `held` is of another model.
         """
         while await self._broadcast.news(version, check):
             check()
-            update = (self._broadcast.after(version) if version >= 0 else None) or await self.snapshot()
-            version = update.version
+            update = self._broadcast.after(version) if version >= 0 else None
+            if update is None:
+                update = await self._lacking(held, has_version=version >= 0)
+            version, held = update.version, b""
             yield update
             del update  # a snapshot is as large as the model
+
+    async def _lacking(self, held: bytes, *, has_version: bool) -> Update:
+        """Return the newest version as a snapshot, without what its watcher holds. Raises DataError as `after` does.
+
+        Nothing is encoded for one that holds all. Whoever has a version has the frozen tensors of all.
+        """
+        described = await self._newest() if held else None
+        if described is not None and equal_units(held, described.unit_digests).all():
+            bare = Update.of(described)
+            bare.left_out = pack_marks(np.ones(len(self._numbers.layout.units), np.bool_))
+            return bare
+        whole = await self.snapshot()
+        layout = self._numbers.layout
+        left_out = equal_units(held, whole.unit_digests) if held else np.zeros(len(layout.units), np.bool_)
+        if has_version:
+            left_out[len(layout.units) - len(layout.frozen) :] = True
+        return whole.without(left_out)
+
+    async def _newest(self) -> Version:
+        """Return the newest version without its frames, looked at once for all who ask."""
+        async with self._numbers.changing:
+            number = self._schedule.version or 0
+            if self._described is None or self._described.number != number:
+                self._described = await self._numbers.in_thread(self._numbers.training.described, number)
+            return self._described
 
     async def snapshot(self) -> Update:
         """Return the newest version as a snapshot, made once for all who ask while any of them still sends it.

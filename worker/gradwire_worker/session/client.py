@@ -106,14 +106,21 @@ class Client:
         """Begin to send the messages of a push; return the call, whose answer is a receipt."""
         return self._stub.Push.future(messages)
 
-    def watch(self, have_version: int | None, *, on_open: Callable[[grpc.Call], None]) -> Iterator[pb.WatchMessage]:
-        """Yield what one stream of updates brings, until it breaks or the run ends; `on_open` gets the call, to cancel.
+    def watch(
+        self, have_version: int | None, held: bytes = b"", *, on_open: Callable[[grpc.Call], None]
+    ) -> Iterator[pb.WatchMessage]:
+        """Yield what one stream of updates brings, until it breaks or the run ends.
+
+        Args:
+            have_version: that the worker holds; None for none.
+            held: digests of the units that it holds where that is no version; empty for none.
+            on_open: gets the call, to cancel.
 
         Raises:
             GradwireError: what broke it; UnavailableError if it just ended.
         """
         session = self.reply.session
-        call = self._stub.Watch(pb.WatchRequest(session=session, have_version=have_version))
+        call = self._stub.Watch(pb.WatchRequest(session=session, have_version=have_version, held=held))
         on_open(call)
         try:
             for message in call:

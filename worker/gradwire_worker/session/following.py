@@ -17,6 +17,7 @@ from gradwire_worker.session.client import Client
 from gradwire_worker.session.notice import Notice
 from gradwire_worker.session.options import SessionOptions
 from gradwire_worker.session.replica import NO_VERSION, Replica
+from gradwire_worker.session.transfer import Transfer
 from gradwire_worker.session.updates import Applied, Ended, Updates
 
 F32 = npt.NDArray[np.float32]
@@ -29,11 +30,21 @@ class Following:
 
     Attributes:
         client: the calls to the server.
+        show: is given lines for people about weights that travel; called by those who wait for them.
         replica: written by the watching thread; read it under `held`.
         weights_wanted: whether the server asks this worker for the first weights.
     """
 
-    def __init__(self, server: str | Address, manifest: Manifest, options: SessionOptions, replica: Replica):
+    def __init__(
+        self,
+        server: str | Address,
+        manifest: Manifest,
+        options: SessionOptions,
+        replica: Replica,
+        show: Callable[[str], None],
+    ):
+        self.show = show
+        self._transfer: Transfer | None = None  # of a snapshot that is being received
         self.client = Client(server, manifest, options, self._check_rejoin)
         self.replica = replica
         self.weights_wanted = False
@@ -94,6 +105,12 @@ class Following:
             if thread is not threading.current_thread():  # where the last reference was dropped there
                 thread.join(STOP_SECONDS)
 
+    def fill(self, weights: F32) -> None:
+        """Take `weights`, (size,), as what the worker has already, so that the server need not send it."""
+        with self._changed:
+            if self.replica.empty and not self.replica.filled:
+                self.replica.fill(weights)
+
     def hold(self, weights: F32) -> None:
         """Take `weights`, (size,), as version 0, where no other came first."""
         with self._changed:
@@ -105,10 +122,10 @@ class Following:
         patience = self.client.patience()
         wrong: DataError | None = None
         while not self.ended:
-            have = self.replica.base
             try:
-                for message in self.client.watch(None if have == NO_VERSION else have, on_open=self._opened):
+                for message in self.client.watch(*self._what_is_held(), on_open=self._opened):
                     done = self._updates.take(message)
+                    self._count(message)
                     if isinstance(done, Applied):
                         wrong = None
                         self._wake()
@@ -122,6 +139,23 @@ class Following:
                 wrong = error
             except GradwireError as error:
                 patience.retry(error)
+
+    def _what_is_held(self) -> tuple[int | None, bytes]:
+        """Return the version held, or the digests of what is held without one."""
+        have = self.replica.base
+        return (have, b"") if have != NO_VERSION else (None, self.replica.unit_digests())
+
+    def _count(self, message: pb.WatchMessage) -> None:
+        """Note how far a snapshot has come."""
+        match message.WhichOneof("part"):
+            case "header" if message.header.kind == pb.UPDATE_KIND_SNAPSHOT:
+                what = f"weights of version {message.header.version} from the server"
+                self._transfer = Transfer(what, message.header.length, self.show)
+            case "chunk" if self._transfer is not None:
+                self._transfer.done += len(message.chunk.data)
+            case "end" if self._transfer is not None:
+                self._transfer.finish()
+                self._transfer = None
 
     def _wake(self) -> None:
         with self._changed:
@@ -163,6 +197,8 @@ class Following:
         ):
             interrupts.check()
             notice.look()
+            if (transfer := self._transfer) is not None:
+                transfer.look()
 
     def _awaited(self) -> str:
         """Say what this worker waits for: what the server does, where that told."""

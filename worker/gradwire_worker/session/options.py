@@ -16,6 +16,7 @@ from gradwire_common.units import named, parse_seconds
 from gradwire_worker.arguments import text_settings, whole_number
 
 CLAIM_BYTES = 16
+PRECISIONS = ("float32", "bfloat16")  # of initial weights
 _OWN_CLAIM = os.urandom(CLAIM_BYTES)  # of this process
 
 
@@ -29,6 +30,8 @@ class SessionOptions:
         settings: what all workers of the run must share; the first worker's count.
         patience: seconds to keep trying to reach a server that does not answer.
         pace: whether to send no faster than the server's limit, rather than be slowed by it.
+        initial_precision: "float32", or "bfloat16" to round this worker's initial weights to, buffers excepted, before
+            a run begins with them: they take 0.4 of the bytes then. A run that has weights keeps its own.
         optimizer: what the run is to step with, if this worker is its first; later ones must agree.
         claim: random bytes, at most 64, that prove later joins under this id to be its own: nobody else can take it
             while this worker is alive. That of this process by default; `RemoteOptimizer(state=...)` keeps one.
@@ -45,6 +48,7 @@ class SessionOptions:
     settings: Mapping[str, str] = field(default_factory=dict)
     patience: float = 60.0
     pace: bool = True
+    initial_precision: str = "float32"
     optimizer: OptimizerChoice | None = None
     claim: bytes = field(default=_OWN_CLAIM, repr=False)
     certs: str | Path | None = None
@@ -62,10 +66,16 @@ class SessionOptions:
             "worker_id": worker_id or _new_worker_id(),
             "slot": slot,
             "settings": text_settings(self.settings),
+            "initial_precision": self._precision(),
             "patience": named("patience", parse_seconds, self.patience),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+
+    def _precision(self) -> str:
+        if self.initial_precision not in PRECISIONS:
+            raise UsageError(f"initial_precision: got {self.initial_precision!r}, want one of {', '.join(PRECISIONS)}")
+        return self.initial_precision
 
     @cached_property
     def access(self) -> Access:

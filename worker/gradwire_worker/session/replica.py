@@ -16,6 +16,7 @@ from gradwire_common.methods.update import frames_of, largest_update
 from gradwire_common.step_options import Groups
 from gradwire_common.transport.chunks import check_chunk
 from gradwire_common.transport.digests import EMPTY, digest_of
+from gradwire_common.transport.held import unit_digests, unpack_marks
 
 F32 = npt.NDArray[np.float32]
 
@@ -37,12 +38,14 @@ class Heading:
     Attributes:
         with_buffers: whether the averaged buffers follow the parameters; a snapshot holds everything anyway.
         options: of the parameter groups that are not as the run began.
+        left_out: of a snapshot, the units that are held already, as `held.pack_marks` has them.
     """
 
     version: int
     kind: UpdateKind
     with_buffers: bool
     options: Groups = ()
+    left_out: bytes = b""
 
 
 class Replica:
@@ -59,6 +62,7 @@ class Replica:
         buffers_version: the version that the buffers came with.
         snapshot_version: the version that all tensors came with.
         options: of the parameter groups that are not as the run began, as the server has them at `version`.
+        filled: whether the values are weights, of whatever version: what a snapshot need not bring again.
     """
 
     def __init__(self, layout: Layout, values: F32 | None = None):
@@ -69,13 +73,23 @@ class Replica:
         self.buffers_version = NO_VERSION
         self.snapshot_version = NO_VERSION
         self.options: Groups = ()
+        self.filled = False
         self._arriving: _Arriving | None = None
 
     def set(self, values: F32, version: int) -> None:
         """Take `values`, (size,), as all weights of `version`."""
-        self.values[:] = values
+        self.fill(values)
         self._hold(version)
         self.buffers_version = self.snapshot_version = version
+
+    def fill(self, values: F32) -> None:
+        """Take `values`, (size,), as what the worker has before it holds a version: parts of it may be the server's."""
+        self.values[:] = values
+        self.filled = True
+
+    def unit_digests(self) -> bytes:
+        """Return the digests of all units, which tell a server what a snapshot need not bring; empty if not filled."""
+        return unit_digests(self.values, self.layout.units) if self.filled else b""
 
     @property
     def empty(self) -> bool:
@@ -83,11 +97,18 @@ class Replica:
         return self.base == NO_VERSION and self._arriving is None
 
     def begin(self, heading: Heading) -> None:
-        """Get ready for the frames of an update. Raises DataError if it does not follow what is held."""
+        """Get ready for the frames of an update. Raises DataError if it does not follow what is held.
+
+        A snapshot that breaks off leaves the units that came: the next one need not bring those that are the same.
+        """
         snapshot = heading.kind is UpdateKind.SNAPSHOT
         if not snapshot and (self.base == NO_VERSION or heading.version != self.base + 1):
             raise DataError(f"got the {heading.kind.value} of version {heading.version}, want version {self.base + 1}")
+        if heading.left_out and not (snapshot and self.filled):
+            raise DataError(f"got the {heading.kind.value} of version {heading.version} without units that are wanted")
         units = self.layout.units if snapshot else self.layout.pushed(heading.with_buffers)
+        left_out = unpack_marks(heading.left_out, len(units))
+        units = tuple(unit for unit, out in zip(units, left_out, strict=True) if not out)
         before = None if snapshot else self._arriving
         if before is not None and before.heading != heading:
             self._lose()
@@ -121,6 +142,8 @@ class Replica:
         heading, snapshot = self._coming.heading, self._coming.heading.kind is UpdateKind.SNAPSHOT
         try:
             self._coming.check_end(length)
+            if snapshot:
+                self._coming.digest = crc32(self.values[: self.layout.n_parameters].astype("<f4", copy=False).data)
             if self._coming.digest != digest:
                 raise DigestError(
                     f"weights of version {heading.version}: got digest {self._coming.digest:08x}, want {digest:08x} as "
@@ -135,6 +158,7 @@ class Replica:
             self.buffers_version = heading.version
         if snapshot:
             self.snapshot_version = heading.version
+            self.filled = True
 
     @property
     def _coming(self) -> "_Arriving":
@@ -149,7 +173,7 @@ class Replica:
             self.method.add(frame, 1.0, unit, place)
         else:
             CODEC_FRAMES.decode(frame, unit, place)
-        if is_parameter:
+        if is_parameter and kind is not UpdateKind.SNAPSHOT:
             self._coming.digest = crc32(place.astype("<f4", copy=False).data, self._coming.digest)
 
     def _hold(self, version: int) -> None:
@@ -166,7 +190,8 @@ class _Arriving:
 
     Attributes:
         heading: what was said of it.
-        digest: CRC-32 of the parameters whose frames were applied, as little-endian float32 in layout order.
+        digest: CRC-32 of the parameters whose frames were applied, as little-endian float32 in layout order; of a
+            snapshot, that of all parameters, once all have come.
     """
 
     def __init__(self, heading: Heading, units: Sequence[Unit], method: Frames, before: "_Arriving | None"):

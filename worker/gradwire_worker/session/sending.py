@@ -1,5 +1,6 @@
 """A push that is being sent, until its receipt has come."""
 
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -22,8 +23,11 @@ class Sending:
         self._session = client.reply.session
         self._call: Any = client.start_push(client.messages(push, self._session))
 
-    def receipt(self) -> pb.Receipt:
+    def receipt(self, look: Callable[[], None] = lambda: None) -> pb.Receipt:
         """Return the server's answer once all frames have been appended and the push is closed.
+
+        Args:
+            look: called again and again while it is waited for.
 
         Raises:
             GradwireError: what the server refused the push with.
@@ -33,11 +37,16 @@ class Sending:
         """
         patience = self._client.patience()
         notice = Notice(lambda: f"the receipt of the push for round {self._push.round}")
+
+        def look_around() -> None:
+            notice.look()
+            look()
+
         while True:
             try:
                 if self._call is None:
                     self._call = self._resume()
-                receipt: pb.Receipt = interrupts.answer_of(self._call, notice.look)
+                receipt: pb.Receipt = interrupts.answer_of(self._call, look_around)
                 bounds.check(receipt)
                 return receipt
             except grpc.RpcError as failed:

@@ -1,5 +1,6 @@
 """A worker's place in a run: joined, its replica kept up to date and its heart beating by two threads of its own."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -9,9 +10,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from gradwire_common.errors import RunEndedError
+from gradwire_common.errors import GradwireError, RunEndedError
 from gradwire_common.layout.manifest import Manifest
-from gradwire_common.methods.frames import encode_exact
+from gradwire_common.methods.frames import encode_exact, rounded
 from gradwire_common.methods.method import Method
 from gradwire_common.transport.address import Address
 from gradwire_common.transport.wire import method_from_message
@@ -23,8 +24,11 @@ from gradwire_worker.session.options import SessionOptions
 from gradwire_worker.session.pending import PendingPush
 from gradwire_worker.session.replica import NO_VERSION, Replica
 from gradwire_worker.session.sending import Sending
+from gradwire_worker.session.transfer import Transfer
 
 F32 = npt.NDArray[np.float32]
+
+log = logging.getLogger("gradwire")
 
 
 def reason_of(error: BaseException | None) -> str:
@@ -51,8 +55,16 @@ class Session:
         left: why this worker left the run; empty while it has not.
     """
 
-    def __init__(self, server: str | Address, manifest: Manifest, options: SessionOptions, replica: Replica):
-        self._following = Following(server, manifest, options, replica)
+    def __init__(
+        self,
+        server: str | Address,
+        manifest: Manifest,
+        options: SessionOptions,
+        replica: Replica,
+        show: Callable[[str], None],
+    ):
+        self._following = Following(server, manifest, options, replica, show)
+        self._precision = options.initial_precision
         self.client = self._following.client
         self.replica = replica
         self.process = os.getpid()
@@ -66,8 +78,9 @@ class Session:
         initial_weights: Callable[[], F32],
         options: SessionOptions | None = None,
         replica: Replica | None = None,
+        show: Callable[[str], None] = lambda _: None,
     ) -> Self:
-        """Join the run at `server`; upload `initial_weights()` where it has none, else wait for its weights.
+        """Join the run at `server`; upload `initial_weights()` where it has none, else get what differs of its weights.
 
         Args:
             server: "host:port", or "host" for its port 50051.
@@ -75,11 +88,12 @@ class Session:
             initial_weights: gives (manifest.layout.size,) float32 in layout order.
             options: how the worker takes part.
             replica: what holds the weights; one with memory of its own when None.
+            show: is given lines for people while weights travel: bytes of bytes, rate, time left.
 
         Raises:
             GradwireError: why the worker cannot take part.
         """
-        session = cls(server, manifest, options or SessionOptions(), replica or Replica(manifest.layout))
+        session = cls(server, manifest, options or SessionOptions(), replica or Replica(manifest.layout), show)
         with interrupts.HELD:
             session._enter(initial_weights)
         return session
@@ -176,11 +190,13 @@ class Session:
             replica.method = method_from_message(self.client.reply.broadcast)
             following.beat()
             if following.weights_wanted:
-                self._upload(initial_weights())
+                self._upload(initial_weights)
+            else:
+                self._offer(initial_weights)
             following.watch()
             following.wait(lambda: replica.version != NO_VERSION or following.weights_wanted)
             if replica.version == NO_VERSION and self.client.end is None:
-                self._upload(initial_weights())
+                self._upload(initial_weights)
                 following.wait(lambda: replica.version != NO_VERSION)
             if replica.version == NO_VERSION:
                 raise self.run_ended()
@@ -188,13 +204,33 @@ class Session:
             self.leave(f"could not begin: {error}")
             raise
 
-    def _upload(self, weights: F32) -> None:
+    def _offer(self, initial_weights: Callable[[], F32]) -> None:
+        """Keep the worker's own weights, for the server to leave out what is the same."""
+        try:
+            self._following.fill(self._rounded(initial_weights()))
+        except GradwireError as error:  # such weights could not be the first, but nobody asks that of this worker
+            log.debug("all weights are to be sent: %s", error)
+
+    def _rounded(self, weights: F32) -> F32:
+        return weights if self._precision == "float32" else rounded(weights, self.client.manifest.layout)
+
+    def _upload(self, initial_weights: Callable[[], F32]) -> None:
         """Push the first weights; where another worker's count already, the snapshot brings those."""
         self._following.weights_wanted = False
+        weights = self._rounded(initial_weights())
+        self._following.fill(weights)
         push = PendingPush(pb.PUSH_KIND_WEIGHTS, round=0, base_version=0, samples=0, with_buffers=True)
         sending = self.send(push)
         for frame in encode_exact(weights, self.client.manifest.layout.units):
             push.append(frame)
         push.close()
-        if sending.receipt().verdict == pb.VERDICT_COUNTED:
+        transfer = Transfer("initial weights to the server", push.n_bytes, self._following.show)
+
+        def look() -> None:
+            transfer.done = push.wire_bytes
+            transfer.look()
+
+        receipt = sending.receipt(look)
+        transfer.finish()
+        if receipt.verdict == pb.VERDICT_COUNTED:
             self._following.hold(weights)

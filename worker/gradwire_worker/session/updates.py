@@ -83,7 +83,9 @@ class Updates:
             raise DataError(f"update of version {header.version} has kind {header.kind}, want 1, 2 or 3")
         with self._held:
             options = from_messages(header.groups)
-            self._receiver.begin(Heading(header.version, _KINDS[header.kind], header.with_buffers, options))
+            self._receiver.begin(
+                Heading(header.version, _KINDS[header.kind], header.with_buffers, options, header.left_out)
+            )
         self._version = header.version
 
     def _finish(self, end: pb.UpdateEnd) -> Applied:
