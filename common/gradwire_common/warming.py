@@ -15,7 +15,6 @@ import numpy as np
 from gradwire_common.codec.frames import warm_up
 from gradwire_common.layout.manifest import Layout, TensorSpec
 from gradwire_common.methods.entropy import Entropy
-from gradwire_common.methods.frames import CodecFrames
 from gradwire_common.methods.method import EncodeReport, Method
 from gradwire_common.methods.update import add_update
 from gradwire_common.private_files import open_file
@@ -38,10 +37,9 @@ def warm_kernels() -> float:
 
 
 def warm_method(method: Method) -> None:
-    """Likewise for what else `method` needs, where that is not the entropy method or raw."""
-    if not isinstance(method, CodecFrames):
-        with _one_at_a_time():
-            _rehearse(method)
+    """Likewise for what else `method` needs."""
+    with _one_at_a_time():
+        _rehearse(method)
 
 
 def _rehearse(method: Method) -> None:

@@ -47,7 +47,9 @@ def inspect_tensors(tensors: dict[str, F32], method: Method) -> Iterator[Inspect
             raise NonFiniteError(f"{name}: {error}") from None
     for (name, values), coding in zip(tensors.items(), _codings(list(fits.values()), method), strict=True):
         model, residual = fits[name].model, np.empty_like(values)
-        frame = coding.encode(values, residual)
+        frame = (
+            method.code(coding, values, residual) if isinstance(method, Entropy) else coding.encode(values, residual)
+        )
         bits, lost = coding.quantizer.predict(model)
         if coding.raw:
             bits = 8.0 * np.dtype(coding.quantizer.format.raw_dtype).itemsize

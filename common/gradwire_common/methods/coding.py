@@ -11,6 +11,7 @@ from gradwire_common.codec.frames import encode_frame
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.model.rates import Selector, Spending, plan_each, plan_spending
 from gradwire_common.codec.model.tensor_fit import TensorFit
+from gradwire_common.methods.dead_zone import HALF, DeadZone, narrowed
 from gradwire_common.methods.entropy_options import EntropyOptions
 
 F32 = npt.NDArray[np.float32]
@@ -31,7 +32,7 @@ class Coding:
 
     quantizer: Quantizer
     model: GenNorm | None = None
-    selector: Selector | None = None
+    selector: Selector | DeadZone | None = None
     raw: bool = False
 
     def encode(self, entries: F32, residual: F32 | None) -> bytes:
@@ -52,7 +53,8 @@ class Coding:
 
     def silences(self, largest: float) -> bool:
         """Whether entries of at most the magnitude `largest` are all sent as zeros."""
-        return largest <= self.quantizer.dead_zone
+        below = isinstance(self.selector, DeadZone) and largest < self.selector.border
+        return bool(below) or largest <= self.quantizer.dead_zone
 
 
 def unfitted_coding(form: Format) -> Coding | None:
@@ -75,23 +77,37 @@ def plan_codings(
     if not form.takes_bits:
         return [Coding(form.choose(fit, 0.0), fit.model) for fit in fits], 0.0
     if options.allocation == "per-tensor":
-        plans = plan_each(fits, bits)
-        return [_spent(form, fit, plan, _selector(plan)) for fit, plan in zip(fits, plans, strict=True)], 0.0
-    plan = plan_spending(fits, bits, guess)
+        plans = [
+            narrowed(plan, [fit], options.dead_zone) for plan, fit in zip(plan_each(fits, bits), fits, strict=True)
+        ]
+        return [
+            _spent(form, fit, plan, _selector(plan), options.dead_zone) for fit, plan in zip(fits, plans, strict=True)
+        ], 0.0
+    plan = plan_common(fits, options, bits, guess)
     selector = _selector(plan)
-    return [_spent(form, fit, plan, selector) for fit in fits], plan.step
+    return [_spent(form, fit, plan, selector, options.dead_zone) for fit in fits], plan.step
+
+
+def plan_common(
+    fits: Sequence[TensorFit], options: EntropyOptions, bits: float, guess: float | None = None
+) -> Spending:
+    """Return the plan of one step size for all tensors, its dead zone counted in. Args as for `plan_codings`."""
+    return narrowed(plan_spending(fits, bits, guess), fits, options.dead_zone)
 
 
 def coding_by(fit: TensorFit, options: EntropyOptions, bits: float, step: float) -> Coding:
     """Return how one tensor or bundle is coded by itself, where the common step size is `step` already."""
     if not options.format.takes_bits or options.allocation == "per-tensor":
         return plan_codings([fit], options, bits)[0][0]
-    return _spent(options.format, fit, Spending(max(step, fit.finest_step)), None)
+    return _spent(options.format, fit, Spending(max(step, fit.finest_step)), None, options.dead_zone)
 
 
 def _selector(plan: Spending) -> Selector | None:
     return None if plan.thinning is None else Selector(plan.thinning)
 
 
-def _spent(form: Format, fit: TensorFit, plan: Spending, selector: Selector | None) -> Coding:
-    return Coding(form.choose(fit, plan.step), fit.model if selector is None else None, selector)
+def _spent(form: Format, fit: TensorFit, plan: Spending, selector: Selector | None, dead_zone: float) -> Coding:
+    quantizer = form.choose(fit, plan.step)
+    if selector is None and dead_zone > HALF:
+        return Coding(quantizer, selector=DeadZone(np.float32(dead_zone * plan.step)))
+    return Coding(quantizer, fit.model if selector is None else None, selector)

@@ -1,7 +1,7 @@
 """The entropy method: residual memory, transform, fit, step sizes, quantiser and codebooks made of the fit."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import ValidationError
@@ -11,6 +11,7 @@ from gradwire_common.errors import ConfigError, NonFiniteError
 from gradwire_common.layout.manifest import Layout, Unit
 from gradwire_common.methods.budget import BudgetSearch
 from gradwire_common.methods.coding import Coding, unfitted_coding
+from gradwire_common.methods.dead_zone import HALF
 from gradwire_common.methods.entropy_options import BROADCAST_BITS, MAX_BITS, EntropyOptions
 from gradwire_common.methods.frames import ENTRIES, CodecFrames
 from gradwire_common.methods.method import F32, EncodeReport
@@ -21,6 +22,8 @@ from gradwire_common.methods.update import check_finite
 from gradwire_common.settings.load import did_you_mean
 from gradwire_common.settings.wrong_value import one_line
 from gradwire_common.units import AUTO
+
+Code = Callable[[Coding, F32, F32 | None], bytes]  # makes the frame of a unit's entries, and fills in what is lost
 
 
 class Entropy(CodecFrames, EntropyOptions):
@@ -37,9 +40,15 @@ class Entropy(CodecFrames, EntropyOptions):
             if name not in cls.model_fields:
                 raise ConfigError(f"{name}: unknown option of method entropy; {did_you_mean(name, cls.model_fields)}")
         try:
-            return cls.model_validate(dict(options))
+            method = cls.model_validate(dict(options))
         except ValidationError as error:
             raise ConfigError(one_line(error)) from None
+        for name, given in (("means", method.means), ("dead_zone", method.dead_zone != HALF)):
+            if given and not method.format.takes_bits:
+                raise ConfigError(
+                    f"{name}: got {getattr(method, name)} with quantizer {method.quantizer}, want it with uniform alone"
+                )
+        return method
 
     @property
     def name(self) -> str:
@@ -82,6 +91,11 @@ class Entropy(CodecFrames, EntropyOptions):
         """Return an encoder of updates of `layout`, which leaves in `memory` what quantising loses."""
         return EntropyEncoder(self, layout, memory)
 
+    @property
+    def code(self) -> Code:
+        """What makes the frame of a unit."""
+        return Coding.encode
+
     def invert(self, total: F32, layout: Layout) -> None:
         """Bring a sum of coefficients back to entries."""
         from_coefficients(total, layout, self.transform)
@@ -102,8 +116,9 @@ class EntropyEncoder:
     It owns the memory's content, `plan` the step size, `budget` the overhead: nothing else writes to them.
     """
 
-    def __init__(self, options: EntropyOptions, layout: Layout, memory: F32 | None = None):
+    def __init__(self, options: "Entropy", layout: Layout, memory: F32 | None = None):
         self.layout = layout
+        self._code = options.code
         self.memory = memory
         self._options = options
         self._steps = StepPlan(options, layout.n_parameters)
@@ -149,7 +164,7 @@ class EntropyEncoder:
         report.silent &= coding.silences(largest)
         report.step = self._steps.step
         report.fit_seconds += time.perf_counter() - began
-        return _encode(coding, values, unit, lost, report)
+        return self._encode(coding, values, unit, lost, report)
 
     def plan(self) -> None:
         """Choose the common step size that the units encoded one by one would have needed together."""
@@ -173,7 +188,7 @@ class EntropyEncoder:
         codings = self._codings(bits, values, units, fits, report)
         report.fit_seconds += time.perf_counter() - began
         for unit, coding in zip(units, codings, strict=True):
-            yield _encode(coding, values, unit, self.memory, report)
+            yield self._encode(coding, values, unit, self.memory, report)
 
     def _codings(
         self, bits: float, values: F32, units: Sequence[Unit], fits: list[TensorFit], report: EncodeReport
@@ -191,6 +206,13 @@ class EntropyEncoder:
         report.silent = all(coding.silences(fit.largest) for coding, fit in zip(codings, fits, strict=True))
         return codings
 
+    def _encode(self, coding: Coding, values: F32, unit: Unit, lost: F32 | None, report: EncodeReport) -> bytes:
+        began = time.perf_counter()
+        frame = self._code(coding, values[unit.place], None if lost is None else lost[unit.place])
+        report.encode_seconds += time.perf_counter() - began
+        report.n_bytes += len(frame)
+        return frame
+
 
 def _fit(values: F32, unit: Unit, most: float) -> TensorFit:
     try:
@@ -201,11 +223,3 @@ def _fit(values: F32, unit: Unit, most: float) -> TensorFit:
     if fit.largest > most:
         check_finite(values, unit, most)
     return fit
-
-
-def _encode(coding: Coding, values: F32, unit: Unit, lost: F32 | None, report: EncodeReport) -> bytes:
-    began = time.perf_counter()
-    frame = coding.encode(values[unit.place], None if lost is None else lost[unit.place])
-    report.encode_seconds += time.perf_counter() - began
-    report.n_bytes += len(frame)
-    return frame

@@ -38,6 +38,8 @@ class EntropyOptions(BaseModel):
     allocation: Allocation = Field("common", description="one step size for all tensors, or the same bits for each")
     gamma: float = Field(1.0, ge=0.0, le=1.0, description="decay of the residual memory; 0 switches it off")
     transform: TransformName = Field("none", description="orthonormal transform before quantising")
+    dead_zone: float = Field(0.5, ge=0.5, le=1.0, description="least magnitude that is sent, in step sizes (uniform)")
+    means: bool = Field(False, description="decode the first buckets of the uniform quantiser as their entries' means")
 
     @property
     def format(self) -> "Format":

@@ -59,10 +59,11 @@ def override_method(base: "Method", overrides: Mapping[str, Any]) -> "Method":
 
 
 def _build_entropy(options: Mapping[str, Any]) -> "Method":
-    from gradwire_common.methods.entropy import Entropy
-
     if options.get("quantizer") != STORED:
-        return Entropy.from_options(options)
+        from gradwire_common.methods.centred import CentredEntropy
+        from gradwire_common.methods.entropy import Entropy
+
+        return (CentredEntropy if options.get("means") else Entropy).from_options(options)
     if options.get("transform", "none") != "none":
         raise ConfigError(
             f"transform: got {options['transform']!r} with quantizer {STORED}, which sends entries as they are; want "

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from gradwire_common.codec.model.rates import plan_spending
 from gradwire_common.codec.model.tensor_fit import TensorFit
-from gradwire_common.methods.coding import Coding, coding_by, plan_codings
+from gradwire_common.methods.coding import Coding, coding_by, plan_codings, plan_common
 from gradwire_common.methods.entropy_options import EntropyOptions
 
 FRAME_BITS = 256  # of an empty frame, about; fewer for a tiny model's entries would delay them and save nothing
@@ -38,4 +37,4 @@ class StepPlan:
     def plan(self, fits: Sequence[TensorFit]) -> None:
         """Choose the common step size that the entries whose `fits` these are would have needed."""
         if self._options.format.takes_bits and self._options.allocation == "common":
-            self.step = plan_spending(fits, self.bits, self.step or None).step
+            self.step = plan_common(fits, self._options, self.bits, self.step or None).step
