@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gradwire_worker.coding import Coding
     from gradwire_worker.remote_optimizer import RemoteOptimizer
     from gradwire_worker.session import SessionOptions
+    from gradwire_worker.session.asking import server_settings
     from gradwire_worker.shard_sampler import ShardSampler
     from gradwire_worker.sources.during_backward import DuringBackward
     from gradwire_worker.sources.in_step import InStep
@@ -42,6 +43,7 @@ _MODULES = {
     "encode_frame": "gradwire_common.codec.frames",
     "iid_shards": "gradwire_worker.tasks.shards",
     "load_weights": "gradwire_worker.checkpoint.weights_file",
+    "server_settings": "gradwire_worker.session.asking",
 }  # where each public name is defined
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "errors",
     "iid_shards",
     "load_weights",
+    "server_settings",
 ]
 
 

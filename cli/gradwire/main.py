@@ -28,6 +28,18 @@ if TYPE_CHECKING:
 
 PROVES = ("certs", "tokens", "token_file", "insecure")  # settings of who may call; a local run's sockets are private
 
+OWN = (
+    "server",
+    "worker_id",
+    "token_file",
+    "slot",
+    "device",
+    "threads",
+    "pace",
+    "state",
+    "patience",
+    "data",
+)  # workers'
 LOADING = "loading torch and the codec's kernels; the first time they are compiled, which takes half a minute or more"
 FormatName = Annotated[str, typer.Option("--format", metavar="table|json", help="for people, or for programs")]
 
@@ -95,18 +107,23 @@ def train(
     "run",
     "coding",
     "server",
+    "worker",
+    "task",
+    without=OWN,
     first=("listen", "workers", "rounds", "bits", "optimizer", "lr", "rate_up", "rate_down", "name", "resume"),
 )
 def server(config: "Config") -> None:
-    """Serve a run: hold the weights, gather gradients, broadcast updates."""
+    """Serve a run: hold the weights, gather gradients, broadcast updates. Settings of workers are handed to them."""
     logs.configure(config.log_level, "server")
     logging.getLogger("gradwire").info(LOADING)
+    from gradwire.local.length import served_rounds
     from gradwire.local.lifeline import inherited_lock
     from gradwire_server.app import serve
 
     def ready(port: int) -> None:
         print(f"listening on {replace(config.listen, port=port)}", flush=True)
 
+    config = served_rounds(config, logging.getLogger("gradwire.server").info)
     lock = inherited_lock()
     serve(config, ready=ready, lock=lock)
     end_at_once()
@@ -121,7 +138,7 @@ def server(config: "Config") -> None:
     "run",
     "worker",
     "task",
-    without=("name", "runs", "rounds", "workers", "evaluate_every"),
+    without=("name", "runs", "rounds", "epochs", "total_samples", "workers", "evaluate_every"),
     first=("server", "task", "data", "model", "batch_size", "worker_id", "slot", "local_steps", "device", "state"),
 )
 def worker(config: "Config") -> None:

@@ -21,10 +21,17 @@ class Kind:
     Attributes:
         length: how many numbers its state has.
         value: of a state and a count.
+        repeated: whether a state may have as many numbers several times, such as once for each class.
     """
 
     length: int
     value: Callable[[State, int], float]
+    repeated: bool = False
+
+    def fits(self, state: State) -> bool:
+        """Whether a state has as many numbers as it must."""
+        times, rest = divmod(len(state), self.length)
+        return not rest and (times == 1 or (self.repeated and times >= 1 and len(state) <= MAX_STATE))
 
 
 def _root(state: State, count: int) -> float:
@@ -52,9 +59,30 @@ def _auc(state: State, count: int) -> float:  # noqa: ARG001
     return min(above / pairs, 1.0) if pairs else 0.5
 
 
+def _macro(state: State, count: int) -> float:  # noqa: ARG001
+    """The mean over classes of numerator / denominator, of those classes that were seen; 0 where a denominator is."""
+    classes = [ratio for ratio, weight in _ratios(state) if weight > 0]
+    return math.fsum(classes) / max(len(classes), 1)
+
+
+def _weighted(state: State, count: int) -> float:  # noqa: ARG001
+    """The mean over classes of numerator / denominator, each weighted."""
+    classes = [(ratio, weight) for ratio, weight in _ratios(state) if weight > 0]
+    total = math.fsum(weight for _, weight in classes)
+    return math.fsum(ratio * weight for ratio, weight in classes) / total if total else 0.0
+
+
+def _ratios(state: State) -> list[tuple[float, float]]:
+    """Return ratio and weight of each class, whose state is numerator, denominator, weight."""
+    triples = zip(state[::3], state[1::3], state[2::3], strict=True)
+    return [(above / below if below > 0 else 0.0, weight) for above, below, weight in triples]
+
+
 KINDS = {
     "root": Kind(1, _root),
     "exponential": Kind(1, _exponential),
     "f1": Kind(3, _f1),
+    "macro": Kind(3, _macro, repeated=True),
+    "weighted": Kind(3, _weighted, repeated=True),
     "auc": Kind(2 * AUC_BINS, _auc),
 }

@@ -73,6 +73,31 @@ class Metric:
         return _merged("auc", tuple(state), len(scores))
 
     @classmethod
+    def over_classes(
+        cls,
+        numerators: Sequence[float],
+        denominators: Sequence[float],
+        weights: Sequence[float],
+        count: int,
+        *,
+        weighted: bool = False,
+        lower_is_better: bool | None = None,
+    ) -> "Metric":
+        """Return the mean over classes of a ratio of sums, such as a macro average of recalls.
+
+        Args:
+            numerators: of each class, summed over samples.
+            denominators: likewise.
+            weights: likewise; a class whose weight is 0 over all workers is left out.
+            count: samples.
+            weighted: whether each class counts as much as its weight; otherwise all count alike.
+            lower_is_better: the direction; None for what the name says.
+        """
+        triples = zip(map(float, numerators), map(float, denominators), map(float, weights), strict=True)
+        state = tuple(number for triple in triples for number in triple)
+        return _merged("weighted" if weighted else "macro", state, count, lower=lower_is_better)
+
+    @classmethod
     def of_mean(cls, mean: float, count: int, *, lower_is_better: bool | None = None) -> "Metric":
         """Return the metric whose mean over `count` samples is `mean`.
 
@@ -170,11 +195,11 @@ def _checked(name: str, metric: Metric) -> Metric:
 def _check_state(name: str, metric: Metric) -> None:
     """Raise UsageError or NonFiniteError where a metric that is no mean cannot be."""
     kind = KINDS.get(metric.kind)
-    if kind is None or len(metric.state) != kind.length:
+    if kind is None or not kind.fits(metric.state):
         got = f"{len(metric.state)} numbers of the kind {printable(metric.kind, 32)!r}"
         raise UsageError(
             f"metric {name}: got a state of {got}, want "
-            + ", ".join(f"{each.length} of {known}" for known, each in KINDS.items())
+            + ", ".join(f"{each.length}{' a class' * each.repeated} of {known}" for known, each in KINDS.items())
         )
     if not all(math.isfinite(each) and abs(each) <= MAX_SUM for each in metric.state):
         raise NonFiniteError(f"metric {name}: its state has a number that is not finite or above {MAX_SUM:.0e}")

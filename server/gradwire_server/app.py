@@ -115,7 +115,8 @@ async def _serve_in(
         with _writing_to(folder):
             if config.resume:
                 await resume(run)
-            write_durably(folder / CONFIG, lambda partial: partial.write_text(config.to_toml(), "utf-8"))
+            written = config.to_toml(as_given=("worker", "task"))  # what it does not say, its workers decide
+            write_durably(folder / CONFIG, lambda partial: partial.write_text(written, "utf-8"))
         callers = Callers(proofs_of(config))
         async with listening(config, run, callers, supervisor) as port, supervisor:
             with exported(run, config.metrics_listen, supervisor):

@@ -16,6 +16,7 @@ from gradwire_common.transport.wire import metrics_from_messages
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.privacy import Privacy
 from gradwire_server.intake.admission import check_has_joined
+from gradwire_server.intake.called import Called
 from gradwire_server.intake.membership import Membership
 from gradwire_server.intake.partial import Partials
 from gradwire_server.limits.limiter import Gates, Limiter, described
@@ -26,7 +27,7 @@ from gradwire_server.rounds.evaluations import Evaluations
 from gradwire_server.rounds.member import Member
 from gradwire_server.rounds.members import Members
 from gradwire_server.rounds.registry import SCHEDULES
-from gradwire_server.rounds.schedule import ScheduleSettings
+from gradwire_server.rounds.schedule import Schedule, ScheduleSettings
 from gradwire_server.rpc.progress import ProgressLog
 from gradwire_server.rpc.tallies import Tallies
 from gradwire_server.store.books import Books
@@ -59,6 +60,7 @@ class Run:
         books: records and evaluations.
         progress: tells the log how far the run has come.
         partials: pushes that were cut.
+        called: workers that wait to take part in a round.
         pushing, watching: the open streams of workers.
         store: what is on the disk; None where nothing is kept.
         over: set when the run has ended.
@@ -84,6 +86,7 @@ class Run:
         self.tallies = Tallies()
         self.progress = ProgressLog(settings.rounds, clock)
         self.partials = Partials()
+        self.called = Called(self.schedule)
         self.pushing, self.watching = Streams("push"), Streams("stream of updates")
         self.numbers = Numbers(settings)
         self.versions = Versions(self.schedule, self.numbers)
@@ -95,6 +98,7 @@ class Run:
             partial(_update_budget, settings, self.limiter, self.membership.members),
             partial(describe, settings, self.membership, self.schedule, records),
             clock,
+            partial(_present, settings, self.membership.members, self.schedule),
         )
         self.over = asyncio.Event()
         self.failure: GradwireError | None = None
@@ -137,11 +141,12 @@ class Run:
                 self.membership.drop(event.workers, f"round {event.round}: {event.reason}")
             case Committed():
                 self.partials.drop_closed(self.schedule.closed)
-                self.membership.closed(event.record.round, event.slots)
-                self.books.commit(event.record, self.schedule.waited_for)
+                self.membership.closed(event.record.round)
+                self.books.commit(event.record, self.schedule.called)
                 self.progress.committed(event.record, self.books.records.newest_evaluations)
                 self.tallies.close_round(event.treated)
                 self.versions.complete(event.update, event.digest)
+                self.called.look()
             case Ended(failure=GradwireError() as failure):
                 self.fail(failure)
             case Ended():
@@ -171,6 +176,7 @@ class Run:
         self.collector.pool.memory.open()
         self.collector.checkpoint_requests.refuse(UsageError(f"checkpoint: the run ended: {reason}"))
         self.collector.pool.call_turns()
+        self.called.look()
         self.over.set()
         self.membership.look_for_the_last()
 
@@ -266,6 +272,7 @@ class Run:
         """Note that `member` has been sent all of `version`; with the newest, it is waited for."""
         if self.membership.holds(member, version):
             self.collector.wake()
+            self.called.look()
         alive = self.membership.members.alive
         if version == self.schedule.version and self.versions.held_by_all(len(alive)):
             self.books.settle(alive)  # before that, a worker lacks it, and nothing becomes final
@@ -299,9 +306,17 @@ class Run:
         self.books.settle(self.membership.members.alive)
         self.collector.wake()
         self.collector.pool.call_turns()
+        self.called.look()
 
 
 def _update_budget(settings: ServedRun, limiter: Limiter, members: Members) -> int:
     """Return the bytes of frames that the slowest member is sent in the wanted seconds; 0 where there is no limit."""
     alive = [member.worker_id for member in members.alive]
     return limiter.update_budget(alive, max(len(alive), settings.workers), settings.transfer_seconds)
+
+
+def _present(settings: ServedRun, members: Members, schedule: Schedule) -> dict[str, int] | None:
+    """Return the slots of the workers that the next round may be of, by id; None where it is of all."""
+    if not settings.sampled:
+        return None
+    return {member.worker_id: member.slot for member in members if member.slot in schedule.waited_for}

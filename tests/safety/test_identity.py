@@ -28,7 +28,10 @@ from server.plain_worker import MANIFEST, RAW, PlainWorker, gradient_of, initial
 
 OK, DENIED, UNAUTHENTICATED = "OK", "PERMISSION_DENIED", "UNAUTHENTICATED"
 REFUSED, NO_HANDSHAKE = "FAILED_PRECONDITION", "UNAVAILABLE"
-OF_WORKERS = {name for name, roles in RIGHTS.items() if identity("worker x").role in roles} - {"Status"}
+OF_WORKERS = {name for name, roles in RIGHTS.items() if identity("worker x").role in roles} - {
+    "Status",
+    "Settings",
+}  # with a session
 
 
 def credentials(folder):
@@ -94,12 +97,14 @@ def calls(who, session, worker_id):
     header = pb.PushHeader(session=session, kind=pb.PUSH_KIND_GRADIENT, round=1, samples=1)
     join = who.join_request(worker_id=worker_id)
     return {
+        "Settings": lambda: who.stub.Settings(pb.SettingsRequest(), timeout=60),
         "Join": lambda: who.stub.Join(join, timeout=60),
         "Introduce": lambda: who.stub.Introduce(iter([pb.Introduction(join=join)]), timeout=60),
         "Push": lambda: who.stub.Push(iter([pb.PushMessage(header=header)]), timeout=60),
         "Staged": lambda: who.stub.Staged(pb.StagedRequest(session=session, round=1), timeout=60),
         "Watch": lambda: next(who.stub.Watch(pb.WatchRequest(session=session), timeout=60)),
         "Heartbeat": lambda: who.stub.Heartbeat(pb.HeartbeatRequest(session=session), timeout=60),
+        "Turn": lambda: who.stub.Turn(pb.TurnRequest(session=session), timeout=60),
         "Report": lambda: who.stub.Report(pb.EvaluationReport(session=session, version=2), timeout=60),
         "Status": lambda: who.stub.Status(pb.StatusRequest(), timeout=60),
         "Limit": lambda: who.stub.Limit(pb.LimitRequest(changes=pb.LimitChanges(rate_up=1)), timeout=60),
@@ -176,7 +181,7 @@ def test_who_speaks_without_tls_gets_no_connection(run):
     [
         ("o", {"Status": OK}),
         ("admin", {"Status": OK, "Limit": OK, "Pause": OK, "Admit": REFUSED}),
-        ("b", {"Status": OK}),
+        ("b", {"Status": OK, "Settings": OK}),
     ],
 )
 def test_each_role_may_do_what_the_table_says_and_nothing_in_the_name_of_a_worker(run, name, may, caplog):

@@ -8,10 +8,13 @@ import pytest
 from rich.console import Console, Group
 
 from cli.recorded import evaluation, record
+from gradwire import RemoteOptimizer, SessionOptions
 from gradwire.commands.status import run_table, status_figures, workers_view
+from gradwire.local.monitor import Monitor
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from running import eventually, running_server
 from server.plain_worker import gradient_of, initial_weights, plain_workers, run_config
+from worker.toys import batches, loss_of, perceptron, run_together, server_config, take_step
 
 WORKERS = [
     pb.WorkerStatus(worker_id="amsterdam-gpu-0", slot=0, alive=True, last_round=40, bytes_up=3 << 20, rate_up=250_000),
@@ -138,3 +141,28 @@ def test_a_run_goes_on_where_a_worker_may_come_back(tmp_path, finished):
         again = workers[2]
         assert again.join().slot in (0, 1, 2)
         assert again.status().phase != "ended"
+
+
+def test_samples_and_losses_of_each_client_are_told(tmp_path):
+    with (
+        running_server(server_config(tmp_path, workers=2, rounds=2)) as server,
+        Monitor(server.address, 5.0) as monitor,
+    ):
+        seen = []
+
+        def work(number: int) -> None:
+            model = perceptron()
+            with RemoteOptimizer(model, server.address, session=SessionOptions(slot=number)) as optimizer:
+                for batch in batches(2):
+                    loss = None if number else loss_of(model, batch)
+                    take_step(model, optimizer, batch, samples=8 + number, loss=loss)
+                seen.append(monitor.poll())
+
+        run_together(lambda: work(0), lambda: work(1))
+    first, second = status_figures(seen[-1])["workers"]
+    assert (first["samples"], first["pushes"], second["samples"], second["pushes"]) == (16, 2, 18, 2)
+    assert math.isclose(first["loss"], seen[-1].records[-1].loss, rel_tol=1e-6)
+    assert second["loss"] is None
+    columns = screen(seen[-1], 120)
+    assert "samples" in columns
+    assert f"{first['loss']:.4f}" in columns

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,14 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_does_not(t
     other, _ = train(tmp_path / "c", rounds=5, seed=1)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_log_says_at_the_end_what_came_of_it_where_it_lies_and_how_to_load_it(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    train(tmp_path, rounds=2, evaluate_every=2)
+    end = next(text for text in caplog.messages if text.startswith("the run ended at version"))
+    assert re.match(r"the run ended at version 2 of 2, train loss \d\.\d+, test accuracy .* on this worker's", end)
+    assert "run/weights.safetensors in the server's folder of runs: gradwire.load_weights(model" in caplog.text
 
 
 def test_uneven_shards_push_the_samples_they_have(tmp_path):

@@ -57,7 +57,7 @@ def loss_of(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch
 
 
 def take_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[torch.Tensor, torch.Tensor], **report: int
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[torch.Tensor, torch.Tensor], **report: object
 ) -> None:
     """Step once on `batch`, as a training loop does; `report` is what is told to `optimizer.step`."""
     optimizer.zero_grad()

@@ -16,6 +16,28 @@ from gradwire_worker.tasks import Batch, Indices, Task
 BATCH = 256  # samples looked at together
 
 
+class EvaluationsDue:
+    """Which versions a worker evaluates: those that are a multiple of `every`, or passed one, and the last.
+
+    Args:
+        every: rounds between evaluations; 0 for none.
+        rounds: the version that the run ends at; 0 for a run without end.
+        version: the newest one that the worker need not evaluate.
+    """
+
+    def __init__(self, every: int, rounds: int, version: int):
+        self._every = every
+        self._rounds = rounds
+        self._looked = version
+
+    def now(self, version: int) -> bool:
+        """Whether `version` is to be evaluated: once for each."""
+        looked, self._looked = self._looked, version
+        if not self._every or version <= looked:
+            return False
+        return version // self._every > looked // self._every or version == self._rounds
+
+
 def evaluate(task: Task, model: nn.Module, indices: Indices, device: torch.device) -> dict[str, Metric]:
     """Return the model's metrics on the test samples `indices`, in the task's order; its mode is left as it was.
 
@@ -56,9 +78,18 @@ def _metric(name: str, value: object, count: int) -> Metric:
     if isinstance(value, Metric):
         own = whole_number(f"count of {name}", value.count, 1, MAX_COUNT)
         return replace(value, sum=loss_number(value.sum, f"sum of {name}"), count=own)
+    if is_torchmetrics(value):
+        from gradwire_worker.frameworks.torchmetrics import merged_metric
+
+        return merged_metric(name, value, count)
     if value is None:
         raise UsageError(f"{name}: got None, want one number, such as the mean over the samples, or a gradwire.Metric")
     return Metric.of_mean(loss_number(value, name), count)
+
+
+def is_torchmetrics(value: object) -> bool:
+    """Whether `value` is a metric of torchmetrics, which need not be installed."""
+    return any(kind.__module__ == "torchmetrics.metric" and kind.__name__ == "Metric" for kind in type(value).__mro__)
 
 
 def _of_task(task: Task, samples: int, values: object) -> dict[str, Metric]:

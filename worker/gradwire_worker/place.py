@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gradwire_common.errors import RunEndedError, UsageError
+from gradwire_common.errors import ConfigError, RunEndedError, UsageError
 from gradwire_common.layout.buffers import BufferSchedule
 from gradwire_common.methods.method import Method
 from gradwire_common.methods.registry import override_method
@@ -90,6 +90,8 @@ class Place:
             reply = session.client.reply
             method = override_method(session.method, coding)
             source.check_run(method, asynchronous=reply.asynchronous)
+            if reply.sampled and source.delay:
+                raise ConfigError(f"delay: got {source.delay} in a run whose rounds are of some workers each, want 0")
             warm_method(method)
             uplink = Uplink(flat, method)
             uplink.check_limits(session.client.limits, str(server))
@@ -100,8 +102,8 @@ class Place:
             checkpoint = None if file is None else OwnCheckpoint(file, session, flat, uplink, loader, opened)
             exchange = Exchange(flat, session, uplink, loader, buffers, opened, checkpoint, delay=source.delay)
             undo.callback(exchange.close, hurry=True)
-            resumed = exchange.resume()
-            opened.begin(loader.version)
+            place = cls(flat, session, method, uplink, loader, opened, exchange, exchange.resume())
+            place.begin()
             undo.pop_all()
         log.info(
             "joined run %r at %s as slot %d of %d, at version %d",
@@ -111,7 +113,28 @@ class Place:
             reply.slots,
             loader.version,
         )
-        return cls(flat, session, method, uplink, loader, opened, exchange, resumed)
+        return place
+
+    def begin(self) -> None:
+        """Begin the next round of this worker: at once, or where rounds are of some workers each, once it is called."""
+        try:
+            if self.session.client.reply.sampled:
+                self._wait_for_turn()
+        finally:
+            self.source.begin(self.loader.version)
+
+    def _wait_for_turn(self) -> None:
+        """Wait until this worker takes part in a round, with the weights before it, or until the end."""
+        session = self.session
+        try:
+            while not session.ended:
+                if round_ := session.client.turn(self.loader.version):
+                    session.wait_for(round_ - 1)
+                    self.loader.load()
+                    return
+        except RunEndedError:
+            pass  # the stream of updates tells the rest
+        self.exchange.finish()
 
     def step(self, samples: int, loss: float) -> None:
         """Let the source step; push what is due, wait for the round to close, load the new weights.
@@ -144,7 +167,7 @@ class Place:
             if self.exchange.took:  # what the source had is pushed or in the residual memory by now
                 self.source.begin(self.loader.version)
             raise
-        self.source.begin(self.loader.version)
+        self.begin()
         self.stepped = time.perf_counter()
 
     def leave(self, reason: str, *, hurry: bool = False) -> None:

@@ -15,6 +15,28 @@ EVERY = 1.0  # seconds between lines
 CLEAR = "\r\x1b[2K"  # to the line's beginning, and erase it
 
 
+def time_left(version: int, rounds: int, done: int, seconds: float) -> list[str]:
+    """Return a part of a line that says how long the rest of a run will take; none where nobody knows.
+
+    Args:
+        version: that there is.
+        rounds: that the run will have; 0 for no end.
+        done: rounds that were watched.
+        seconds: that they took.
+    """
+    if not seconds or not done or not rounds:
+        return []
+    return [f"{format_seconds((rounds - version) * seconds / done)} left"]
+
+
+def where_it_lies(run: str) -> str:
+    """Say where the weights of a run that has ended are, and how to load them."""
+    return (
+        f"its last weights are in this model now, and in {run}/weights.safetensors in the server's folder of runs: "
+        'gradwire.load_weights(model, "weights.safetensors")'
+    )
+
+
 class ProgressLine:
     """One line on standard error, where that is a terminal and the program has set up no logging.
 
@@ -63,20 +85,19 @@ class ProgressLine:
             self._next = now + EVERY
             self.tell(self._text(report, rounds, rate, now))
 
-    def close(self, text: str) -> None:
-        """End the line, with `text` in its place."""
+    def close(self, text: str, more: str = "") -> None:
+        """End the line, with `text` in its place, and a further line of any length where there is one."""
         if self._shown:
             self.tell(text)
             self._shown = False
-            self._stream.write("\n")
+            self._stream.write(f"\n{more}\n" if more else "\n")
             self._stream.flush()
 
     def _text(self, report: StepReport, rounds: int, rate: int, now: float) -> str:
         first, began = self._first or (report.version, now)
         done, seconds = report.version - first, now - began
         parts = [f"round {report.round}" + (f"/{rounds}" if rounds else "")]
-        if seconds and done and rounds:
-            parts.append(f"{format_seconds((rounds - report.version) * seconds / done)} left")
+        parts += time_left(report.version, rounds, done, seconds)
         if not math.isnan(report.loss):
             parts.append(f"loss {report.loss:.4f}")
         parts.append(f"{report.bits_per_entry:.2f} bits/entry")

@@ -29,10 +29,10 @@ from gradwire_worker.chosen import choice_of, choice_of_made, model_of
 from gradwire_worker.coding import Coding
 from gradwire_worker.compute.changes import Changes
 from gradwire_worker.compute.groups import Group, ParameterGroup, check_unchanged, complete_groups, options_of
-from gradwire_worker.evaluation import named_metrics
+from gradwire_worker.evaluation import EvaluationsDue, named_metrics
 from gradwire_worker.interrupts import HELD, done_apart
 from gradwire_worker.place import Place, register, replace_earlier
-from gradwire_worker.progress import ProgressLine
+from gradwire_worker.progress import ProgressLine, where_it_lies
 from gradwire_worker.samples import SampleCount
 from gradwire_worker.session import SessionOptions
 from gradwire_worker.session.session import reason_of
@@ -74,6 +74,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
 
     Attributes:
         slot, slots, rounds: this worker's shard, of how many; the run's length, 0 for a run without end.
+        run: its name.
         evaluate_every: rounds between evaluations; 0 for none.
         method: how pushes are coded.
         resumed: the round whose push was repeated from this worker's own checkpoint; 0 for none.
@@ -153,7 +154,10 @@ class RemoteOptimizer(torch.optim.Optimizer):
         if reply.overruled:
             log.warning("the server's settings win over this worker's optimizer: %s", reply.overruled)
         self.method, self.resumed, self.evaluate_every = place.method, place.resumed, reply.evaluate_every
-        self.slot, self.slots, self.rounds = reply.slot, reply.slots, reply.rounds
+        self.slot, self.slots, self.rounds, self.run = reply.slot, reply.slots, reply.rounds, reply.run
+
+        held = place.loader.version - (1 if place.resumed else 0)
+        self._due = EvaluationsDue(self.evaluate_every, self.rounds, held)
 
     def count_samples(self, module: nn.Module | None = None) -> None:
         """Count the samples of every forward pass, for loops that cannot call step(samples=...), such as accelerate's.
@@ -317,6 +321,14 @@ class RemoteOptimizer(torch.optim.Optimizer):
         super().zero_grad(set_to_none)
         self._place.source.forget()
 
+    def evaluation_due(self) -> bool:
+        """Whether the server wants an evaluation of the weights held: true once for each version that it does of.
+
+        if optimizer.evaluation_due():
+            optimizer.report(len(x), accuracy=right / len(x))
+        """
+        return self._due.now(self.version)
+
     def report(self, samples: float | torch.Tensor, /, **metrics: "float | torch.Tensor | Metric") -> None:
         """Report an evaluation of the weights held, on this worker's part of the test data.
 
@@ -343,7 +355,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
     def leave(self, reason: str = "done") -> None:
         """Leave the run, once, in the process that joined; no round waits for this worker any more. `with` does it."""
         self._place.leave(reason)
-        self._progress.close(self._end_text(reason))
+        self._show_end(reason)
 
     def __enter__(self) -> Self:
         return self
@@ -357,12 +369,14 @@ class RemoteOptimizer(torch.optim.Optimizer):
             log.warning("%s; the with block ended there", error)
             return True
         self._place.leave(reason_of(error), hurry=error is not None)
-        self._progress.close(self._end_text(reason_of(error).partition(":")[0]))
+        self._show_end(reason_of(error).partition(":")[0])
         return False
 
-    def _end_text(self, reason: str) -> str:
-        """Return the last line of the progress."""
-        return f"left run {self._place.session.client.reply.run!r} at version {self.version}: {reason}"
+    def _show_end(self, reason: str) -> None:
+        """End the line of the progress: what the run came to here, where it lies, and how to load it."""
+        name, of = self._place.session.client.reply.run, f" of {self.rounds}" if self.rounds else ""
+        more = where_it_lies(name) if self.ended else ""
+        self._progress.close(f"left run {name!r} at version {self.version}{of}: {reason}", more)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Refuse to be pickled or copied."""

@@ -3,22 +3,26 @@
 import logging
 import math
 import os
-import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from gradwire_common.errors import ConfigError, RunEndedError, TaskError
+from gradwire_common.metrics import Metric
 from gradwire_common.settings.config import Config
-from gradwire_common.transport.address import parse_address
+from gradwire_common.settings.handed import with_handed
+from gradwire_common.transport.address import Address, parse_address
 from gradwire_common.transport.reach import check_known
 from gradwire_common.units import named
 from gradwire_common.warming import warm_kernels
 from gradwire_worker.compute.flat_model import manifest_of
 from gradwire_worker.evaluation import evaluate, to_device
 from gradwire_worker.remote_optimizer import RemoteOptimizer
+from gradwire_worker.run_log import RunLog
 from gradwire_worker.session import SessionOptions
+from gradwire_worker.session.asking import server_settings
 from gradwire_worker.sources.during_backward import DuringBackward
 from gradwire_worker.sources.frame_source import Source
 from gradwire_worker.sources.in_step import InStep
@@ -26,7 +30,6 @@ from gradwire_worker.sources.local_steps import LocalSteps
 from gradwire_worker.tasks import Indices, Task, load_task
 from gradwire_worker.tasks.shards import dirichlet_shards, evaluation_part, iid_shards, round_batch, round_rng
 
-LOG_EVERY = 10.0  # seconds between lines about the training
 SHARED_SETTINGS = ("task", "model", "seed", "split", "dirichlet_alpha")  # what all workers of a run must agree on
 
 log = logging.getLogger("gradwire")
@@ -49,8 +52,11 @@ def run_worker(config: Config, *, joining: Callable[[], None] = lambda: None) ->
     session = session_options(config)
     log.info("kernels are ready after %.1f s", warm_kernels())
     device = choose_device(config.device)
+    given = load_task(config) if "task" in config.model_fields_set else None  # what cannot be is told first
+    own, config = config, settings_told(config, server, session)
     settle_torch(config, device)
-    task = load_task(config)
+    task = given if given is not None and config == own else load_task(config)
+    session = replace(session, settings=shared_settings(config))
     torch.manual_seed(config.seed)
     model = task.model().to(device)
     log.info("%s: %s; %s parameters on %s", task.name, task.description, f"{_size(model):,}", device)
@@ -62,16 +68,19 @@ def run_worker(config: Config, *, joining: Callable[[], None] = lambda: None) ->
         return
     with optimizer:
         shard = shard_of(task, config, optimizer.slot, optimizer.slots)
-        try:
-            train(task, model, optimizer, shard, config, device)
-        except RunEndedError as error:
-            log.info("%s", error)
-        else:
-            log.info("the run ended at version %d", optimizer.version)
+        train(task, model, optimizer, shard, config, device)
 
 
-def check_worker(config: Config) -> None:
-    """Do all that `run_worker` does before it joins, but for what takes long.
+def settings_told(config: Config, server: Address, session: SessionOptions) -> Config:
+    """Return the settings of a worker with those that its server hands to all. Raises what `with_handed` does."""
+    told, lines = with_handed(config, server_settings(server, patience=config.patience, access=session.access))
+    if lines:
+        log.warning("the server's settings win: %s", "; ".join(lines))
+    return told
+
+
+def check_worker(config: Config) -> int:
+    """Do all that `run_worker` does before it joins, but for what takes long; return the number of training samples.
 
     Raises:
         UsageError: the device, task, model, data or local optimizer cannot be.
@@ -82,6 +91,7 @@ def check_worker(config: Config) -> None:
     shard_of(task, config, 0, config.workers)
     manifest_of(model)
     source_of(config).check([{"params": list(model.parameters())}], config.rounds)
+    return task.n_train
 
 
 def train(
@@ -92,45 +102,48 @@ def train(
     config: Config,
     device: torch.device,
 ) -> None:
-    """Step until the run ends; report an evaluation at every version that asks for one.
+    """Step until the run ends; report an evaluation at every version that asks for one. The log is told how it goes.
 
     Which samples a step takes is a function of the seed, the slot, the round and the local step alone.
     """
     part = evaluation_part(task.n_test, optimizer.slot, optimizer.slots)
-    if optimizer.resumed:
-        report_if_due(task, model, optimizer, part, device, optimizer.version - 1)
-    logged = time.monotonic()
-    while not optimizer.ended:
-        version = optimizer.version
-        number = optimizer.steps_taken + 1
-        indices = round_batch(shard, config.batch_size, config.seed, optimizer.slot, number)
-        rng = round_rng(config.seed, optimizer.slot, number)
-        batch = to_device(task.train_batch(indices, rng), device)
-        torch.manual_seed(int(rng.integers(2**63)))  # of dropout
-        optimizer.zero_grad()
-        loss = task.loss(model, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step(samples=len(indices), loss=loss)
-        if optimizer.version == version:
-            continue  # a local step, or the first with a delay
-        report_if_due(task, model, optimizer, part, device, version)
-        if time.monotonic() - logged >= LOG_EVERY:
-            logged = time.monotonic()
-            log.info("%s", optimizer.last_step)
+    told = RunLog(optimizer)
+    if optimizer.resumed and optimizer.evaluation_due():
+        told.metrics.update(report(task, model, optimizer, part, device))
+    try:
+        while not optimizer.ended:
+            version = optimizer.version
+            number = optimizer.steps_taken + 1
+            indices = round_batch(shard, config.batch_size, config.seed, optimizer.slot, number)
+            rng = round_rng(config.seed, optimizer.slot, number)
+            batch = to_device(task.train_batch(indices, rng), device)
+            torch.manual_seed(int(rng.integers(2**63)))  # of dropout
+            optimizer.zero_grad()
+            loss = task.loss(model, batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step(samples=len(indices), loss=loss)
+            if optimizer.version == version:
+                continue  # a local step, or the first with a delay
+            if optimizer.evaluation_due():
+                told.metrics.update(report(task, model, optimizer, part, device))
+            told.stepped()
+    except RunEndedError as error:
+        log.info("%s", error)
+    told.ended()
 
 
-def report_if_due(
-    task: Task, model: nn.Module, optimizer: RemoteOptimizer, part: Indices, device: torch.device, before: int
-) -> None:
-    """Evaluate and report, where the server wants it of a version after `before`, up to the one held."""
-    every, version = optimizer.evaluate_every, optimizer.version
-    if not len(part) or not every or not (version // every > before // every or version == optimizer.rounds):
-        return
-    metrics = evaluate(task, model, part, device)
+def report(
+    task: Task, model: nn.Module, optimizer: RemoteOptimizer, part: Indices, device: torch.device
+) -> dict[str, Metric]:
+    """Evaluate the weights held on a part of the test samples, and report it; return it."""
+    if not len(part):
+        return {}
+    metrics, version = evaluate(task, model, part, device), optimizer.version
     for name in [name for name, metric in metrics.items() if not math.isfinite(metric.sum)]:
         log.warning("version %d: the test %s is %g and is not reported", version, name, metrics.pop(name).sum)
     if metrics:
         optimizer.report(len(part), **metrics)
+    return metrics
 
 
 def shard_of(task: Task, config: Config, slot: int, slots: int) -> Indices:

@@ -144,7 +144,8 @@ def status_figures(reply: pb.StatusReply) -> dict[str, Any]:
             for name, curve in curves(reply.evaluations).items()
         },
         "workers": [
-            {field.name: getattr(worker, field.name) for field in worker.DESCRIPTOR.fields} for worker in reply.workers
+            {field.name: _plain(getattr(worker, field.name)) for field in worker.DESCRIPTOR.fields}
+            for worker in reply.workers
         ],
         "server": reply.package_version,
     }
@@ -153,6 +154,11 @@ def status_figures(reply: pb.StatusReply) -> dict[str, Any]:
 def _seconds_left(reply: pb.StatusReply) -> float | None:
     pace = mean([record.seconds for record in reply.records[-RECENT_ROUNDS:]])
     return None if pace is None or reply.version >= reply.rounds else pace * (reply.rounds - reply.version)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it, which knows no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _always(_: pb.WorkerStatus) -> bool:
@@ -171,6 +177,10 @@ def _budget_used(worker: pb.WorkerStatus) -> str:
     return f"{worker.spent / worker.budget:.1%} of {format_size(worker.budget)}" if worker.budget else NOTHING
 
 
+def _loss(worker: pb.WorkerStatus) -> str:
+    return f"{worker.loss:.4f}" if math.isfinite(worker.loss) and worker.pushes else NOTHING
+
+
 def _clipped(worker: pb.WorkerStatus) -> str:
     return f"{worker.clipped} pushes, to {worker.clip_scale:.1%}" if worker.clipped else NOTHING
 
@@ -185,6 +195,8 @@ _HEAD: list[Column] = [
 _COLUMNS: list[Column] = [
     *_HEAD,
     ("last round", _always, lambda worker: str(worker.last_round)),
+    ("samples", lambda worker: worker.samples, lambda worker: f"{worker.samples:,}"),
+    ("loss", lambda worker: worker.pushes and math.isfinite(worker.loss), _loss),
     ("sent", _always, lambda worker: format_size(worker.bytes_up)),
     ("received", _always, lambda worker: format_size(worker.bytes_down)),
     ("slowed up", lambda worker: worker.limited_up, lambda worker: f"{worker.limited_up:.1f} s"),

@@ -9,6 +9,7 @@ from rich.console import Console
 from gradwire.links.profile import Link, linked, parse_link
 from gradwire.local.checking import checked
 from gradwire.local.cluster import Cluster
+from gradwire.local.length import with_rounds
 from gradwire.local.monitor import Monitor
 from gradwire.views.console import open_console
 from gradwire.views.curves_plot import draw_curves
@@ -48,8 +49,9 @@ def run_train(config: Config, *, compare: bool = False, json_file: Path | None =
         raise UsageError("compare: got quantizer float32, the baseline itself; want another quantizer, or no --compare")
     if json_file:
         _check_writable(json_file)
-    with checked(config):
+    with checked(config) as found:
         _warm_up(console)
+    config = with_rounds(config, lambda: found.training_samples, lambda text: console.print(text, soft_wrap=True))
     with run_folder(folder, resume=config.resume) as held:
         if held.set_aside:
             console.print(f"an earlier run was in {folder}; it is in {held.set_aside} now")

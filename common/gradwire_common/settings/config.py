@@ -1,6 +1,6 @@
 """Every setting of gradwire, in one model: from a TOML file, GRADWIRE_* variables and flags, the later winning."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -85,9 +85,20 @@ class Config(TaskSettings, WorkerSettings, ServedRun):
         """Return every setting as a file has it, by name; None for one that is not given."""
         return {name: as_written(getattr(self, name)) for name in type(self).model_fields}
 
-    def to_toml(self) -> str:
-        """Return a TOML document that `load` reads back as these settings; what is not given is left out."""
+    def to_toml(self, *, as_given: Collection[str] = ()) -> str:
+        """Return a TOML document that `load` reads back as these settings; what is not given is left out.
+
+        Args:
+            as_given: sections of which defaults are left out too.
+        """
         written = self.as_written()
         return to_toml(
-            {name: {each: written[each] for each in section.model_fields} for name, section in self.sections.items()}
+            {
+                name: {
+                    each: written[each]
+                    for each in section.model_fields
+                    if name not in as_given or each in self.model_fields_set
+                }
+                for name, section in self.sections.items()
+            }
         )

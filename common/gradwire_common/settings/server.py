@@ -17,11 +17,12 @@ from gradwire_common.settings.types import (
     Options,
     QuorumValue,
     RateLimit,
+    SampledValue,
     Seconds,
     SizeLimit,
     SizeValue,
 )
-from gradwire_common.settings.waits import Deadline, Quorum
+from gradwire_common.settings.waits import Deadline, Quorum, Sampled
 from gradwire_common.transport.address import parse_address
 from gradwire_common.units import AUTO, Rate, Size, parse_size
 
@@ -96,6 +97,12 @@ class ServerSettings(Section):
     )
     deadline: DeadlineValue = Field(
         Deadline(), description="seconds after which the quorum suffices; adaptive follows from past arrivals"
+    )
+    sampled: SampledValue = Field(
+        Sampled(), description="workers that take part in each round, drawn at random: a number, a share, or all"
+    )
+    target_samples: int = Field(
+        0, ge=0, description="samples that suffice for a round: it closes without the other pushes; 0 for all pushes"
     )
     missed_rounds: int = Field(
         3, ge=0, description="rounds in a row that a live worker may miss before none waits for it; 0 for any number"

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, PlainValidator
 from gradwire_common.errors import ConfigError
 from gradwire_common.settings.clip import ClipNorm
 from gradwire_common.settings.names import check_name
-from gradwire_common.settings.waits import Deadline, Quorum
+from gradwire_common.settings.waits import Deadline, Quorum, Sampled
 from gradwire_common.transport.address import Address, parse_address
 from gradwire_common.units import (
     AUTO,
@@ -94,6 +94,7 @@ Listen = Annotated[Address, read_by(_listen, Address)]
 ListenTcp = Annotated[Address, read_by(_scraped, Address)]
 Seconds = Annotated[float, read_by(parse_seconds)]
 QuorumValue = Annotated[Quorum, read_by(Quorum.parse, Quorum)]
+SampledValue = Annotated[Sampled, read_by(Sampled.parse, Sampled)]
 DeadlineValue = Annotated[Deadline, read_by(Deadline.parse, Deadline)]
 ClipNormValue = Annotated[ClipNorm, read_by(ClipNorm.parse, ClipNorm)]
 Options = Annotated[dict[str, Any], read_by(_json)]

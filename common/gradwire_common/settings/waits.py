@@ -1,4 +1,4 @@
-"""For how many pushes a round waits, and how long: a quorum and a deadline, as people write them."""
+"""Of which workers a round is, for how many pushes it waits, and how long, as people write them."""
 
 import math
 from dataclasses import dataclass
@@ -86,6 +86,49 @@ class Deadline:
 
     def __bool__(self) -> bool:
         return self.adaptive or self.seconds > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The workers that take part in each round: a number of them, a share, or all, which is false.
+
+    Attributes:
+        workers: their number; 0 where it is not given.
+        percent: their share of the run's workers, above 0 and below 100; 0 where it is not given.
+    """
+
+    workers: int = 0
+    percent: float = 0.0
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Return what `text` asks for: "all", a share such as "10 %" or 0.1, or a number of workers.
+
+        Raises:
+            ConfigError: if it is none of these, or out of range.
+        """
+        shown = str(text).strip()
+        if shown == ALL:
+            return cls()
+        number, percent, rest = shown.partition("%")
+        try:
+            share = float(number) * (1 if percent else 100)
+            sampled = cls(percent=share) if percent or share < 100 else cls(workers=int(number))
+        except (ValueError, OverflowError):
+            sampled = cls()
+        if rest or not (sampled.workers >= 1 or 0 < sampled.percent <= 100):
+            raise ConfigError(f"got {quoted(shown)}, want all, a share such as '10 %' or 0.1, or a number of workers")
+        return cls() if sampled.percent == 100 else sampled
+
+    def __str__(self) -> str:
+        return f"{_shortest(self.percent)} %" if self.percent else str(self.workers or ALL)
+
+    def __bool__(self) -> bool:
+        return self.workers > 0 or self.percent > 0
+
+    def of(self, workers: int) -> int:
+        """Return how many take part in a round of a run of so many `workers`: at least 1."""
+        return min(self.workers or max(1, round(self.percent / 100 * workers)), workers) if self else workers
 
 
 def _shortest(number: float) -> str:

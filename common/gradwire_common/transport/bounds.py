@@ -119,6 +119,8 @@ _TABLE: dict[type[Message], dict[str, Bound]] = {
     pb.Metric: dict.fromkeys(
         ("name", "sum", "count", "lower_is_better", "kind", "state"), Elsewhere("metrics.checked_metrics")
     ),
+    pb.SettingsRequest: {},
+    pb.TurnRequest: {"session": SESSION, "version": ROUND},
     pb.StatusRequest: {"after_round": Elsewhere("compared with the rounds that there are")},
     pb.LimitRequest: {"worker_id": Text(MAX_NAME), "changes": One()},
     pb.LimitChanges: dict.fromkeys(
@@ -153,7 +155,10 @@ _TABLE: dict[type[Message], dict[str, Bound]] = {
         "fixed_rate": FLAG,
         "fixed_options": FLAG,
         "overruled": LINE,
+        "sampled": FLAG,
     },
+    pb.SettingsReply: {"settings": SETTINGS},
+    pb.TurnReply: {"round": ROUND},
     pb.Method: {"name": Text(MAX_NAME), "options": Text(MAX_OPTIONS_TEXT)},
     pb.Limits: {
         "rate_up": AMOUNT,

@@ -84,6 +84,23 @@ class Manifest(_message.Message):
     groups: _containers.RepeatedCompositeFieldContainer[ParameterGroup]
     def __init__(self, tensors: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[ParameterGroup, _Mapping]]] = ...) -> None: ...
 
+class SettingsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SettingsReply(_message.Message):
+    __slots__ = ("settings",)
+    class SettingsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    settings: _containers.ScalarMap[str, str]
+    def __init__(self, settings: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
 class OptimizerChoice(_message.Message):
     __slots__ = ("name", "options")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -132,7 +149,7 @@ class Introduction(_message.Message):
     def __init__(self, join: _Optional[_Union[JoinRequest, _Mapping]] = ..., manifest: _Optional[bytes] = ...) -> None: ...
 
 class JoinReply(_message.Message):
-    __slots__ = ("session", "slot", "slots", "version", "rounds", "weights_wanted", "heartbeat_ms", "method", "limits", "buffers_every", "evaluate_every", "run", "run_id", "late_weight", "asynchronous", "manifest_wanted", "broadcast", "optimizer", "groups", "fixed_rate", "fixed_options", "overruled")
+    __slots__ = ("session", "slot", "slots", "version", "rounds", "weights_wanted", "heartbeat_ms", "method", "limits", "buffers_every", "evaluate_every", "run", "run_id", "late_weight", "asynchronous", "manifest_wanted", "broadcast", "optimizer", "groups", "fixed_rate", "fixed_options", "overruled", "sampled")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
@@ -155,6 +172,7 @@ class JoinReply(_message.Message):
     FIXED_RATE_FIELD_NUMBER: _ClassVar[int]
     FIXED_OPTIONS_FIELD_NUMBER: _ClassVar[int]
     OVERRULED_FIELD_NUMBER: _ClassVar[int]
+    SAMPLED_FIELD_NUMBER: _ClassVar[int]
     session: str
     slot: int
     slots: int
@@ -177,7 +195,8 @@ class JoinReply(_message.Message):
     fixed_rate: bool
     fixed_options: bool
     overruled: str
-    def __init__(self, session: _Optional[str] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., weights_wanted: bool = ..., heartbeat_ms: _Optional[int] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., buffers_every: _Optional[int] = ..., evaluate_every: _Optional[int] = ..., run: _Optional[str] = ..., run_id: _Optional[str] = ..., late_weight: _Optional[float] = ..., asynchronous: bool = ..., manifest_wanted: bool = ..., broadcast: _Optional[_Union[Method, _Mapping]] = ..., optimizer: _Optional[_Union[OptimizerChoice, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[ParameterGroup, _Mapping]]] = ..., fixed_rate: bool = ..., fixed_options: bool = ..., overruled: _Optional[str] = ...) -> None: ...
+    sampled: bool
+    def __init__(self, session: _Optional[str] = ..., slot: _Optional[int] = ..., slots: _Optional[int] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., weights_wanted: bool = ..., heartbeat_ms: _Optional[int] = ..., method: _Optional[_Union[Method, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., buffers_every: _Optional[int] = ..., evaluate_every: _Optional[int] = ..., run: _Optional[str] = ..., run_id: _Optional[str] = ..., late_weight: _Optional[float] = ..., asynchronous: bool = ..., manifest_wanted: bool = ..., broadcast: _Optional[_Union[Method, _Mapping]] = ..., optimizer: _Optional[_Union[OptimizerChoice, _Mapping]] = ..., groups: _Optional[_Iterable[_Union[ParameterGroup, _Mapping]]] = ..., fixed_rate: bool = ..., fixed_options: bool = ..., overruled: _Optional[str] = ..., sampled: bool = ...) -> None: ...
 
 class Method(_message.Message):
     __slots__ = ("name", "options")
@@ -278,6 +297,20 @@ class LeaveRequest(_message.Message):
 class LeaveReply(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class TurnRequest(_message.Message):
+    __slots__ = ("session", "version")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    version: int
+    def __init__(self, session: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class TurnReply(_message.Message):
+    __slots__ = ("round",)
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    def __init__(self, round: _Optional[int] = ...) -> None: ...
 
 class PushMessage(_message.Message):
     __slots__ = ("header", "chunk", "end", "whole")
@@ -550,7 +583,7 @@ class Removed(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
-    __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down", "budget", "spent", "tokens_up", "tokens_down", "refused", "refused_reason", "quarantined", "missed_rounds", "left_out", "clipped", "clip_scale", "outlying", "gone", "rate_up", "rate_down")
+    __slots__ = ("worker_id", "slot", "alive", "last_round", "bytes_up", "bytes_down", "limited_up", "limited_down", "budget", "spent", "tokens_up", "tokens_down", "refused", "refused_reason", "quarantined", "missed_rounds", "left_out", "clipped", "clip_scale", "outlying", "gone", "rate_up", "rate_down", "samples", "pushes", "loss")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     ALIVE_FIELD_NUMBER: _ClassVar[int]
@@ -574,6 +607,9 @@ class WorkerStatus(_message.Message):
     GONE_FIELD_NUMBER: _ClassVar[int]
     RATE_UP_FIELD_NUMBER: _ClassVar[int]
     RATE_DOWN_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    PUSHES_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     slot: int
     alive: bool
@@ -597,7 +633,10 @@ class WorkerStatus(_message.Message):
     gone: str
     rate_up: int
     rate_down: int
-    def __init__(self, worker_id: _Optional[str] = ..., slot: _Optional[int] = ..., alive: bool = ..., last_round: _Optional[int] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., limited_up: _Optional[float] = ..., limited_down: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ..., tokens_up: _Optional[int] = ..., tokens_down: _Optional[int] = ..., refused: _Optional[int] = ..., refused_reason: _Optional[str] = ..., quarantined: bool = ..., missed_rounds: _Optional[int] = ..., left_out: bool = ..., clipped: _Optional[int] = ..., clip_scale: _Optional[float] = ..., outlying: _Optional[int] = ..., gone: _Optional[str] = ..., rate_up: _Optional[int] = ..., rate_down: _Optional[int] = ...) -> None: ...
+    samples: int
+    pushes: int
+    loss: float
+    def __init__(self, worker_id: _Optional[str] = ..., slot: _Optional[int] = ..., alive: bool = ..., last_round: _Optional[int] = ..., bytes_up: _Optional[int] = ..., bytes_down: _Optional[int] = ..., limited_up: _Optional[float] = ..., limited_down: _Optional[float] = ..., budget: _Optional[int] = ..., spent: _Optional[int] = ..., tokens_up: _Optional[int] = ..., tokens_down: _Optional[int] = ..., refused: _Optional[int] = ..., refused_reason: _Optional[str] = ..., quarantined: bool = ..., missed_rounds: _Optional[int] = ..., left_out: bool = ..., clipped: _Optional[int] = ..., clip_scale: _Optional[float] = ..., outlying: _Optional[int] = ..., gone: _Optional[str] = ..., rate_up: _Optional[int] = ..., rate_down: _Optional[int] = ..., samples: _Optional[int] = ..., pushes: _Optional[int] = ..., loss: _Optional[float] = ...) -> None: ...
 
 class RoundRecord(_message.Message):
     __slots__ = ("round", "contributors", "samples", "loss", "bytes_up", "bytes_down", "bits_up", "bits_down", "seconds", "server_times", "worker_times", "learning_rate", "budget", "spent", "payload_up", "payload_down", "budget_down")

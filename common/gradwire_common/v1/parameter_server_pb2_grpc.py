@@ -34,6 +34,11 @@ class ParameterServerStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.Settings = channel.unary_unary(
+                '/gradwire.v1.ParameterServer/Settings',
+                request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.SettingsRequest.SerializeToString,
+                response_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.SettingsReply.FromString,
+                _registered_method=True)
         self.Join = channel.unary_unary(
                 '/gradwire.v1.ParameterServer/Join',
                 request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.JoinRequest.SerializeToString,
@@ -63,6 +68,11 @@ class ParameterServerStub(object):
                 '/gradwire.v1.ParameterServer/Heartbeat',
                 request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.HeartbeatRequest.SerializeToString,
                 response_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.HeartbeatReply.FromString,
+                _registered_method=True)
+        self.Turn = channel.unary_unary(
+                '/gradwire.v1.ParameterServer/Turn',
+                request_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.TurnRequest.SerializeToString,
+                response_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.TurnReply.FromString,
                 _registered_method=True)
         self.Report = channel.unary_unary(
                 '/gradwire.v1.ParameterServer/Report',
@@ -109,6 +119,13 @@ class ParameterServerStub(object):
 class ParameterServerServicer(object):
     """Missing associated documentation comment in .proto file."""
 
+    def Settings(self, request, context):
+        """Tells what the server's settings say of workers, before they join; needs no session.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Join(self, request, context):
         """Makes the caller a worker of the run and tells it all it needs to know. Joining again under the same worker_id takes
         the old place; the older session can push no more. See JoinRequest.claim.
@@ -149,6 +166,13 @@ class ParameterServerServicer(object):
 
     def Heartbeat(self, request, context):
         """Tells the server that a worker is alive; any other call of its session counts as a heartbeat too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Turn(self, request, context):
+        """Where rounds are of a few clients each: answers once the caller takes part in a round, or the run is over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,6 +238,11 @@ class ParameterServerServicer(object):
 
 def add_ParameterServerServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'Settings': grpc.unary_unary_rpc_method_handler(
+                    servicer.Settings,
+                    request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.SettingsRequest.FromString,
+                    response_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.SettingsReply.SerializeToString,
+            ),
             'Join': grpc.unary_unary_rpc_method_handler(
                     servicer.Join,
                     request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.JoinRequest.FromString,
@@ -243,6 +272,11 @@ def add_ParameterServerServicer_to_server(servicer, server):
                     servicer.Heartbeat,
                     request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.HeartbeatRequest.FromString,
                     response_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.HeartbeatReply.SerializeToString,
+            ),
+            'Turn': grpc.unary_unary_rpc_method_handler(
+                    servicer.Turn,
+                    request_deserializer=gradwire__common_dot_v1_dot_parameter__server__pb2.TurnRequest.FromString,
+                    response_serializer=gradwire__common_dot_v1_dot_parameter__server__pb2.TurnReply.SerializeToString,
             ),
             'Report': grpc.unary_unary_rpc_method_handler(
                     servicer.Report,
@@ -294,6 +328,33 @@ def add_ParameterServerServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ParameterServer(object):
     """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def Settings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradwire.v1.ParameterServer/Settings',
+            gradwire__common_dot_v1_dot_parameter__server__pb2.SettingsRequest.SerializeToString,
+            gradwire__common_dot_v1_dot_parameter__server__pb2.SettingsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def Join(request,
@@ -447,6 +508,33 @@ class ParameterServer(object):
             '/gradwire.v1.ParameterServer/Heartbeat',
             gradwire__common_dot_v1_dot_parameter__server__pb2.HeartbeatRequest.SerializeToString,
             gradwire__common_dot_v1_dot_parameter__server__pb2.HeartbeatReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Turn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradwire.v1.ParameterServer/Turn',
+            gradwire__common_dot_v1_dot_parameter__server__pb2.TurnRequest.SerializeToString,
+            gradwire__common_dot_v1_dot_parameter__server__pb2.TurnReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,15 +1,21 @@
 """What all workers of a run have in common."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from gradwire_common.errors import JoinError
+from gradwire_common.foreign_text import MAX_TEXT, printable
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.settings.config import ServedRun
-from gradwire_common.step_options import OptimizerChoice
+from gradwire_common.settings.handed import check_agrees, handed
+from gradwire_common.settings.recipes import FOR_LOCAL_STEPS, RECIPES
+from gradwire_common.step_options import RATE, OptimizerChoice
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.admission import ReadManifest, check_same_settings
 from gradwire_server.outcome.optimizers.optimizer import Fixed, OptimizerSettings
+
+log = logging.getLogger("gradwire.server")
 
 Define = Callable[[Manifest, OptimizerChoice | None], Awaitable[None]]
 
@@ -54,7 +60,13 @@ class Agreement:
 
     def check_settings(self, request: pb.JoinRequest) -> None:
         """Raise JoinError unless a worker has the settings that all have in common."""
+        self.check_handed(request)
         check_same_settings(self.shared, request.settings)
+
+    def check_handed(self, request: pb.JoinRequest) -> None:
+        """Raise JoinError where a worker has other settings than the server hands to its workers."""
+        if lines := check_agrees(handed(self._settings), request.settings):
+            raise JoinError(printable("; ".join(lines), MAX_TEXT))
 
     async def reach(
         self, request: pb.JoinRequest, packed: bytes | None, define: Define, is_defined: Callable[[], bool]
@@ -74,6 +86,7 @@ class Agreement:
             ModelMismatchError, ConfigError: as `Membership.join` says.
         """
         choice = OptimizerChoice.from_message(request.optimizer) if request.HasField("optimizer") else None
+        self.check_handed(request)
         if is_defined():
             self.check_settings(request)  # again: they may have been set meanwhile
             self.overruled(choice)
@@ -85,6 +98,19 @@ class Agreement:
         run = self.model.manifest if self.model is not None and is_defined() else None
         read = await asyncio.to_thread(ReadManifest.of, got, run, is_packed=packed is not None)
         if run is None:
+            choice = choice or _for_local_steps(request)
             await define(read.manifest, choice)
             self.settle(read, dict(request.settings), choice)
         return True
+
+
+def _for_local_steps(request: pb.JoinRequest) -> OptimizerChoice | None:
+    """Return what a run steps with whose workers take local steps and ask for no optimizer; None where they take none.
+
+    A rate made for gradients is none for changes of the weights. The server's own settings win over it as usual.
+    """
+    if request.settings.get("local_steps", "0") == "0":
+        return None
+    recipe = RECIPES[FOR_LOCAL_STEPS]
+    log.info("workers take local steps: where nothing else was asked for, the server steps as %s does", FOR_LOCAL_STEPS)
+    return OptimizerChoice(recipe["optimizer"], {RATE: recipe["lr"], **recipe["optimizer_options"]})

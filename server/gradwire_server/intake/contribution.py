@@ -1,7 +1,7 @@
 """A push that counts, and what the journal says of it and of the round that it made."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -90,13 +90,19 @@ def contribution_of(record: Record) -> Contribution:
     return Contribution(meta["worker"], meta["round"], push, len(push.data), *told, options)
 
 
-def commit_record(record: pb.RoundRecord, pushes: Iterable[tuple[int, Contribution]], options: Groups = ()) -> Record:
+def commit_record(
+    record: pb.RoundRecord,
+    pushes: Iterable[tuple[int, Contribution]],
+    options: Groups = (),
+    present: Mapping[str, int] | None = None,
+) -> Record:
     """Return the journal's record of a round that closed.
 
     Args:
         record: of the round.
         pushes: the pushes of which slots, in the order of their sum.
         options: what was set of the optimizer's options before its step; () for nothing.
+        present: the slots of the workers that the next round may be of, by id; None where it is of those that push.
     """
     meta = {
         "round": record.round,
@@ -105,6 +111,8 @@ def commit_record(record: pb.RoundRecord, pushes: Iterable[tuple[int, Contributi
     }
     if options:
         meta["options"] = options
+    if present is not None:
+        meta["present"] = dict(present)
     return Record(Kind.COMMIT, meta)
 
 

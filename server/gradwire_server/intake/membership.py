@@ -185,12 +185,12 @@ class Membership:
         """Note that a push of `member` came too late to count."""
         member.attendance.came_late(self._schedule.open_round)
 
-    def closed(self, round_: int, contributors: Collection[int]) -> None:
-        """Note which slots a round closed with; leave those members out that have missed too many in a row."""
+    def closed(self, round_: int) -> None:
+        """Note who missed the round that closed; leave those members out that have missed too many in a row."""
         if self._schedule.queues or not self._allowed:  # in a queue no push waits for another's
             return
         for member in self.members.alive:
-            if member.slot in self._schedule.waited_for and member.slot not in contributors:
+            if member.slot in self._schedule.missed and member.slot in self._schedule.waited_for:
                 member.attendance.miss()
                 if member.attendance.missed >= self._allowed:
                     self._leave_out(member, f"it missed {member.attendance.missed} rounds in a row", round_)

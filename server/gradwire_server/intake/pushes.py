@@ -113,6 +113,7 @@ async def take(
         verdict = await _keep_and_count(run, member, header, told, lease)
     if verdict is Verdict.COUNTED:
         member.last_round, member.budget, member.spent = header.round, end.budget, spent
+        member.samples, member.pushes, member.loss = member.samples + push.samples, member.pushes + 1, end.loss
         member.refused_in_a_row = 0
         run.membership.counted(member)
     return verdict

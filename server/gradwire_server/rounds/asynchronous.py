@@ -76,7 +76,14 @@ class Arrivals(Progress):
         """Whether a push waits and none has been added to the next version."""
         return self.phase is Phase.COLLECTING and self._added is None and bool(self._pushers)
 
-    def resume(self, version: int, expected: set[int], known: set[int], newest: dict[str, Counted]) -> None:
+    def resume(
+        self,
+        version: int,
+        expected: set[int],
+        known: set[int],
+        newest: dict[str, Counted],
+        pushed: Set[int] = frozenset(),  # noqa: ARG002
+    ) -> None:
         """Resume at `version`; the pushes that counted and were not applied are to be counted again, in their order."""
         self.begin(version)
         self.newest, self._seen, self.waited_for = dict(newest), set(known), set(expected)
@@ -93,7 +100,7 @@ class Arrivals(Progress):
     def pass_deadline(self) -> None:
         """Do nothing: there is nothing to wait for."""
 
-    def count(self, slot: int, worker: str, round_: int, digest: int = 0) -> Verdict:
+    def count(self, slot: int, worker: str, round_: int, digest: int = 0, samples: int = 1) -> Verdict:  # noqa: ARG002
         """Let a whole push count, where it may. Raises RunEndedError and UsageError like `verdict`."""
         verdict = self.verdict(slot, worker, round_)
         if verdict is Verdict.COUNTED:

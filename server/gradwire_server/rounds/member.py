@@ -1,5 +1,6 @@
 """What is known of one worker."""
 
+import math
 from dataclasses import dataclass, field
 
 from gradwire_common.foreign_text import MAX_REASON, printable
@@ -22,6 +23,8 @@ class Member:
         sent: the newest version that it has been sent; -1 for none.
         last_round: the newest round that a push of it counted in.
         budget, spent: bytes on the wire that its last push was allowed, and took.
+        samples, pushes: of its pushes that counted, as long as it has been known.
+        loss: mean training loss of the last of them; NaN where it is not known.
         refused: pushes that were refused, as long as it has been known.
         refused_in_a_row: since one counted.
         reason: why the last of them was refused.
@@ -42,6 +45,9 @@ class Member:
     last_round: int = 0
     budget: int = 0
     spent: int = 0
+    samples: int = 0
+    pushes: int = 0
+    loss: float = math.nan
     refused: int = 0
     refused_in_a_row: int = 0
     reason: str = ""

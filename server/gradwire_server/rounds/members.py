@@ -91,6 +91,7 @@ class Members:
         member.claim = claim
         if old is not None:
             member.last_round, member.attendance = old.last_round, old.attendance
+            member.samples, member.pushes, member.loss = old.samples, old.pushes, old.loss
             member.refused, member.refused_in_a_row = old.refused, old.refused_in_a_row
             member.reason, member.quarantined = old.reason, old.quarantined
         self._by_id[worker_id] = self._by_session[member.session] = self._alive[worker_id] = member

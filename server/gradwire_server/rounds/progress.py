@@ -1,6 +1,7 @@
 """How far a run has come: what schedules of any kind keep."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Set
 
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_server.rounds.schedule import Closing, Counted, Phase, ScheduleSettings, Verdict
@@ -16,6 +17,7 @@ class Progress(ABC):
         self.version: int | None = None
         self.newest: dict[str, Counted] = {}
         self.waited_for: set[int] = set()
+        self.missed: frozenset[int] = frozenset()
         self._seen: set[int] = set()
         self._pushers: dict[int, str] = {}  # slot -> worker whose push counts and is no part of a version yet
         self._closing: Closing | None = None
@@ -47,6 +49,15 @@ class Progress(ABC):
     def taking_part(self) -> frozenset[int]:
         """Slots that have taken part since the run began."""
         return frozenset(self._seen)
+
+    @property
+    def called(self) -> Set[int]:
+        """Slots that take part in the open round: all."""
+        return self.waited_for
+
+    def takes(self, slot: int) -> bool:
+        """Whether `slot` takes part in the open round, and has not pushed."""
+        return slot in self.called and slot not in self._pushers
 
     def begin(self, version: int = 0) -> None:
         """Begin at `version`, whose weights are there."""

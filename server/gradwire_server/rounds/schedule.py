@@ -63,6 +63,9 @@ class ScheduleSettings:
         rounds: the run ends at this version; 0 for a run without end.
         quorum: pushes without which no round closes.
         staleness: versions that a push may be behind.
+        sampled: slots that take part in each round; 0 for all.
+        seed: of which they are.
+        target: samples that suffice for a round; 0 for no number.
         fair_share: versions of a worker for each one of the others, on average, where pushes form a queue; 0 for any.
     """
 
@@ -71,6 +74,9 @@ class ScheduleSettings:
     quorum: int = 1
     staleness: int = 0
     fair_share: float = 0.0
+    sampled: int = 0
+    seed: int = 0
+    target: int = 0
 
     @classmethod
     def of(cls, settings: ServedRun) -> Self:
@@ -79,17 +85,32 @@ class ScheduleSettings:
         Raises:
             ConfigError: a setting is given that means nothing in the run's mode.
         """
-        quorum = settings.quorum.of(settings.workers)
+        drawn = settings.sampled.of(settings.workers)
+        quorum = settings.quorum.of(drawn)
         if not settings.asynchronous:
             if settings.staleness is not None:
                 got = f"got {settings.staleness} in the synchronous mode"
                 raise ConfigError(f"staleness: {got}, want mode asynchronous")
-            return cls(settings.workers, settings.rounds, quorum)
+            if quorum > drawn:
+                raise ConfigError(f"quorum: got '{settings.quorum}', want at most the {drawn} workers of a round")
+            sampled = drawn if settings.sampled else 0
+            return cls(
+                settings.workers,
+                settings.rounds,
+                quorum,
+                sampled=sampled,
+                seed=settings.seed,
+                target=settings.target_samples,
+            )
         where = "in the asynchronous mode, where no push waits"
         if quorum != 1:
             raise ConfigError(f"quorum: got '{settings.quorum}' {where}, want 1")
         if settings.deadline:
             raise ConfigError(f"deadline: got '{settings.deadline}' {where}, want none")
+        if settings.sampled:
+            raise ConfigError(f"sampled: got '{settings.sampled}' {where}, want all")
+        if settings.target_samples:
+            raise ConfigError(f"target_samples: got {settings.target_samples} {where}, want 0")
         staleness = 2 * settings.workers if settings.staleness is None else settings.staleness
         return cls(settings.workers, settings.rounds, quorum, staleness, settings.fair_share)
 
@@ -136,6 +157,14 @@ class Schedule(Protocol):
         """Slots that have taken part since the run began."""
 
     @property
+    def called(self) -> Set[int]:
+        """Slots that take part in the open round, as far as they are waited for; once the run is over, all of these."""
+
+    @property
+    def missed(self) -> Set[int]:
+        """Slots that took part in the round that closed last, and whose pushes it lacked."""
+
+    @property
     def missing(self) -> Set[int]:
         """Slots whose pushes the open round waits for."""
 
@@ -166,8 +195,18 @@ class Schedule(Protocol):
     def begin(self, version: int = 0) -> None:
         """Begin at `version`, whose weights are there."""
 
-    def resume(self, version: int, expected: set[int], known: set[int], newest: dict[str, Counted]) -> None:
-        """Resume at `version`: the `expected` slots' workers are about to come back, of all `known`."""
+    def resume(
+        self,
+        version: int,
+        expected: set[int],
+        known: set[int],
+        newest: dict[str, Counted],
+        pushed: Set[int] = frozenset(),
+    ) -> None:
+        """Resume at `version`: the `expected` slots' workers are about to come back, of all `known`.
+
+        Pushes of the slots `pushed` for the open round will be counted again.
+        """
 
     def admit(self, slot: int, worker: str = "") -> None:
         """Let `slot` take part: its worker, which lives, holds the newest weights.
@@ -181,6 +220,9 @@ class Schedule(Protocol):
     def pass_deadline(self) -> None:
         """Let the deadline of the open round have passed."""
 
+    def takes(self, slot: int) -> bool:
+        """Whether `slot` takes part in the open round, and has not pushed."""
+
     def verdict(self, slot: int, worker: str, round_: int) -> Verdict:
         """Say whether a push of `worker` at `slot` for `round_` would count, changing nothing.
 
@@ -189,7 +231,7 @@ class Schedule(Protocol):
             UsageError: the round has not begun.
         """
 
-    def count(self, slot: int, worker: str, round_: int, digest: int = 0) -> Verdict:
+    def count(self, slot: int, worker: str, round_: int, digest: int = 0, samples: int = 1) -> Verdict:
         """Let a whole push count, where it may. Raises RunEndedError and UsageError like `verdict`."""
 
     def is_ahead(self, slot: int, worker: str) -> bool:

@@ -2,10 +2,12 @@
 
 import heapq
 import math
+from collections.abc import Set
 from typing import ClassVar
 
 from gradwire_common.errors import UsageError
 from gradwire_server.rounds.progress import Progress
+from gradwire_server.rounds.sampling import drawn
 from gradwire_server.rounds.schedule import Closing, Counted, Phase, ScheduleSettings, Verdict
 
 
@@ -22,6 +24,11 @@ class Rounds(Progress):
     higher slot. Once the deadline has passed, pushes are summed as they come, so that none of them keeps its memory for
     one that may never come.
 
+    Where rounds are of some workers each (`settings.sampled`), those are *called*: drawn once all have joined and
+    whenever a round opens, and one more for each of them that leaves or dies without having pushed. Only they are
+    waited for, and only their pushes count. Where a number of samples suffices for a round (`settings.target`), nobody
+    is waited for once the pushes have as many, and the quorum is there.
+
     A push is known by its worker and its round: repeating the newest one that counted changes nothing, however long ago
     its round closed.
     """
@@ -34,6 +41,9 @@ class Rounds(Progress):
         self.missing: set[int] = set()  # slots that are waited for and whose pushes the open round lacks
         self.absent: set[int] = set()  # slots whose workers died and have not come back
         self._overdue = False
+        self._called: set[int] = set()  # where rounds are of some workers each
+        self._spent: set[int] = set()  # slots whose workers have pushed at another one for the open round
+        self._samples = 0  # of the pushes that count
         self._to_add: list[int] = []  # slots of pushes that count and have not been added, as a heap
         self._order: list[int] = []  # slots whose pushes have been added, in that order
 
@@ -41,6 +51,11 @@ class Rounds(Progress):
     def closed(self) -> int:
         """The newest round that no push can count in any more."""
         return self.version or 0
+
+    @property
+    def called(self) -> Set[int]:
+        """Slots that take part in the open round; once the run is over, all that are waited for."""
+        return self._called & self.waited_for if self.settings.sampled and not self._ended else self.waited_for
 
     @property
     def may_close(self) -> bool:
@@ -71,12 +86,20 @@ class Rounds(Progress):
         """Whether the open round has a deadline that has not passed."""
         return self.phase is Phase.COLLECTING and not self._overdue
 
-    def resume(self, version: int, expected: set[int], known: set[int], newest: dict[str, Counted]) -> None:
+    def resume(
+        self,
+        version: int,
+        expected: set[int],
+        known: set[int],
+        newest: dict[str, Counted],
+        pushed: Set[int] = frozenset(),
+    ) -> None:
         """Resume at `version`: wait for the `expected` slots, whose workers are about to come back, of all `known`."""
         self.begin(version)
         self.newest = dict(newest)
         self.absent, self._seen = known - expected, set(known)
-        self.waited_for, self.missing = set(expected), set(expected)
+        self.waited_for, self._called = set(expected), set(pushed)
+        self._open()
 
     def admit(self, slot: int, worker: str = "") -> None:
         """Wait for `slot` from now on: its worker holds the newest weights.
@@ -89,7 +112,11 @@ class Rounds(Progress):
         self.absent.discard(slot)
         known = self.newest.get(worker)
         has_pushed = slot in self._pushers or (known is not None and known.round == self.open_round)
-        if not has_pushed and not (self._overdue and self._has_quorum):
+        if has_pushed:
+            self._spent.add(slot)
+        if self.settings.sampled:
+            self._call()
+        elif not has_pushed and not self._suffices:
             self.missing.add(slot)
 
     def dismiss(self, slot: int, *, dead: bool = False) -> None:
@@ -97,14 +124,23 @@ class Rounds(Progress):
         self.waited_for.discard(slot)
         self.missing.discard(slot)
         (self.absent.add if dead else self.absent.discard)(slot)
+        if slot not in self._pushers:
+            self._called.discard(slot)
+            self._call()
 
     def pass_deadline(self) -> None:
         """Let the deadline of the open round have passed: from now on the quorum suffices."""
         if self.phase is Phase.COLLECTING:
             self._overdue = True
-            self._settle_for_quorum()
+            self._settle()
 
-    def count(self, slot: int, worker: str, round_: int, digest: int = 0) -> Verdict:
+    def verdict(self, slot: int, worker: str, round_: int) -> Verdict:
+        """Say whether a push would count. Raises RunEndedError and UsageError as the Protocol says."""
+        verdict = super().verdict(slot, worker, round_)
+        uncalled = self.settings.sampled and slot not in self._called
+        return Verdict.LATE if uncalled and verdict is Verdict.COUNTED else verdict
+
+    def count(self, slot: int, worker: str, round_: int, digest: int = 0, samples: int = 1) -> Verdict:
         """Let a whole push count, where it may. Raises RunEndedError and UsageError like `verdict`."""
         verdict = self.verdict(slot, worker, round_)
         if verdict is Verdict.COUNTED:
@@ -113,7 +149,8 @@ class Rounds(Progress):
             self._remember(worker, Counted(round_, digest, round_))
             self.missing.discard(slot)
             heapq.heappush(self._to_add, slot)
-            self._settle_for_quorum()
+            self._samples += samples
+            self._settle()
         return verdict
 
     def version_to_await(self, worker: str, round_: int, verdict: Verdict) -> int:  # noqa: ARG002
@@ -139,9 +176,12 @@ class Rounds(Progress):
 
     def commit(self) -> int:
         """Open the next round, or end the run at its last version; return the new version."""
-        version, _ = self._advance()
+        called = self.called
+        version, closed = self._advance()
+        self.missed = frozenset(called) - set(closed.slots)
         self._overdue, self._pushers, self._order = False, {}, []
-        self.missing = set(self.waited_for)
+        self._samples, self._called, self._spent = 0, set(), set()
+        self._open()
         return version
 
     @property
@@ -155,6 +195,28 @@ class Rounds(Progress):
     def _has_quorum(self) -> bool:
         return len(self._pushers) >= max(1, self.settings.quorum)
 
-    def _settle_for_quorum(self) -> None:
-        if self._overdue and self._has_quorum:
+    @property
+    def _suffices(self) -> bool:
+        """Whether the pushes that count make a round without the others."""
+        has_target = 0 < self.settings.target <= self._samples
+        return (self._overdue or has_target) and self._has_quorum
+
+    def _settle(self) -> None:
+        if self._suffices:
             self.missing.clear()
+
+    def _open(self) -> None:
+        """Wait for the pushes of a round that opens."""
+        self.missing = set() if self.settings.sampled else set(self.waited_for)
+        self._call()
+
+    def _call(self) -> None:
+        """Let as many take part in the open round as are to, of those that are there."""
+        if not self.settings.sampled or self.phase is not Phase.COLLECTING:
+            return
+        lacking = self.settings.sampled - len(self._called & (self.waited_for | self._pushers.keys()))
+        free = self.waited_for - self._called - self._spent
+        more = drawn(free, max(0, lacking), self.settings.seed, self.open_round)
+        self._called.update(more)
+        if not self._suffices:
+            self.missing.update(self._called & self.waited_for - self._pushers.keys())

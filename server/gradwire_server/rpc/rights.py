@@ -9,12 +9,14 @@ _WORKERS = frozenset({Role.WORKER})
 _ADMINS = frozenset({Role.ADMIN})
 
 RIGHTS: Mapping[str, frozenset[Role]] = {
+    "Settings": _WORKERS,
     "Join": _WORKERS,
     "Introduce": _WORKERS,
     "Push": _WORKERS,
     "Staged": _WORKERS,
     "Watch": _WORKERS,
     "Heartbeat": _WORKERS,
+    "Turn": _WORKERS,
     "Report": _WORKERS,
     "Leave": _WORKERS,
     "Status": frozenset(Role),

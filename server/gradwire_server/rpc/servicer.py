@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import Any
 
 from gradwire_common.errors import GradwireError, UnavailableError, UsageError
+from gradwire_common.settings.handed import handed
 from gradwire_common.transport import bounds
 from gradwire_common.transport.channel import CALL_BYTES, wire_bytes
 from gradwire_common.transport.packing import INLINE_BYTES
@@ -47,6 +48,11 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
     def __init__(self, run: Run, callers: Callers):
         super().__init__(run, callers)
         self._introducing = asyncio.Semaphore(INTRODUCTIONS)
+
+    @answers_errors
+    async def Settings(self, request: pb.SettingsRequest, context: Any) -> pb.SettingsReply:  # noqa: ARG002, N802
+        """Tell what the server's settings say of workers."""
+        return pb.SettingsReply(settings=handed(self._run.settings))
 
     @answers_errors
     async def Join(self, request: pb.JoinRequest, context: Any) -> pb.JoinReply:  # noqa: ARG002, N802
@@ -158,6 +164,16 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
             heartbeat_ms=heartbeat_ms(run, member),
             wait=wait(run),
         )
+        self._charge(member, request, reply, run.schedule.open_round)
+        return reply
+
+    @answers_errors
+    async def Turn(self, request: pb.TurnRequest, context: Any) -> pb.TurnReply:  # noqa: ARG002, N802
+        """Answer once a worker takes part in a round."""
+        run = self._run
+        member = self._hear(request.session)
+        run.membership.check_may_push(member)
+        reply = pb.TurnReply(round=await run.called.wait(member.slot, request.version))
         self._charge(member, request, reply, run.schedule.open_round)
         return reply
 

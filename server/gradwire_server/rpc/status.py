@@ -47,6 +47,7 @@ def join_reply(run: Run, member: Member, request: pb.JoinRequest) -> pb.JoinRepl
         fixed_rate=training.fixed.rate,
         fixed_options=training.fixed.options,
         overruled=overruled,
+        sampled=bool(settings.sampled),
     )
 
 
@@ -147,4 +148,7 @@ def _worker(run: Run, member: Member) -> pb.WorkerStatus:
         gone="" if member.alive else member.gone,
         rate_up=allowed.rate_up,
         rate_down=allowed.rate_down,
+        samples=member.samples,
+        pushes=member.pushes,
+        loss=member.loss,
     )

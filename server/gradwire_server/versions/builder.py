@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gradwire_common.errors import UsageError
@@ -38,9 +38,17 @@ class VersionBuilder:
         in_thread: runs arithmetic.
         store: keeps the ends of rounds on the disk; None where nothing is kept.
         clock: seconds.
+        present: tells the slots of the workers that the next round may be of, by id, where it is of some of them.
     """
 
-    def __init__(self, in_thread: InThread, store: Store | None, clock: Callable[[], float]):
+    def __init__(
+        self,
+        in_thread: InThread,
+        store: Store | None,
+        clock: Callable[[], float],
+        present: Callable[[], Mapping[str, int] | None] = lambda: None,
+    ):
+        self._present = present
         self._in_thread = in_thread
         self._store = store
         self._clock = clock
@@ -81,7 +89,7 @@ class VersionBuilder:
         async def opened(update: Update) -> None:
             if self._store is not None:
                 self._tell_times(draft, record)
-                await self._store.commit(commit_record(record, pushes, options))
+                await self._store.commit(commit_record(record, pushes, options, self._present()))
             published.put_nowait(Published(update))
 
         draft = UpdateDraft(round_, self._in_thread, opened)

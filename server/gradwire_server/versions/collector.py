@@ -6,7 +6,7 @@ The state is changed on the event loop; the arithmetic goes to threads, one piec
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -43,6 +43,7 @@ class Collector:
         budget: tells the bytes of frames that the next update may take (bits_down auto); 0 for no limit.
         describe: tells what of the run belongs in a checkpoint beside the numbers.
         clock: seconds.
+        present: as VersionBuilder has it.
 
     Attributes:
         pool: the pushes of rounds that have not closed.
@@ -60,6 +61,7 @@ class Collector:
         budget: Callable[[], int] = lambda: 0,
         describe: Callable[[], dict[str, Any]] = dict,
         clock: Callable[[], float] = time.monotonic,
+        present: Callable[[], Mapping[str, int] | None] = lambda: None,
     ):
         self._auto_down = settings.downlink.auto
         self._schedule = schedule
@@ -68,7 +70,7 @@ class Collector:
         self._budget = budget
         self._describe = describe
         self.pool = PushPool(settings, schedule, store, clock)
-        self._builder = VersionBuilder(numbers.in_thread, store, clock)
+        self._builder = VersionBuilder(numbers.in_thread, store, clock, present)
         self.paused = ""
         self.checkpoint_requests = CheckpointRequests()
         self.between_rounds = True

@@ -55,6 +55,7 @@ def defining(settings: ServedRun) -> dict[str, Any]:
         "outcome": settings.outcome,
         "mode": settings.mode,
         "staleness": ScheduleSettings.of(settings).staleness,
+        **({"sampled": str(settings.sampled), "sampled seed": settings.seed} if settings.sampled else {}),
         "workers": settings.workers,
         "buffers_every": settings.buffers_every,
     }

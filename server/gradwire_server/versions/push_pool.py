@@ -157,7 +157,8 @@ class PushPool:
         Raises:
             RunEndedError: the run is over.
         """
-        verdict = self._schedule.count(slot, contribution.worker, contribution.round, contribution.push.digest)
+        push = contribution.push
+        verdict = self._schedule.count(slot, contribution.worker, contribution.round, push.digest, push.samples)
         if verdict is Verdict.COUNTED:
             self._contributions[slot] = contribution
             if lease is not None:

@@ -31,7 +31,8 @@ class Replayed:
         records: of their rounds, and of earlier ones that were not in the book yet at the checkpoint.
         slots: worker -> slot.
         newest: worker -> its newest push that counted in a closed round.
-        last_slots: who pushed for the newest version.
+        last_slots: who pushed for the newest version; where rounds are of some workers each, who was there when it was
+            made.
         open: slot -> push, of the round that was being collected.
     """
 
@@ -112,6 +113,9 @@ async def _close(
             await in_thread(training.add, push.push, slot)
             now.last_slots.add(slot)
         now.newest[worker] = Counted(pushed_for, digest, round_)
+    for worker, slot in commit.meta.get("present", {}).items():
+        now.move(worker, slot)
+        now.last_slots.add(slot)
     training.set_options(tuple(commit.meta.get("options", ())))
     record = round_record_of(commit.meta["record"])
     draft = UpdateDraft(round_, in_thread, _kept_already)

@@ -54,13 +54,13 @@ def _restore(run: Run, from_version: int, past: Replayed) -> None:
     expected, members = past.expected, run.membership.members
     patience = MISSED_HEARTBEATS * members.interval + RECONNECT_SECONDS
     members.restore(past.slots, expected, run.clock() + patience)
-    run.schedule.resume(past.version, expected, set(past.slots.values()), past.newest)
+    run.schedule.resume(past.version, expected, set(past.slots.values()), past.newest, past.open.keys())
     run.books.records.resume(past.version, past.records)
     run.begin(from_version)
     run.versions.restore(past.updates)
     for slot, contribution in past.open.items():
         run.collector.pool.count(slot, contribution)
-    run.books.evaluations.expect(past.version, frozenset(expected))
+    run.books.evaluations.expect(past.version, frozenset(run.schedule.called))
     log.info("resumed version %d: checkpoint of version %d and the journal", past.version, from_version)
     if run.schedule.phase is Phase.ENDED:
         log.info(

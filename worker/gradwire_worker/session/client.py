@@ -28,6 +28,7 @@ from gradwire_worker.session.requests import Introduction
 CALL_TIMEOUT = 10.0  # seconds for a call that carries no frames; those that do never time out while bytes move
 IN_FLIGHT = 256 << 10  # bytes of frames that a small call may have to wait behind
 SLOWEST = 2000  # bytes per second of a link over which a manifest still arrives in time
+TURN_SECONDS = 60.0  # that a server may take to answer who asks for its turn
 DONE = "done"  # why a worker leaves that has done all that it wanted to
 LEAVE_TIMEOUT = 2.0  # seconds; telling the server must not hold up the end of a process
 
@@ -145,6 +146,20 @@ class Client:
             self._hear(reply.limits)
         self.wait = reply.wait.what
         return reply
+
+    def turn(self, version: int) -> int:
+        """Return the round after `version` that this worker takes part in; 0 where none chose it for a while.
+
+        Raises:
+            RunEndedError: the run is over.
+        """
+        reply: pb.TurnReply = self._patiently(
+            lambda session: self._ask(
+                self._stub.Turn, pb.TurnRequest(session=session, version=version), self._timeout + TURN_SECONDS
+            )
+        )
+        bounds.check(reply)
+        return reply.round
 
     def report(self, version: int, metrics: Mapping[str, Metric]) -> None:
         """Report the metrics of the weights of `version` on this worker's part of the test samples."""
