@@ -1,10 +1,13 @@
 """Rounds of some workers each, and rounds that a number of samples closes; pure, without a server."""
 
+import asyncio
+
 import pytest
 
-from gradwire_common.errors import ConfigError
+from gradwire_common.errors import ConfigError, RunEndedError
 from gradwire_common.settings.config import Config
 from gradwire_common.settings.waits import Sampled
+from gradwire_server.intake.called import Called
 from gradwire_server.rounds.schedule import Phase, ScheduleSettings, Verdict
 from gradwire_server.rounds.synchronous import Rounds
 
@@ -196,3 +199,31 @@ def test_what_does_not_go_together_is_refused(given, message):
 
 def test_a_quorum_in_percent_is_of_those_that_are_drawn():
     assert ScheduleSettings.of(Config.load(None, {"workers": 20, "sampled": "50 %", "quorum": "50 %"})).quorum == 5
+
+
+def test_a_worker_that_asks_again_while_its_broken_call_still_waits_is_answered_at_once():
+    async def play() -> None:
+        schedule = rounds(rounds=3)
+        called = Called(schedule)
+        slot = max(schedule.waited_for - schedule.called)
+        broken = asyncio.create_task(called.wait(slot, 0, 60.0))
+        await asyncio.sleep(0)
+        again = asyncio.create_task(called.wait(slot, 0, 60.0))
+        await asyncio.sleep(0)
+        broken.cancel()
+        await asyncio.gather(broken, return_exceptions=True)
+        for other in sorted(schedule.called):
+            schedule.dismiss(other)
+        while slot not in schedule.called:  # those who were drawn in their places go too
+            schedule.dismiss(min(schedule.called))
+        called.look()
+        assert await asyncio.wait_for(again, 10.0) == 1
+        assert await called.wait(slot, 1, 0.01) == 0  # the round after is not open yet
+        waiting = asyncio.create_task(called.wait(slot, 1, 60.0))
+        await asyncio.sleep(0)
+        schedule.end("an admin ended it")
+        called.look()
+        with pytest.raises(RunEndedError, match="the run ended at version 0"):
+            await asyncio.wait_for(waiting, 10.0)
+
+    asyncio.run(play())

@@ -1,6 +1,7 @@
 """Workers that wait until they take part in a round, where rounds are of some workers each."""
 
 import asyncio
+from contextlib import suppress
 
 from gradwire_common.errors import RunEndedError
 from gradwire_server.rounds.schedule import Phase, Schedule
@@ -13,30 +14,29 @@ class Called:
 
     def __init__(self, schedule: Schedule):
         self._schedule = schedule
-        self._waiting: dict[int, asyncio.Event] = {}  # by slot
+        self._waiting: dict[asyncio.Event, int] = {}  # the slot of each call: of one that broke, and of the next
 
-    async def wait(self, slot: int, version: int) -> int:
-        """Return the round after `version` that `slot` takes part in; 0 where there is none for WAIT_SECONDS.
+    async def wait(self, slot: int, version: int, seconds: float = WAIT_SECONDS) -> int:
+        """Return the round after `version` that `slot` takes part in; 0 where there is none for `seconds`.
 
         Raises:
             RunEndedError: the run is over.
         """
-        if not self._round(slot, version):
-            event = self._waiting.setdefault(slot, asyncio.Event())
+        if not self._round(slot, version) and self._schedule.phase is not Phase.ENDED:
+            event = asyncio.Event()
+            self._waiting[event] = slot
             try:
-                await asyncio.wait_for(event.wait(), WAIT_SECONDS)
-            except TimeoutError:
-                pass
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(event.wait(), seconds)
             finally:
-                if self._waiting.get(slot) is event:
-                    del self._waiting[slot]
+                del self._waiting[event]
         if self._schedule.phase is Phase.ENDED:
             raise RunEndedError(f"the run ended at version {self._schedule.version or 0}")
         return self._round(slot, version)
 
     def look(self) -> None:
         """Wake those that are called; all once the run is over."""
-        for slot, event in self._waiting.items():
+        for event, slot in self._waiting.items():
             if self._schedule.phase is Phase.ENDED or self._schedule.takes(slot):
                 event.set()
 
