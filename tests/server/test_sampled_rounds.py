@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gradwire_common.errors import ConfigError, RunEndedError
+from gradwire_common.errors import ConfigError, RunEndedError, UsageError
 from gradwire_common.settings.config import Config
 from gradwire_common.settings.waits import Sampled
 from gradwire_server.intake.called import Called
@@ -227,3 +227,5 @@ def test_a_worker_that_asks_again_while_its_broken_call_still_waits_is_answered_
             await asyncio.wait_for(waiting, 10.0)
 
     asyncio.run(play())
+    with pytest.raises(UsageError, match="turn: every worker takes part in every round"):
+        asyncio.run(Called(rounds(sampled=0)).wait(0, 0))

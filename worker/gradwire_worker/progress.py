@@ -32,7 +32,7 @@ def time_left(version: int, rounds: int, done: int, seconds: float) -> list[str]
 def where_it_lies(run: str) -> str:
     """Say where the weights of a run that has ended are, and how to load them."""
     return (
-        f"its last weights are in this model now, and in {run}/weights.safetensors in the server's folder of runs: "
+        f"the last weights are in {run}/weights.safetensors in the server's folder of runs: "
         'gradwire.load_weights(model, "weights.safetensors")'
     )
 

@@ -375,7 +375,7 @@ class RemoteOptimizer(torch.optim.Optimizer):
     def _show_end(self, reason: str) -> None:
         """End the line of the progress: what the run came to here, where it lies, and how to load it."""
         name, of = self._place.session.client.reply.run, f" of {self.rounds}" if self.rounds else ""
-        more = where_it_lies(name) if self.ended else ""
+        more = f"{where_it_lies(name)}; this model holds them too" if self.ended else ""
         self._progress.close(f"left run {name!r} at version {self.version}{of}: {reason}", more)
 
     def __reduce_ex__(self, protocol: Any) -> Any:

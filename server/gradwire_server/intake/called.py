@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 
-from gradwire_common.errors import RunEndedError
+from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_server.rounds.schedule import Phase, Schedule
 
 WAIT_SECONDS = 20.0  # after which a worker asks again: what lies between may forget a call that is silent for long
@@ -21,7 +21,10 @@ class Called:
 
         Raises:
             RunEndedError: the run is over.
+            UsageError: rounds are of all workers.
         """
+        if not self._schedule.settings.sampled:
+            raise UsageError("turn: every worker takes part in every round of this run; want none to wait for it")
         if not self._round(slot, version) and self._schedule.phase is not Phase.ENDED:
             event = asyncio.Event()
             self._waiting[event] = slot
