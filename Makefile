@@ -5,7 +5,7 @@ TESTS_AT_ONCE ?= 2
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-frameworks test-long lint stubs format bench-codec bench-link bench-load bench-round study-one-bit study-low-bits study-attacks fuzz fuzz-rpc compose-test chaos audit clean
+.PHONY: help demo test test-frameworks test-long lint stubs format bench-codec bench-methods bench-link bench-load bench-round study-one-bit study-low-bits study-attacks fuzz fuzz-rpc compose-test chaos audit clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ stubs: $(VENV)/.installed-test  ## write the stubs of proto/ again
 
 bench-codec: $(VENV)/.installed-bench  ## measure the codec beside others; ARGS="--entries 1000000 --json FILE"
 	$(BIN)/python benchmarks/bench_codec.py $(ARGS)
+
+bench-methods: $(VENV)/.installed  ## bits of the published methods' updates, theirs and ours; ARGS="--exchanges N --json FILE"
+	$(BIN)/python benchmarks/method_bits.py $(ARGS)
 
 bench-link: $(VENV)/.installed-bench  ## measure limits and budgets at the socket; ARGS="--quick --data DIR --json FILE"
 	$(BIN)/python benchmarks/bench_link.py $(ARGS)

@@ -1,6 +1,7 @@
 """Compiling or loading every kernel before anything waits for it."""
 
 import fcntl
+import json
 import os
 import tempfile
 import time
@@ -16,6 +17,7 @@ from gradwire_common.codec.frames import warm_up
 from gradwire_common.layout.manifest import Layout, TensorSpec
 from gradwire_common.methods.entropy import Entropy
 from gradwire_common.methods.method import EncodeReport, Method
+from gradwire_common.methods.registry import build_method
 from gradwire_common.methods.update import add_update
 from gradwire_common.private_files import open_file
 
@@ -32,22 +34,24 @@ def warm_kernels() -> float:
     began = time.perf_counter()
     with _one_at_a_time():
         warm_up()
-        _rehearse(Entropy())
+    warm_method(Entropy())
     return time.perf_counter() - began
 
 
 def warm_method(method: Method) -> None:
     """Likewise for what else `method` needs."""
-    with _one_at_a_time():
-        _rehearse(method)
+    _rehearse(method.name, json.dumps(method.options, sort_keys=True))
 
 
-def _rehearse(method: Method) -> None:
-    """Encode an update and add it up."""
+@cache
+def _rehearse(name: str, options: str) -> None:
+    """Encode an update by a method and add it up, once in this process."""
+    method = build_method(name, json.loads(options))
     layout = Layout([TensorSpec("rehearsal", (ENTRIES,))])
     values = np.random.default_rng(0).laplace(size=ENTRIES).astype(np.float32)
-    frames = b"".join(method.encoder(layout, np.zeros_like(values)).encode(values, EncodeReport()))
-    add_update(frames, layout.parameters, 1.0, values, method)
+    with _one_at_a_time():
+        frames = b"".join(method.encoder(layout, np.zeros_like(values)).encode(values, EncodeReport()))
+        add_update(frames, layout.parameters, 1.0, values, method)
 
 
 @contextmanager

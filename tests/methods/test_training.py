@@ -98,6 +98,8 @@ def test_a_wrong_option_and_a_frame_of_another_method_are_refused_by_name() -> N
         build_method("topk", {"density": 0})
     with pytest.raises(ConfigError, match=r"method_options\.k: "):
         assert Config.load(None, {"method": "sparseloco", "method_options": {"k": 0}}).uplink
+    families = [build_method("sparseloco", options).family for options in ({}, {"k": 32}, {"gamma": 0.9})]
+    assert families[0] == families[2] != families[1]  # a worker with another k cannot push to this one's run
     u = np.ones(LAYOUT.n_parameters, np.float32)
     data = b"".join(build_method("topk", {}).encoder(LAYOUT).encode(u, EncodeReport()))
     with pytest.raises(BitstreamError, match="frame of w: frame begins with b'a', want b'b'"):

@@ -10,6 +10,7 @@ from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.codec.model.tensor_fit import TensorFit, fit_tensor
 from gradwire_common.errors import NonFiniteError, UsageError
 from gradwire_common.methods.coding import EXACT, Coding, plan_codings, unfitted_coding
+from gradwire_common.methods.dead_zone import HALF
 from gradwire_common.methods.entropy import Entropy
 from gradwire_common.methods.method import Method
 from gradwire_common.methods.transforms.registry import build_transform
@@ -53,6 +54,8 @@ def inspect_tensors(tensors: dict[str, F32], method: Method) -> Iterator[Inspect
         bits, lost = coding.quantizer.predict(model)
         if coding.raw:
             bits = 8.0 * np.dtype(coding.quantizer.format.raw_dtype).itemsize
+        elif isinstance(method, Entropy) and (method.means or method.dead_zone != HALF):
+            bits, lost = (bits if method.dead_zone == HALF else None), None  # what is predicted is of whole steps alone
         yield Inspected(name, values, model, bits, lost, 8 * len(frame) / values.size, nmse(residual, values))
 
 

@@ -45,9 +45,9 @@ class DeMo(Sparse):
         return self.levels if self.levels > 1 else 0
 
     @property
-    def family(self) -> str:
-        """Frames of coefficients."""
-        return f"coefficients of {self.label}"
+    def basis(self) -> str:
+        """Frames are of coefficients."""
+        return "coefficients"
 
     def blocks(self, spec: TensorSpec) -> Blocks:
         """Return the blocks of a tensor, each side its largest divisor up to 64."""

@@ -65,8 +65,15 @@ class Published(EnvelopeFrames, BaseModel, ABC):
 
     @property
     def family(self) -> str:
-        """Frames of entries that are envelopes of this method's; others cannot be read by it."""
-        return f"{ENTRIES} of {self.label}"
+        """What frames are of, the method and all options but its decay: with others they cannot be read."""
+        given = (value for name, value in self.options.items() if name != "gamma")
+        told = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in given)
+        return f"{self.basis} of {self.label}({told})"
+
+    @property
+    def basis(self) -> str:
+        """What sums of frames are of, which `invert` brings back to entries."""
+        return ENTRIES
 
     @property
     def exact(self) -> bool:
