@@ -20,7 +20,8 @@ PROGRAM = ("-c", "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])")
 
 def test_every_setting_of_the_shell_reaches_the_containers():
     passed = dict(re.findall(r"^  GRADWIRE_(\w+):(.*)$", SETTINGS, re.MULTILINE))
-    assert passed.keys() == {name.upper() for name in Config.model_fields.keys() - OF_CONTAINERS - OF_PROOFS}
+    wanted = {name.upper() for name in Config.model_fields.keys() - OF_CONTAINERS - OF_PROOFS}
+    assert passed.keys() == wanted, f"want lines such as '  GRADWIRE_LR:' for {wanted ^ passed.keys()}, and no others"
     for name, value in passed.items():
         assert value == "" or value.startswith(f" ${{GRADWIRE_{name}:-"), f"{name} of the shell is overruled"
 
