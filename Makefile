@@ -5,7 +5,7 @@ TESTS_AT_ONCE ?= 2
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-frameworks test-long lint stubs format bench-codec bench-methods bench-link bench-load bench-round study-one-bit study-low-bits study-attacks fuzz fuzz-rpc compose-test chaos audit clean
+.PHONY: help demo test test-frameworks test-long lint stubs format bench-codec bench-methods bench-link bench-load bench-round bench-join study-one-bit study-low-bits study-attacks fuzz fuzz-rpc compose-test chaos audit clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ $(VENV)-flower/.installed:
 	$(PYTHON) -m venv $(VENV)-flower
 	$(VENV)-flower/bin/pip install --quiet flwr==1.27.0
 	@touch $@
+
+bench-join: $(VENV)/.installed  ## measure what joining costs; ARGS="--rate '20 Mbit/s' --json FILE"
+	$(BIN)/python benchmarks/bench_join.py $(ARGS)
 
 bench-round: $(VENV)/.installed-bench $(VENV)-flower/.installed  ## measure rounds beside Flower's; ARGS="--quick --json FILE"
 	$(BIN)/python benchmarks/bench_round.py --flower $(VENV)-flower/bin/python $(ARGS)

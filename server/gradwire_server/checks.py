@@ -7,6 +7,7 @@ from gradwire_server.rounds.schedule import ScheduleSettings
 from gradwire_server.rpc.certificates import Certificates, ServerCertificate
 from gradwire_server.rpc.listening import check_address, check_exposed
 from gradwire_server.rpc.tokens import Tokens
+from gradwire_server.store.initial_weights import check_initial_weights
 from gradwire_server.versions.training import check_training
 
 
@@ -25,6 +26,8 @@ def check_server(settings: ServedRun) -> None:
         ServerCertificate(settings.certs)
     check_address("listen", settings.listen)
     check_exposed(settings.listen, guarded=settings.certs is not None, insecure=settings.insecure)
+    if settings.initial_weights is not None:
+        check_initial_weights(settings.initial_weights)
     if settings.metrics_listen is not None:
         check_address("metrics_listen", settings.metrics_listen)
 

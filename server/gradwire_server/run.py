@@ -204,6 +204,8 @@ class Run:
         for worker_id in self.membership.members.pop_forgotten():
             self.limiter.forget(worker_id)
             self.partials.drop(worker_id)
+        if member is not None:
+            await self._begin_with_file(member)
         self._look_again()  # it may have left another slot, that was waited for
         return member
 
@@ -211,6 +213,16 @@ class Run:
         """Let the run be of a model, and of an optimizer. Raises ConfigError and ModelMismatchError where it cannot."""
         await self.collector.define(manifest, choice)
         self.books.records.n_parameters = manifest.layout.n_parameters
+
+    async def _begin_with_file(self, member: Member) -> None:
+        """Load the settings' initial weights, if there are no weights yet; where they do not fit, `member` goes."""
+        if self.settings.initial_weights is None or self.schedule.version is not None:
+            return
+        try:
+            await self.collector.load_file(self.settings.initial_weights)
+        except GradwireError as error:
+            self.remove(member, error)
+            raise
 
     def refused(self, member: Member, error: GradwireError) -> None:
         """Note that a push of `member` was refused; nobody waits for one whose pushes are refused again and again."""

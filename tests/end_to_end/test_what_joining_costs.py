@@ -6,15 +6,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from numpy.testing import assert_array_equal
+from safetensors.torch import save_file
 from torch import nn
 
 from gradwire.links.forwarder import Forwarder
 from gradwire.local.monitor import Monitor
-from gradwire_common.errors import DataError
+from gradwire_common.errors import ConfigError, DataError, ModelMismatchError
 from gradwire_common.layout.manifest import Manifest, TensorSpec
 from gradwire_common.methods.frames import encode_exact
+from gradwire_server.checks import check_server
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.session import Session, SessionOptions
 from running import running_server
@@ -165,3 +168,49 @@ def test_digests_of_another_model_are_refused(tmp_path: Path) -> None:
         b.watch(held=bytes(8 * (len(b.layout.units) + 1)))
         with refused(DataError, "held: got .* bytes, want"):
             b.receive()
+
+
+def test_a_run_that_begins_with_a_file_asks_nobody_for_weights(tmp_path: Path) -> None:
+    source = wide(5)
+    save_file(source.state_dict(), tmp_path / "first.safetensors")
+    first, second, other = wide(5), wide(5), wide(6)
+    config = server_config(tmp_path, initial_weights=tmp_path / "first.safetensors")
+    with running_server(config) as server, counted(server.address) as bytes_since:
+        with RemoteOptimizer(first, server.address), RemoteOptimizer(second, server.address):
+            assert bytes_since() < 2 * CALLS < parameters_of(source)
+            assert_same_state(state_of(first), state_of(source))
+            assert_same_state(state_of(second), state_of(source))
+        with RemoteOptimizer(other, server.address) as optimizer:
+            assert_same_state(state_of(other), state_of(source))
+            take_step(other, optimizer, batches(1)[0])
+            assert optimizer.version == 1
+
+
+def test_a_file_of_another_model_refuses_the_worker_by_the_tensors(tmp_path: Path) -> None:
+    save_file(nn.Sequential(nn.Linear(80, 9)).state_dict(), tmp_path / "first.safetensors")
+    config = server_config(tmp_path, initial_weights=tmp_path / "first.safetensors")
+    with running_server(config) as server:
+        with pytest.raises(ModelMismatchError, match=r"initial weights do not fit the model: 2.weight \[4, 400\] is"):
+            RemoteOptimizer(wide(5), server.address)
+        fitting = nn.Sequential(nn.Linear(80, 9))
+        with RemoteOptimizer(fitting, server.address) as optimizer:
+            assert optimizer.version == 0
+
+
+def test_a_file_that_cannot_be_read_is_refused_before_the_server_begins(tmp_path: Path) -> None:
+    path = tmp_path / "first.safetensors"
+    path.write_bytes(b"weights")
+    with pytest.raises(ConfigError, match=r"initial_weights: .* cannot be read as safetensors"):
+        check_server(server_config(tmp_path, initial_weights=path))
+
+
+def test_a_resumed_run_has_its_own_weights(tmp_path: Path) -> None:
+    path = tmp_path / "first.safetensors"
+    save_file(wide(5).state_dict(), path)
+    trained, late = wide(5), wide(5)
+    begun = server_config(tmp_path, initial_weights=path)
+    with running_server(begun) as server, RemoteOptimizer(trained, server.address) as optimizer:
+        take_step(trained, optimizer, batches(1)[0])
+    resumed = server_config(tmp_path, initial_weights=path, resume=True)
+    with running_server(resumed) as server, RemoteOptimizer(late, server.address):
+        assert_same_state(state_of(late), state_of(trained))

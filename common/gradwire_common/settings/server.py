@@ -62,6 +62,9 @@ class ServerSettings(Section):
         {"momentum": 0.9},
         description="the optimizer's other parameters, as JSON; for another than SGD torch's defaults",
     )
+    initial_weights: Path | None = Field(
+        None, description="safetensors file that the run begins with; the first worker's weights when not given"
+    )
     schedule: str = Field("none", description="any scheduler of torch.optim.lr_scheduler, by name")
     schedule_options: Options = Field({}, description="the scheduler's parameters, as JSON")
     buffers_every: int = Field(10, ge=0, description="rounds between averages of the buffers; 0 for never")

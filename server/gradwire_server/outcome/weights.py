@@ -43,6 +43,14 @@ class Weights:
             RangeError: a parameter's magnitude is above MAX_ENTRY; names the tensor.
         """
         decode_update(data, self.layout.units, self.values)
+        self._begin()
+
+    def set(self, values: F32) -> None:
+        """Take over initial weights, (size,). Raises NonFiniteError and RangeError as `load` does."""
+        self.values[:] = values
+        self._begin()
+
+    def _begin(self) -> None:
         for unit in self.layout.parameters:
             check_finite(self.values, unit, MAX_ENTRY)
         self.replica[:] = self.values[: self.layout.n_parameters]

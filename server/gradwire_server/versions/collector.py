@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 from gradwire_common.errors import GradwireError, UsageError
@@ -90,11 +91,23 @@ class Collector:
 
     async def load_weights(self, data: memoryview) -> Verdict:
         """Load initial weights, if there are none yet. Raises DataError if they are damaged."""
-        training = self._numbers.training
+        return await self._begin(self._numbers.training.load, data)
+
+    async def load_file(self, path: Path) -> Verdict:
+        """Load initial weights of a file, if there are none yet.
+
+        Raises:
+            ConfigError: it cannot be read.
+            ModelMismatchError: it is of another model.
+            NonFiniteError, RangeError: a parameter cannot be trained; names the tensor.
+        """
+        return await self._begin(self._numbers.training.load_file, path)
+
+    async def _begin(self, load: Callable[[Any], None], source: Any) -> Verdict:
         async with self._numbers.changing:
             if self._schedule.version is not None:
                 return Verdict.DUPLICATE
-            await self._numbers.in_thread(training.load, data)
+            await self._numbers.in_thread(load, source)
             if self._store is not None:
                 await self._store.begin(await self._state(0))
             self._schedule.begin()

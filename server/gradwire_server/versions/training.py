@@ -6,6 +6,7 @@ The blocking arithmetic is for a thread beside the event loop; one call at a tim
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from gradwire_server.outcome.optimizers.registry import check_optimizer
 from gradwire_server.outcome.outcome import ClosedRound, Draft, Kind, Model, State, Version
 from gradwire_server.outcome.registry import OUTCOMES
 from gradwire_server.outcome.weights import Weights
+from gradwire_server.store.initial_weights import read_initial_weights
 
 
 def check_training(settings: ServedRun) -> None:
@@ -88,6 +90,11 @@ class Training:
     def load(self, data: memoryview) -> None:
         """Load initial weights. Raises BitstreamError, NonFiniteError and RangeError as `Weights.load` does."""
         self.weights.load(data)
+        self._find_masks()
+
+    def load_file(self, path: Path) -> None:
+        """Load initial weights. Raises as `read_initial_weights` does, and NonFiniteError, RangeError."""
+        self.weights.set(read_initial_weights(path, self.manifest))
         self._find_masks()
 
     def state(self) -> State:
