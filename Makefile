@@ -34,7 +34,7 @@ test: $(VENV)/.installed-test lint  ## lint, type-check and run every test that 
 
 test-frameworks: $(VENV)/.installed-test  ## run Lightning, Trainer, accelerate and the notebook, which it installs
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[test,frameworks]'
-	$(BIN)/pytest tests/users/test_frameworks.py tests/users/test_examples.py tests/users/test_torchmetrics.py
+	$(BIN)/pytest tests/frameworks tests/users/test_examples.py tests/users/test_torchmetrics.py
 
 test-long: $(VENV)/.installed-test  ## the tests that take minutes
 	$(BIN)/pytest -m long --timeout 3600

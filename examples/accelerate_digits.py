@@ -27,7 +27,7 @@ def main(server: str) -> None:
     made = torch.optim.AdamW(model.parameters(), lr=1e-2)
     remote = RemoteOptimizer.wrap(made, server, model=model, bits=2.0)  # <-
     remote.count_samples()  # <-
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(remote, remote.rounds)
+    schedule = remote.schedule(lambda it: torch.optim.lr_scheduler.CosineAnnealingLR(it, remote.rounds))  # <-
 
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
     model, optimizer, loader, schedule = accelerator.prepare(model, remote, loader, schedule)

@@ -38,8 +38,9 @@ class Digits(LightningModule):
         """Return the optimizer, on the server, and its schedule, stepped every round."""
         made = torch.optim.AdamW(self.parameters(), lr=3e-3)
         optimizer = RemoteOptimizer.wrap(made, self.server, model=self, bits=2.0)  # <-
-        rounds = optimizer.rounds
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=rounds + 1)
+        schedule = optimizer.schedule(  # <- at the run's version
+            lambda it: torch.optim.lr_scheduler.OneCycleLR(it, max_lr=1e-2, total_steps=optimizer.rounds + 1)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -39,7 +39,7 @@ def main(server: str) -> None:
     model = Digits()
     made = torch.optim.AdamW(model.parameters(), lr=1e-2)
     optimizer = RemoteOptimizer.wrap(made, server, model=model, bits=2.0)  # <-
-    schedule = get_cosine_schedule_with_warmup(optimizer, 5, optimizer.rounds)
+    schedule = optimizer.schedule(lambda it: get_cosine_schedule_with_warmup(it, 5, optimizer.rounds))  # <-
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             model,

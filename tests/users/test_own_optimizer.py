@@ -16,10 +16,11 @@ from gradwire import RemoteOptimizer, SessionOptions
 from gradwire_common.errors import ConfigError, JoinError, UsageError
 from gradwire_common.settings.config import Config
 from running import RunningServer, copy_as_killed, running_server
-from worker.toys import assert_same_state, batches, loss_of, perceptron, run_together, state_of
+from worker.toys import assert_same_state, batches, loss_of, normalized, perceptron, run_together, state_of
 
 N = 8
 Groups = list[dict[str, Any]]
+UNSCALED = torch.amp.GradScaler("cpu", enabled=False)
 
 
 def serving(runs: Path, **changes: object) -> Any:
@@ -68,20 +69,26 @@ def train(
     amp: bool = False,
     clip: bool = False,
     steps: int = N,
+    scaler: torch.amp.GradScaler = UNSCALED,
+    spike: int = -1,
 ) -> list[float]:
     """Train as a local loop does, on the same batches; return the rate of every step."""
     scheduler = None if schedule is None else schedule(optimizer)
-    scaler = torch.amp.GradScaler("cpu", enabled=False)
     rates = []
-    for batch in batches(steps):
+    for number, batch in enumerate(batches(steps)):
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16) if amp else nullcontext():
-            loss = loss_of(model, batch)
+            loss = loss_of(model, batch) * (1e30 if number == spike else 1.0)
         scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
         if clip:
             nn.utils.clip_grad_norm_(model.parameters(), 0.5)
-        rates.append(optimizer.param_groups[0]["lr"])
+        rate, scale = optimizer.param_groups[0]["lr"], scaler.get_scale()
         scaler.step(optimizer)
+        scaler.update()
+        if scaler.get_scale() < scale:  # a gradient overflowed: there was no step
+            continue
+        rates.append(rate)
         if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
             scheduler.step(loss.item())
         elif scheduler is not None:
@@ -123,6 +130,39 @@ def test_an_optimizer_that_is_wrapped_trains_as_it_does_alone(name: str, tmp_pat
             assert train(model, optimizer, SCHEDULES[name], amp=True, clip=True) == rates
         assert_same_state(state_of(model), state_of(local))
         assert rates_of(server) == rates
+
+
+def test_a_loss_that_is_scaled_trains_as_it_does_alone_and_an_overflow_uses_up_no_round(
+    tmp_path: Path, rates_of: Any
+) -> None:
+    """With torch's GradScaler, groups, clipping and a schedule of two parts."""
+
+    def scaled(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[float]:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=2)
+        return train(model, optimizer, warm_up_and_cosine, amp=True, clip=True, scaler=scaler, spike=3)
+
+    local = perceptron()
+    rates = scaled(local, torch.optim.AdamW(groups_of(local), lr=1e-2))
+    assert len(rates) == N - 1
+    with serving(tmp_path, rounds=N - 1) as server:
+        model = perceptron()
+        with RemoteOptimizer.wrap(torch.optim.AdamW(groups_of(model), lr=1e-2), server.address) as optimizer:
+            assert scaled(model, optimizer) == rates
+        assert_same_state(state_of(model), state_of(local))
+        assert rates_of(server) == rates
+
+
+def test_a_compiled_model_trains_as_it_does_alone(tmp_path: Path) -> None:
+    def compiled() -> Any:
+        return torch.compile(perceptron(), backend="aot_eager")  # inductor wants a C++ compiler
+
+    local = compiled()
+    train(local, torch.optim.AdamW(local.parameters(), lr=1e-2), warm_up_and_cosine, amp=True)
+    with serving(tmp_path) as server:
+        model = compiled()
+        with RemoteOptimizer(model, server.address, optimizer=torch.optim.AdamW, lr=1e-2) as optimizer:
+            train(model, optimizer, warm_up_and_cosine, amp=True)
+        assert_same_state(state_of(model), state_of(local))
 
 
 def test_betas_of_a_group_travel(tmp_path: Path) -> None:
@@ -325,6 +365,26 @@ def test_a_push_that_a_killed_worker_repeats_has_its_rate(tmp_path: Path, rates_
         with again:
             train(model, again, steps=1)
         assert rates_of(server) == [0.05] * 3
+
+
+def test_weights_of_a_checkpoint_give_way_to_those_of_the_run(tmp_path: Path) -> None:
+    """A framework writes them into the model after it has joined, then loads the optimizer's state."""
+    with serving(tmp_path, rounds=0, buffers_every=1) as server:
+        model = normalized()
+        images = iter(batches(4, shape=(1, 8, 8)))
+        with RemoteOptimizer(model, server.address, optimizer=torch.optim.AdamW, lr=0.01) as optimizer:
+            early = state_of(model)
+            stepping(model, optimizer, images)
+            held, kept = state_of(model), optimizer.state_dict()
+            model.load_state_dict(early)
+            with pytest.raises(UsageError, match="residual has shape"):
+                optimizer.load_state_dict({**kept, "residual": torch.zeros(1)})
+            assert_same_state(state_of(model), early)
+            optimizer.load_state_dict(kept)
+            assert_same_state(state_of(model), held)
+            assert optimizer.version == 1
+            stepping(model, optimizer, images)
+            assert optimizer.version == 2
 
 
 def stepping(model: nn.Module, optimizer: RemoteOptimizer, given: Iterator[Any]) -> None:

@@ -170,6 +170,14 @@ class Place:
         self.begin()
         self.stepped = time.perf_counter()
 
+    def load_again(self) -> None:
+        """Bring the run's newest weights into the model, whatever it holds; local steps begin again from there."""
+        if self.session.left or self.session.process != os.getpid():
+            return
+        with HELD:
+            self.loader.load_again()
+            self.source.begin(self.loader.version)
+
     def leave(self, reason: str, *, hurry: bool = False) -> None:
         """Leave the run; nothing happens the second time, or in a process forked from the one that joined.
 

@@ -400,9 +400,10 @@ class RemoteOptimizer(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the residual memory and the local optimizer's state of an earlier process of this worker.
 
-        Weights, version and learning rates are the run's.
+        Weights, version and learning rates are the run's: weights of a checkpoint that are in the model give way.
 
         Raises:
             UsageError: it is no state of a RemoteOptimizer of this model, or not finite; nothing has changed then.
         """
         load_state(state_dict, self._place.uplink.memory, self.local)
+        self._place.load_again()

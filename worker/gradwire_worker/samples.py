@@ -19,12 +19,13 @@ class SampleCount:
 
     def __init__(self, module: nn.Module | None):
         self.samples = 0
+        self._before = 1
         self._hook = None if module is None else module.register_forward_pre_hook(self._count, with_kwargs=True)
 
     def pop(self) -> int:
-        """Return how many there were since the last call; at least 1."""
-        samples, self.samples = self.samples, 0
-        return max(1, samples)
+        """Return how many there were since the last call; as many as before where there were none, at first 1."""
+        self._before, self.samples = self.samples or self._before, 0
+        return self._before
 
     def close(self) -> None:
         """Count no more."""

@@ -38,6 +38,11 @@ class Loader:
         with self._session.held() as replica:
             self._load(replica)
 
+    def load_again(self) -> None:
+        """Load all of the newest tensors, whatever the model holds: something else has written into it."""
+        self._loaded = dict.fromkeys(Role, -1)
+        self.load()
+
     def _load(self, replica: Replica) -> None:
         newest = {
             Role.PARAMETER: replica.version,

@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from gradwire_worker.frameworks.schedules import catch_up
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 
 
@@ -20,6 +21,10 @@ class GradwireCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
     def __init__(self, optimizer: RemoteOptimizer):
         self._optimizer = optimizer
         optimizer.count_samples()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **parts: Any) -> None:  # noqa: ARG002
+        """Bring the schedule to where the run is; a checkpoint's may be behind."""
+        catch_up(parts["lr_scheduler"], self._optimizer)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:  # noqa: ARG002
         """Let training end where the run has."""
