@@ -72,6 +72,7 @@ def test_the_check_of_a_run_counts_the_samples_of_its_task(tmp_path):
     assert found.training_samples == 1437
 
 
+@pytest.mark.long
 def test_a_server_tells_the_rounds_that_epochs_come_to(run, server):
     address = server("--workers", 3, "--task", "digits", "--batch-size", 479, "--epochs", 5)
     assert json.loads(run("status", address, "--format", "json").out)["rounds"] == 5

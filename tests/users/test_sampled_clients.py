@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from gradwire import InStep, LocalSteps, RemoteOptimizer, SessionOptions
+from gradwire.commands.status import status_figures
+from gradwire.local.monitor import Monitor
 from gradwire_common.errors import ConfigError
 from gradwire_common.settings.config import Config
 from gradwire_worker.runner import run_worker
@@ -88,6 +90,8 @@ def test_a_client_that_leaves_when_it_is_called_holds_up_nobody(tmp_path):
         def leaver() -> None:
             with RemoteOptimizer(model, server.address, session=SessionOptions(slot=0)):
                 entered.set()  # its turn has come
+                with Monitor(server.address, 5.0) as monitor:
+                    assert status_figures(monitor.poll())["workers_a_round"] == 1
 
         run_together(leaver, lambda: Clients(server.address).run(1, 2))
         server.join()

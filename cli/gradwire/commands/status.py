@@ -63,7 +63,8 @@ def run_table(reply: pb.StatusReply) -> Table:
     table.add_row("run", reply.run)
     table.add_row("phase", reply.phase)
     table.add_row("round", f"{reply.version} of {reply.rounds or 'no end'}")
-    table.add_row("workers", f"{sum(worker.alive for worker in reply.workers)} alive, {reply.slots} expected")
+    drawn = f", {reply.sampled} in each round" if reply.sampled else ""
+    table.add_row("workers", f"{sum(worker.alive for worker in reply.workers)} alive, {reply.slots} expected{drawn}")
     if reply.paused:
         table.add_row("paused", reply.paused)
     for each in reply.removed:
@@ -128,6 +129,7 @@ def status_figures(reply: pb.StatusReply) -> dict[str, Any]:
         "rounds": reply.rounds or None,
         "workers_alive": sum(worker.alive for worker in reply.workers),
         "workers_expected": reply.slots,
+        "workers_a_round": reply.sampled or None,
         "waiting_for": reply.wait.what or None,
         "waiting_seconds": reply.wait.seconds,
         "paused": reply.paused or None,

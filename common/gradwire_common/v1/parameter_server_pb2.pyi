@@ -529,7 +529,7 @@ class StatusRequest(_message.Message):
     def __init__(self, after_round: _Optional[int] = ...) -> None: ...
 
 class StatusReply(_message.Message):
-    __slots__ = ("run", "package_version", "phase", "version", "rounds", "slots", "parameters", "workers", "records", "evaluations", "bytes_setup", "seconds", "wait", "paused", "removed", "privacy")
+    __slots__ = ("run", "package_version", "phase", "version", "rounds", "slots", "parameters", "workers", "records", "evaluations", "bytes_setup", "seconds", "wait", "paused", "removed", "privacy", "sampled")
     RUN_FIELD_NUMBER: _ClassVar[int]
     PACKAGE_VERSION_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
@@ -546,6 +546,7 @@ class StatusReply(_message.Message):
     PAUSED_FIELD_NUMBER: _ClassVar[int]
     REMOVED_FIELD_NUMBER: _ClassVar[int]
     PRIVACY_FIELD_NUMBER: _ClassVar[int]
+    SAMPLED_FIELD_NUMBER: _ClassVar[int]
     run: str
     package_version: str
     phase: str
@@ -562,7 +563,8 @@ class StatusReply(_message.Message):
     paused: str
     removed: _containers.RepeatedCompositeFieldContainer[Removed]
     privacy: Privacy
-    def __init__(self, run: _Optional[str] = ..., package_version: _Optional[str] = ..., phase: _Optional[str] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., slots: _Optional[int] = ..., parameters: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., records: _Optional[_Iterable[_Union[RoundRecord, _Mapping]]] = ..., evaluations: _Optional[_Iterable[_Union[Evaluation, _Mapping]]] = ..., bytes_setup: _Optional[int] = ..., seconds: _Optional[float] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ..., paused: _Optional[str] = ..., removed: _Optional[_Iterable[_Union[Removed, _Mapping]]] = ..., privacy: _Optional[_Union[Privacy, _Mapping]] = ...) -> None: ...
+    sampled: int
+    def __init__(self, run: _Optional[str] = ..., package_version: _Optional[str] = ..., phase: _Optional[str] = ..., version: _Optional[int] = ..., rounds: _Optional[int] = ..., slots: _Optional[int] = ..., parameters: _Optional[int] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., records: _Optional[_Iterable[_Union[RoundRecord, _Mapping]]] = ..., evaluations: _Optional[_Iterable[_Union[Evaluation, _Mapping]]] = ..., bytes_setup: _Optional[int] = ..., seconds: _Optional[float] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ..., paused: _Optional[str] = ..., removed: _Optional[_Iterable[_Union[Removed, _Mapping]]] = ..., privacy: _Optional[_Union[Privacy, _Mapping]] = ..., sampled: _Optional[int] = ...) -> None: ...
 
 class Privacy(_message.Message):
     __slots__ = ("epsilon", "delta", "noise_multiplier")

@@ -94,6 +94,7 @@ def status_reply(run: Run, after_round: int) -> pb.StatusReply:
         paused=run.collector.paused,
         removed=[pb.Removed(worker_id=worker, reason=reason) for worker, reason in run.membership.removed.items()],
         privacy=privacy(run),
+        sampled=run.schedule.settings.sampled,
     )
 
 
