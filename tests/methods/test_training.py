@@ -34,6 +34,7 @@ RUNS: dict[str, dict[str, Any]] = {  # settings beside the method's own; what it
     "diloco": {**LOCAL, "bits": 8},
     "muloco": {**LOCAL, "optimizer": "DiLoCo", "aggregation": "radial_mean"},
 }
+MORE_OF_THE_SAME = ("signsgd", "qsgd", "dgc", "diloco")  # as the others, up to what their theorems are of
 LAYOUT = Layout([TensorSpec("w", (96, 64)), TensorSpec("b", (96,)), TensorSpec("s", ())])
 
 
@@ -62,7 +63,9 @@ def train(runs: Path, **settings: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("_deterministic")
-@pytest.mark.parametrize("method", RUNS)
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=[pytest.mark.long] if name in MORE_OF_THE_SAME else []) for name in RUNS]
+)
 def test_the_digits_are_learned(tmp_path: Path, method: str) -> None:
     lines = train(tmp_path, method=method, **RUNS[method])
     losses = [line["loss"] for line in lines if line["kind"] == "round"]

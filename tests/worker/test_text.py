@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from gradwire_worker.evaluation import evaluate
 from gradwire_worker.models.transformer import CONTEXT, SIZES
 from gradwire_worker.runner import run_worker
 from gradwire_worker.tasks import Task, load_task
-from gradwire_worker.tasks.text import WINDOW, Text, split, standard_library
+from gradwire_worker.tasks.text import WINDOW, Text, split
 from running import running_server
 
 CPU = torch.device("cpu")
@@ -40,13 +41,13 @@ def _deterministic():
 
 
 def test_the_standard_library_is_there_and_says_how_large_it_is() -> None:
-    data, what = standard_library()
-    assert len(data) > 1_000_000
-    assert b"def namedtuple" in data.tobytes()
-    assert what.startswith("Python 3.")
     task = task_of()
-    assert f"{len(data):,} bytes" in task.description
-    assert (task.n_train > 0.9 * len(data) / CONTEXT, task.n_test, task.labels) == (True, 512, None)
+    assert isinstance(task, Text)
+    n = len(task.train) + len(task.test)
+    assert n > 1_000_000
+    assert b"def namedtuple" in task.train.tobytes() + task.test.tobytes()
+    assert re.fullmatch(r"[\d,]+ bytes of Python 3\.\d+'s standard library", task.description)
+    assert (task.n_train > 0.9 * n / CONTEXT, task.n_test, task.labels) == (True, 512, None)
 
 
 @pytest.mark.parametrize("n", [2 * WINDOW, 1000, 19 * WINDOW, 21 * WINDOW + 5, 100_000])

@@ -37,5 +37,6 @@ def check_together(
         raise ConfigError(f"delay: got {delay} in a run of the asynchronous mode, want 0: nothing waits there")
     if overlap and method is not None and method.wants_all:
         raise ConfigError(
-            f"overlap: got {method.wants_all}, which wants all gradients at once; want fixed bits and no transform"
+            f"overlap: got {method.wants_all}, which wants all gradients at once; want method entropy with fixed bits "
+            "and no transform"
         )
