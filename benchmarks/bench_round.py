@@ -10,7 +10,8 @@ environment of its own (--flower). Neither keeps anything on the disk. The first
 
 Keys of the JSON: `vs_flower` and `vs_flower_low` (Flower's seconds over ours at 2 and at 0.2 bits, by link),
 `over_bound` (the longest of our rounds, by link, over its bytes / rate + compute + encode + decode + step, each timed
-alone), `peak_rss_mb` (server's memory, by system: the most of all links), `cases` and `parts`. What was not measured is
+alone), `busy_up` and `busy_down` of a case (the part of a round in which a worker's link carries bytes that way),
+`peak_rss_mb` (server's memory, by system: the most of all links), `cases` and `parts`. What was not measured is
 null.
 """
 
@@ -54,13 +55,17 @@ def main() -> None:
     print_parts(parts)
     print(
         f"\n{'':10} {'':10} {'s/round':>8} {'bytes/rate':>10} {'sum alone':>9} {'over':>5} "
-        f"{'MB up':>8} {'MB down':>8} {'server MB':>9}"
+        f"{'MB up':>8} {'MB down':>8} {'server MB':>9} {'busy up':>8} {'busy down':>9}"
     )
     rows: list[Row] = []
     for link in options.links:
         for system in systems:
             for certified in [False, True] * options.turns if options.certs else [False]:
-                rows.append(measured_row(system, link, parts.get(system), options.flower, certified=certified))
+                rows.append(
+                    measured_row(
+                        system, link, parts.get(system), options.flower, certified=certified, delay=options.delay
+                    )
+                )
                 print_row(rows[-1])
     if options.certs:
         print(f"seconds over mutual TLS, of those without: {over_plain(rows)}")
@@ -70,7 +75,9 @@ def main() -> None:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
-def measured_row(system: str, link: str, parts: Parts | None, flower: Path | None, *, certified: bool) -> Row:
+def measured_row(
+    system: str, link: str, parts: Parts | None, flower: Path | None, *, certified: bool, delay: int
+) -> Row:
     """Measure one system over one link, over mutual TLS or not."""
     rate = 0.0 if link == NO_LIMIT else float(parse_rate(link))
     rounds = LONG if rate and system in (FLOWER, "float32") else SHORT
@@ -78,7 +85,8 @@ def measured_row(system: str, link: str, parts: Parts | None, flower: Path | Non
         found: Measured = run_flower(flower, rate, rounds)
     else:
         method = METHODS[system]
-        found = run_gradwire(rate, rounds, certified=certified, method=method.name, method_options=dict(method.options))
+        coding = {"method": method.name, "method_options": dict(method.options)}
+        found = run_gradwire(rate, rounds, certified=certified, delay=delay, **coding)
     alone = found.bound(rate) + parts.total if parts else None
     return {
         "system": system,
@@ -91,6 +99,8 @@ def measured_row(system: str, link: str, parts: Parts | None, flower: Path | Non
         "bytes_over_rate": found.bound(rate),
         "sum_alone": alone,
         "over_bound": found.seconds / alone if alone else None,
+        "busy_up": found.up / rate / found.seconds if rate else None,
+        "busy_down": found.down / rate / found.seconds if rate else None,
         "peak_rss_mb": found.peak_rss / 1e6,
     }
 
@@ -145,7 +155,8 @@ def print_row(row: Row) -> None:
     print(
         f"{row['link']:10} {row['system']:10} {row['seconds']:8.3f} {row['bytes_over_rate']:10.3f} "
         f"{f'{alone:9.3f}' if alone else '':>9} {f'{over:5.2f}' if over else '':>5} "
-        f"{row['bytes_up'] / 1e6:8.3f} {row['bytes_down'] / 1e6:8.3f} {row['peak_rss_mb']:9.0f}",
+        f"{row['bytes_up'] / 1e6:8.3f} {row['bytes_down'] / 1e6:8.3f} {row['peak_rss_mb']:9.0f}"
+        + (f" {row['busy_up']:8.0%} {row['busy_down']:9.0%}" if row["busy_up"] is not None else ""),
         flush=True,
     )
 
@@ -163,6 +174,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--certs", action="store_true", help="measure in turns without and with mutual TLS; no Flower")
     parser.add_argument("--turns", type=int, default=3, help="of each, with --certs")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--delay", type=int, default=0, choices=(0, 1), help="of gradwire's workers, as in settings")
     options = parser.parse_args()
     options.links = options.links or (LINKS[:2] if options.quick else LINKS)
     return options

@@ -51,7 +51,7 @@ class Measured:
         return (self.up + self.down) / rate if rate else 0.0
 
 
-def run_gradwire(rate: float, rounds: int, *, certified: bool = False, **coding: Any) -> Measured:
+def run_gradwire(rate: float, rounds: int, *, certified: bool = False, delay: int = 0, **coding: Any) -> Measured:
     """Measure `rounds` rounds of gradwire, over mutual TLS or not; nothing is kept on the disk, as with Flower."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         certs = make_kits(Path(folder) / "certs", map(name_of, range(WORKERS))) if certified else None
@@ -77,6 +77,7 @@ def run_gradwire(rate: float, rounds: int, *, certified: bool = False, **coding:
             stack.enter_context(
                 process(
                     *(sys.executable, str(HERE / "round_worker.py"), near, str(slot), str(TENSORS * ENTRIES)),
+                    *([str(delay)] if delay else []),
                     **({CERTS_VARIABLE: str(certs / name_of(slot))} if certs else {}),
                 )
             )

@@ -196,9 +196,7 @@ class Following:
             lambda: condition() or self._failure is not None or self.client.end is not None, interrupts.POLL_SECONDS
         ):
             interrupts.check()
-            notice.look()
-            if (transfer := self._transfer) is not None:
-                transfer.look()
+            (self._transfer or notice).look()  # the transfer says what is waited for, and how long it will take
 
     def _awaited(self) -> str:
         """Say what this worker waits for: what the server does, where that told."""

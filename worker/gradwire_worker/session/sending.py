@@ -23,11 +23,11 @@ class Sending:
         self._session = client.reply.session
         self._call: Any = client.start_push(client.messages(push, self._session))
 
-    def receipt(self, look: Callable[[], None] = lambda: None) -> pb.Receipt:
+    def receipt(self, look: Callable[[], None] | None = None) -> pb.Receipt:
         """Return the server's answer once all frames have been appended and the push is closed.
 
         Args:
-            look: called again and again while it is waited for.
+            look: called again and again while it is waited for; what tells the log of a long wait when None.
 
         Raises:
             GradwireError: what the server refused the push with.
@@ -37,16 +37,11 @@ class Sending:
         """
         patience = self._client.patience()
         notice = Notice(lambda: f"the receipt of the push for round {self._push.round}")
-
-        def look_around() -> None:
-            notice.look()
-            look()
-
         while True:
             try:
                 if self._call is None:
                     self._call = self._resume()
-                receipt: pb.Receipt = interrupts.answer_of(self._call, look_around)
+                receipt: pb.Receipt = interrupts.answer_of(self._call, look or notice.look)
                 bounds.check(receipt)
                 return receipt
             except grpc.RpcError as failed:
