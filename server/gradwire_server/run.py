@@ -27,7 +27,7 @@ from gradwire_server.rounds.evaluations import Evaluations
 from gradwire_server.rounds.member import Member
 from gradwire_server.rounds.members import Members
 from gradwire_server.rounds.registry import SCHEDULES
-from gradwire_server.rounds.schedule import Schedule, ScheduleSettings
+from gradwire_server.rounds.schedule import Phase, Schedule, ScheduleSettings
 from gradwire_server.rpc.progress import ProgressLog
 from gradwire_server.rpc.tallies import Tallies
 from gradwire_server.store.books import Books
@@ -101,6 +101,7 @@ class Run:
             partial(_present, settings, self.membership.members, self.schedule),
         )
         self.over = asyncio.Event()
+        self._opened = asyncio.Event()
         self.failure: GradwireError | None = None
         self.was_over = False
         self._began = clock()
@@ -146,6 +147,7 @@ class Run:
                 self.progress.committed(event.record, self.books.records.newest_evaluations)
                 self.tallies.close_round(event.treated)
                 self.versions.complete(event.update, event.digest)
+                self._open()
                 self.called.look()
             case Ended(failure=GradwireError() as failure):
                 self.fail(failure)
@@ -160,6 +162,15 @@ class Run:
         """
         if self.versions.begin(version, memory_for_updates(self.settings, self.layout)):
             self._began = self.clock()
+
+    async def until_open(self, round_: int) -> None:
+        """Wait while the round before `round_` is being closed: parts of its version are on their way to workers."""
+        while self.schedule.phase is Phase.CLOSING and round_ == self.schedule.open_round + 1:
+            await self._opened.wait()
+
+    def _open(self) -> None:
+        self._opened.set()
+        self._opened = asyncio.Event()
 
     def fail(self, error: GradwireError) -> None:
         """End the run because of `error`; the first is the one that counts."""
@@ -178,6 +189,7 @@ class Run:
         self.collector.pool.call_turns()
         self.called.look()
         self.over.set()
+        self._open()
         self.membership.look_for_the_last()
 
     async def stop(self, reason: str) -> None:

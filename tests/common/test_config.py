@@ -4,6 +4,7 @@ import pytest
 
 from gradwire_common.errors import ConfigError
 from gradwire_common.settings.config import Config
+from gradwire_common.settings.handed import handed
 
 
 def test_flags_win_over_the_environment_and_the_environment_over_the_file(tmp_path, monkeypatch):
@@ -98,3 +99,15 @@ def test_a_recipe_is_written_down_as_what_it_stands_for(tmp_path: Path) -> None:
     config = Config.load(None, {"local_steps": 8, "optimizer": "DiLoCo"})
     (tmp_path / "c.toml").write_text(config.to_toml())
     assert Config.load(tmp_path / "c.toml") == config
+
+
+@pytest.mark.parametrize("on", [True, "true"])
+def test_a_pipeline_is_a_delay_with_the_momentum_that_bears_it(on: object) -> None:
+    config = Config.load(None, {"pipeline": on})
+    assert (config.delay, config.optimizer_options, config.lr) == (1, {"momentum": 0.5}, 0.1)
+    assert handed(config)["delay"] == "1"  # workers need not be told
+    given = Config.load(None, {"pipeline": on, "optimizer_options": {"momentum": 0.9}})
+    assert (given.delay, given.optimizer_options) == (1, {"momentum": 0.9})
+    adam = Config.load(None, {"pipeline": on, "optimizer": "AdamW"})
+    assert (adam.delay, adam.optimizer_options) == (1, {})
+    assert Config.load(None, {"pipeline": False}).delay == 0

@@ -1,5 +1,6 @@
 """Delay 1: a step returns before its round has closed, and the next gradient is of weights one version old."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,24 @@ def test_a_delay_and_local_steps_do_not_go_together() -> None:
 def test_a_delay_of_two_is_refused() -> None:
     with pytest.raises(UsageError, match="delay: got 2, want 0 or 1"):
         RemoteOptimizer(perceptron(), source=InStep(delay=2))
+
+
+def test_with_a_delay_frames_go_up_while_the_version_before_comes_down(tmp_path: Path) -> None:
+    """Each direction takes half a second a round: one after the other would take a second."""
+    rounds, rate = 5, 500e3
+    torch.manual_seed(0)
+    model = torch.nn.Linear(250, 250, bias=False)
+    config = server_config(
+        tmp_path, rounds=rounds, method="raw", rate_up="4 Mbit/s", rate_down="4 Mbit/s", burst="64 KiB"
+    )
+    with (
+        running_server(config) as server,
+        RemoteOptimizer(model, server.address, source=InStep(delay=1)) as optimizer,
+    ):
+        seconds = 4 * model.weight.numel() / rate
+        began = time.monotonic()
+        while not optimizer.ended:
+            model.weight.grad = torch.full_like(model.weight, 0.1)
+            optimizer.step()
+        took = time.monotonic() - began
+    assert 0.8 * rounds * seconds < took < 1.6 * rounds * seconds  # twice, were it one after the other

@@ -166,9 +166,10 @@ class Exchange:
             for frame in frames:
                 push.append(frame)
                 interrupts.check()
-            if before is not None:
-                self._await(before)
+            if before is not None:  # frames go up while the version of the round before comes down
+                self._session.wait_for_begin(before.version)
                 flight.sending = self._session.send(push)
+                self._await(before)
             times = step_times(
                 compute=compute,
                 copy=copied - began,

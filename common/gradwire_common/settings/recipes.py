@@ -13,6 +13,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     "DiLoCo": {"optimizer": "SGD", "lr": 0.7, "optimizer_options": {"momentum": 0.9, "nesterov": True}},
 }
 FOR_LOCAL_STEPS = "FedAvg"
+# with a delay, SGD is stable where rate times curvature is below 1 - momentum: 0.9 would leave a fifth of this
+WITH_DELAY = {"momentum": 0.5}
+ON = ("true", "1", "yes", "on", "y", "t")  # how pydantic reads a switch
 OWN_DEFAULTS: dict[str, Any] = {"lr": None, "optimizer_options": {}}  # those that torch's optimizer itself has
 
 
@@ -22,8 +25,9 @@ def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
     The defaults of `lr` and `optimizer_options` are for SGD: another optimizer that is named has torch's own.
 
     With local steps and nothing said of the server's optimizer, it is FedAvg: a rate made for gradients is none for
-    changes of the weights.
+    changes of the weights. With `pipeline` it has a delay of 1, and the default optimizer the momentum that bears it.
     """
+    given = _with_pipeline(given)
     name = given.get("optimizer")
     if name is None and _steps(given) and not {"lr", "optimizer_options"} & set(given):
         name = FOR_LOCAL_STEPS
@@ -32,6 +36,13 @@ def with_recipe(given: Mapping[str, Any]) -> dict[str, Any]:
     if name not in RECIPES:
         return {**OWN_DEFAULTS, **given}
     return {**RECIPES[name], **{key: value for key, value in given.items() if key != "optimizer"}}
+
+
+def _with_pipeline(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    if str(given.get("pipeline", "")).lower() not in ON:
+        return given
+    calm = {} if {"optimizer", "optimizer_options"} & set(given) else {"optimizer_options": WITH_DELAY}
+    return {"delay": 1, **calm, **given}
 
 
 def _steps(given: Mapping[str, Any]) -> bool:

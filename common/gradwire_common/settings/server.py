@@ -68,6 +68,9 @@ class ServerSettings(Section):
     schedule: str = Field("none", description="any scheduler of torch.optim.lr_scheduler, by name")
     schedule_options: Options = Field({}, description="the scheduler's parameters, as JSON")
     buffers_every: int = Field(10, ge=0, description="rounds between averages of the buffers; 0 for never")
+    pipeline: bool = Field(
+        False, description="use both directions of the link at once: delay 1, and momentum 0.5 where SGD's is not given"
+    )
     rate_up: RateLimit = Field(Rate(0), description="most a worker may send, such as '20 Mbit/s'")
     rate_down: RateLimit = Field(Rate(0), description="most a worker is sent, such as '20 Mbit/s'")
     burst: SizeValue = Field(parse_size("256 KiB"), description="bytes that may pass a rate limit at once")

@@ -93,6 +93,7 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
         run = self._run
         run.membership.check_may_push(member)
         bounds.check(first)
+        await run.until_open(header.round)
         _, verdict = expected_units(run, member, header)
         spent = self._charge_up(member, first, header.round)
         length = 0

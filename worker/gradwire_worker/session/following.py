@@ -131,7 +131,9 @@ class Following:
                         self._wake()
                     elif isinstance(done, Ended):
                         self._finish(end=done.reason)
-                    if not message.HasField("header"):  # which alone brings nothing
+                    if message.HasField("header"):  # which alone brings nothing
+                        self._wake()
+                    else:
                         patience.progress()
             except DataError as error:
                 if wrong is not None:

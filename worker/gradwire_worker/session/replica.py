@@ -92,6 +92,11 @@ class Replica:
         return unit_digests(self.values, self.layout.units) if self.filled else b""
 
     @property
+    def announced(self) -> int:
+        """The newest version that the server has begun to send."""
+        return self.base if self._arriving is None else max(self.base, self._arriving.heading.version)
+
+    @property
     def empty(self) -> bool:
         """Whether nothing is held, and nothing is coming."""
         return self.base == NO_VERSION and self._arriving is None

@@ -147,6 +147,14 @@ class Session:
         """
         self._following.wait(lambda: self.replica.version >= version)
 
+    def wait_for_begin(self, version: int) -> None:
+        """Wait until the server has begun to send `version` or a later one: frames for the round after may leave.
+
+        Raises:
+            GradwireError: what keeps further updates from coming.
+        """
+        self._following.wait(lambda: self.replica.announced >= version)
+
     def wait_for_the_end(self) -> None:
         """Wait until the replica holds the run's last version, or nothing further comes."""
         self._following.wait_for_the_end()
