@@ -5,7 +5,7 @@ TESTS_AT_ONCE ?= 2
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-frameworks test-long lint stubs format bench-codec bench-methods bench-link bench-load bench-round bench-join study-one-bit study-low-bits study-attacks fuzz fuzz-rpc compose-test chaos audit clean
+.PHONY: help demo test test-frameworks test-long lint stubs format bench-codec bench-methods bench-link bench-load bench-round bench-join study-one-bit study-low-bits study-attacks study-frontier fuzz fuzz-rpc compose-test chaos audit clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -84,6 +84,9 @@ study-low-bits: $(VENV)/.installed  ## accuracy at 0.2 bits up, 0.5 down, and wi
 
 study-attacks: $(VENV)/.installed  ## accuracy where 2 of 8 workers lie, by aggregation; ARGS="--seeds N --rounds N --json FILE"
 	$(BIN)/python benchmarks/study_attacks.py $(ARGS)
+
+study-frontier: $(VENV)/.installed  ## loss against bytes, of many methods; ARGS="--full --data CIFAR-10 --cores N"; resumes
+	$(BIN)/gradwire study frontier --out docs/studies $(ARGS)
 
 fuzz: $(VENV)/.installed  ## damage frames for an hour, or ARGS="--seconds S --frames N --seed N"
 	$(BIN)/python benchmarks/fuzz_codec.py $(ARGS)
