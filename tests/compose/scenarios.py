@@ -10,6 +10,7 @@ from stack import Stack, eventually, has_engine
 ROUNDS = 120
 ACCURACY = 0.9  # that these rounds reach at least
 QUICK_SECONDS = 15.0  # that a stop takes at most, whenever it comes
+SLOW = {"GRADWIRE_RATE_UP": "0.4 Mbit/s", "GRADWIRE_BURST": "16 KiB"}  # a run that is in its middle for a minute
 
 
 class Scenarios:
@@ -61,9 +62,7 @@ class Scenarios:
     def what_is_killed_or_stopped_resumes_and_ends_with_the_same_weights(self) -> None:
         undisturbed = self._undisturbed
         self.stack.clear()
-        self.stack.compose(
-            "up", "--detach", GRADWIRE_RATE_UP="0.4 Mbit/s", GRADWIRE_BURST="16 KiB"
-        )  # in its middle for long
+        self.stack.compose("up", "--detach", **SLOW)
         self.stack.wait_for_round(10)
         self.stack.kill("worker", 2)
         self.stack.wait_for_round(30)
@@ -95,7 +94,7 @@ class Scenarios:
         self.stack.compose("up", "--detach", "--scale", "worker=1")
         eventually(lambda: self.stack.status().get("waiting_for") == "1 of 2 workers to join", "the status says so")
         eventually(lambda: "waiting for 1 of 2 workers to join" in self.stack.compose("logs", "server"), "the log too")
-        self.stack.compose("up", "--detach", "--scale", "worker=3", GRADWIRE_EVALUATE_EVERY=10)
+        self.stack.compose("up", "--detach", "--scale", "worker=3", **SLOW)
         eventually(lambda: self.stack.status().get("workers_alive") == 3, "three workers take part")
         eventually(self.stack.ended, "the run ends")
         assert set(self.stack.codes().values()) == {0}, self.stack.compose("logs")
@@ -125,7 +124,7 @@ class Scenarios:
     def the_profile_tls_makes_certificates_and_lets_nobody_call_without(self) -> None:
         undisturbed = self._undisturbed
         self.stack.clear()
-        self.stack.compose("--profile", "tls", "up", "--detach")
+        self.stack.compose("--profile", "tls", "up", "--detach", **SLOW)
         eventually(lambda: "joined run" in self.stack.compose("logs", "worker"), "a worker joins")
         without = self.stack.inside("server", "gradwire", "status", "127.0.0.1", code=1)
         assert "speaks TLS: want --certs DIR" in without, without
@@ -148,7 +147,7 @@ class Scenarios:
             print(f"    skipped: {image} is not here and cannot be pulled")
             return
         self.stack.clear()
-        self.stack.compose("--profile", "monitoring", "up", "--detach")
+        self.stack.compose("--profile", "monitoring", "up", "--detach", **SLOW)
         query = "http://prometheus:9090/api/v1/query?query=gradwire_version"
         ask = f"import urllib.request as u; print(u.urlopen({query!r}).read().decode())"
         eventually(
