@@ -107,6 +107,8 @@ class Published(EnvelopeFrames, BaseModel, ABC):
     def pack(self, u: F32, unit: Unit, decoded: F32) -> bytes:
         """Return the body of the frame of one unit's u; write what `read` will make of it to `decoded`.
 
+        A method whose bodies depend on more than u has an encoder with a `pack` of its own, and none here.
+
         Args:
             u: (len(unit),) float32, finite; stays as it is.
             unit: its tensors.
