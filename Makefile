@@ -73,6 +73,9 @@ $(VENV)-flower/.installed:
 bench-join: $(VENV)/.installed  ## measure what joining costs; ARGS="--rate '20 Mbit/s' --json FILE"
 	$(BIN)/python benchmarks/bench_join.py $(ARGS)
 
+bench-hosts: $(VENV)/.installed  ## rounds beside DDP's on hosts with lines of their own; root and iproute2; ARGS="--links RATE ..."
+	$(BIN)/python benchmarks/bench_hosts.py $(ARGS)
+
 bench-round: $(VENV)/.installed-bench $(VENV)-flower/.installed  ## measure rounds beside Flower's; ARGS="--quick --json FILE"
 	$(BIN)/python benchmarks/bench_round.py --flower $(VENV)-flower/bin/python $(ARGS)
 
