@@ -5,10 +5,10 @@ TESTS_AT_ONCE ?= 2
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-frameworks test-long lint stubs format bench-codec bench-methods bench-link bench-load bench-round bench-join study-one-bit study-low-bits study-attacks study-frontier fuzz fuzz-rpc compose-test chaos audit clean
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,9 @@ test-frameworks: $(VENV)/.installed-test  ## run Lightning, Trainer, accelerate 
 
 test-long: $(VENV)/.installed-test  ## the tests that take minutes
 	$(BIN)/pytest -m long --timeout 3600
+
+wheel: $(VENV)/.installed  ## dist/gradwire-VERSION-py3-none-any.whl, which pip installs on any machine
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 lint: $(VENV)/.installed-test  ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check
