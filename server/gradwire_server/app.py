@@ -17,7 +17,7 @@ from gradwire_server.outcome.optimizers.torch import load_torch
 from gradwire_server.rpc.callers import Callers
 from gradwire_server.rpc.metrics import exported
 from gradwire_server.rpc.serving import DRAIN_SECONDS, FAILED_DRAIN_SECONDS, listening
-from gradwire_server.run import Run
+from gradwire_server.run.run import Run
 from gradwire_server.store.files import write_durably
 from gradwire_server.store.records import Records
 from gradwire_server.store.run_folder import CONFIG, METRICS, STATE, WEIGHTS, run_folder

@@ -22,7 +22,7 @@ from gradwire.views.report import figures, summary_table
 from gradwire_common.errors import GradwireError, UsageError
 from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_server.run import Run
+from gradwire_server.run.run import Run
 from gradwire_server.store import state_files
 from gradwire_server.store.journal import _HEAD, _START, MAGIC, Reader, Record, _pieces
 from gradwire_server.store.record_lines import written

@@ -7,7 +7,7 @@ from gradwire_common.settings.config import ServedRun
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.rounds.member import Member
 from gradwire_server.rpc.status import status_reply
-from gradwire_server.run import Run
+from gradwire_server.run.run import Run
 from gradwire_server.store.records import Records
 from running import eventually
 from safety.honest import serving

@@ -26,7 +26,7 @@ import sys, threading
 from gradwire.main import main
 from gradwire_server.limits.fair_queue import FairQueue
 from gradwire_server.rpc import metrics
-from gradwire_server.run import Run
+from gradwire_server.run.run import Run
 from gradwire_server.store import checkpoint
 from gradwire_server.store.books import Books
 from gradwire_server.store.journal import Segment

@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from functools import partial
 
-from gradwire_common.errors import DataError, GradwireError, JoinError, RightsError, RunEndedError, UsageError
+from gradwire_common.errors import GradwireError, RunEndedError
 from gradwire_common.foreign_text import MAX_REASON, printable
 from gradwire_common.settings.config import ServedRun
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.admission import check_versions, check_worker_id
 from gradwire_server.intake.agreement import Agreement, Define
+from gradwire_server.intake.barred import Barred
 from gradwire_server.rounds.attendance import Silence
 from gradwire_server.rounds.member import Member
 from gradwire_server.rounds.members import Members
@@ -28,7 +30,7 @@ class Membership:
     Attributes:
         run_id: names this run and no other, however often its server is restarted.
         agreement: what all of them have in common.
-        removed: workers that may not join, by id, with the reason of each.
+        barred: who may not take part.
         everyone_gone: set while no member is alive, from the first that went or the run's end on.
         contributors_gone: likewise, while none is alive that has contributed; where none has, the same.
         all_heard: set once as many workers as the run has know that it is over.
@@ -42,17 +44,15 @@ class Membership:
     def __init__(self, settings: ServedRun, schedule: Schedule, clock: Callable[[], float]):
         self._schedule = schedule
         self._clock = clock
-        self.members = Members(settings.workers, settings.heartbeat, _new_session, settings.members)
-        self.waits = Waits(self.members, schedule)
-        self._silence = Silence(settings.silent_after)
+        new_session = partial(secrets.token_urlsafe, SESSION_BYTES)
+        self.members = Members(settings.workers, settings.heartbeat, new_session, settings.members)
+        self.waits, self._silence = Waits(self.members, schedule), Silence(settings.silent_after)
         self._allowed = settings.missed_rounds
-        self.run_id = secrets.token_hex(8)
-        self.agreement = Agreement(settings)
-        self.removed: dict[str, str] = {}
+        self.run_id, self.agreement = secrets.token_hex(8), Agreement(settings)
+        self.barred = Barred(self.members, schedule, settings.most_refused)
         self.everyone_gone, self.contributors_gone = asyncio.Event(), asyncio.Event()
         self.all_heard = asyncio.Event()
         self._heard: set[str] = set()  # workers that heard of the run's end: some left, some came too late
-        self._most_refused = settings.most_refused
         self._weights_from = ""  # the worker that was asked for initial weights
         self._joining = asyncio.Lock()
 
@@ -60,8 +60,7 @@ class Membership:
         """Check what costs nothing to check. Raises WorkerIdError, JoinError, RightsError, RunEndedError."""
         check_worker_id(request.worker_id)
         check_versions(request)
-        if (reason := self.removed.get(request.worker_id)) is not None:
-            raise RightsError(f"worker {request.worker_id} was removed {reason}; want an admin to admit it again")
+        self.barred.check_may_join(request.worker_id)
         if self._defined:
             self.agreement.check_settings(request)  # first: another setting often makes another model
         if self._schedule.phase is Phase.ENDED and request.worker_id not in self.members.slot_of:
@@ -114,54 +113,10 @@ class Membership:
         return member
 
     def hear_push(self, session: str) -> Member:
-        """Return the member whose push is about to count. Raises what `hear` and `check_may_push` do."""
+        """Return the member whose push is about to count. Raises what `hear` and `Barred.check_may_push` do."""
         member = self.hear(session)
-        self.check_may_push(member)
+        self.barred.check_may_push(member)
         return member
-
-    def check_may_push(self, member: Member) -> None:
-        """Raise UsageError where `member` is quarantined."""
-        if member.quarantined:
-            raise UsageError(
-                f"worker {member.worker_id} is quarantined until an admin admits it or the server is started again: "
-                f"{member.refused} of its pushes were refused, the last with: {member.reason}"
-            )
-
-    def refused(self, member: Member, error: GradwireError) -> bool:
-        """Note that a push of `member` was refused with `error`; return whether it is quarantined by that.
-
-        What trying again may cure says nothing of a worker, nor does the end of its session or of the run.
-        """
-        if member.quarantined or isinstance(error, JoinError) or not isinstance(error, DataError | UsageError):
-            return False
-        member.refuse(str(error))
-        log.warning("worker %s: a push is refused: %s", member.worker_id, member.reason)
-        if not 0 < self._most_refused <= member.refused_in_a_row:
-            return False
-        self._quarantine(member)
-        return True
-
-    @property
-    def shut_out(self) -> list[str]:
-        """The ids of workers that were removed or are quarantined."""
-        return sorted({*self.removed, *(member.worker_id for member in self.members if member.quarantined)})
-
-    def readmit(self, worker_id: str) -> bool:
-        """Let a worker that was removed join again, and one that is quarantined push; return whether it was either."""
-        member = self.members.of(worker_id)
-        quarantined = member is not None and member.quarantined
-        if member is not None:
-            member.quarantined, member.refused_in_a_row = False, 0
-        return self.removed.pop(worker_id, None) is not None or quarantined
-
-    def drop(self, worker_ids: Collection[str], reason: str) -> None:
-        """Note that the pushes of a round count as zero; where they were one worker's, it is quarantined."""
-        log.error("%s; the pushes of %s are dropped and count as zero", reason, ", ".join(worker_ids))
-        for member in self.members:
-            if member.worker_id in worker_ids:
-                member.refuse(reason)
-                if len(worker_ids) == 1:
-                    self._quarantine(member)
 
     def check_current(self, member: Member) -> None:
         """Raise SessionError or JoinError where the session of `member` has ended."""
@@ -256,14 +211,6 @@ class Membership:
         """Whether there is a model that joining workers must have: not where all went before there were weights."""
         return self.agreement.model is not None and (self._schedule.version is not None or bool(self.members.alive))
 
-    def _quarantine(self, member: Member) -> None:
-        member.quarantined = True
-        self._schedule.dismiss(member.slot)
-        log.error(
-            "worker %s is quarantined: no round waits for it, and its pushes are refused; the last one: %s",
-            *(member.worker_id, member.reason),
-        )
-
     def _admit(self, member: Member) -> bool:
         """Let a member that holds the newest version be waited for; return whether it is."""
         holds_newest = member.sent == self._schedule.version
@@ -302,7 +249,3 @@ class Membership:
     def _dismiss(self, member: Member, *, dead: bool) -> None:
         self._schedule.dismiss(member.slot, dead=dead)
         self.look_for_the_last()
-
-
-def _new_session() -> str:
-    return secrets.token_urlsafe(SESSION_BYTES)

@@ -18,7 +18,7 @@ from gradwire_server.limits.shares import memory_for_partials
 from gradwire_server.limits.streams import Stream
 from gradwire_server.rounds.member import Member
 from gradwire_server.rounds.schedule import Verdict
-from gradwire_server.run import Run
+from gradwire_server.run.run import Run
 
 log = logging.getLogger("gradwire.server")
 

@@ -17,7 +17,7 @@ from gradwire_server.intake.partial import Partial
 from gradwire_server.limits.pacing import Gate
 from gradwire_server.limits.streams import Stream
 from gradwire_server.rounds.member import Member
-from gradwire_server.run import Run
+from gradwire_server.run.run import Run
 
 PIECE_SECONDS = 60.0  # until a call's next message, where that can be no longer than 64 KiB: 52 s at 10 kbit/s
 MANIFEST_SECONDS = 600.0  # for all of them; few may come at once, so none may hold its place for long

@@ -11,7 +11,7 @@ from gradwire_server.intake.admission import MAX_NAMES, check_has_joined
 from gradwire_server.rpc.answers import answers_errors
 from gradwire_server.rpc.callers import Callers
 from gradwire_server.rpc.status import limit_reply
-from gradwire_server.run import Run
+from gradwire_server.run.run import Run
 
 log = logging.getLogger("gradwire.server")
 
@@ -62,7 +62,7 @@ class AdminCalls:
         membership, worker_id = self._run.membership, request.worker_id
         check_has_joined(worker_id, membership.members.slot_of)
         reason = f"by {self.callers.name}: {_reason(request)}"
-        membership.removed[worker_id] = reason
+        membership.barred.removed[worker_id] = reason
         log.warning("worker %s is removed %s", worker_id, reason)
         member = membership.members.of(worker_id)
         if member is not None and membership.members.is_current(member):
@@ -73,8 +73,8 @@ class AdminCalls:
     async def Admit(self, request: pb.AdmitRequest, context: Any) -> pb.AdmitReply:  # noqa: ARG002, N802
         """Let a worker that was removed join again, or one that is quarantined push again."""
         membership, shown = self._run.membership, printable(request.worker_id, MAX_NAME)
-        if not membership.readmit(request.worker_id):
-            names = ", ".join(membership.shut_out[:MAX_NAMES]) or "none is"
+        if not membership.barred.admit(request.worker_id):
+            names = ", ".join(membership.barred.names[:MAX_NAMES]) or "none is"
             raise UsageError(f"worker: got {shown!r}, want one that was removed or is quarantined: {names}")
         log.warning("%s admits worker %s again", self.callers.name, shown)
         return pb.AdmitReply()

@@ -21,7 +21,7 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.rounds.schedule import Verdict
 from gradwire_server.rpc.status import status_reply
 from gradwire_server.rpc.tallies import Tallies
-from gradwire_server.run import Run
+from gradwire_server.run.run import Run
 from gradwire_server.supervision import Supervisor
 
 log = logging.getLogger("gradwire.server")

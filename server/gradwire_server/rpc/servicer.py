@@ -23,7 +23,7 @@ from gradwire_server.rpc.admin_calls import AdminCalls
 from gradwire_server.rpc.answers import answers_errors
 from gradwire_server.rpc.callers import Callers
 from gradwire_server.rpc.status import heartbeat_ms, join_reply, limits, status_reply, wait
-from gradwire_server.run import Run
+from gradwire_server.run.run import Run
 from gradwire_server.versions.broadcast import Update
 
 log = logging.getLogger("gradwire.server")
@@ -91,7 +91,7 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
     async def _push(self, context: Any, member: Member, first: pb.PushMessage, header: pb.PushHeader) -> pb.Receipt:
         """Take the update that begins with `first`; answer it."""
         run = self._run
-        run.membership.check_may_push(member)
+        run.membership.barred.check_may_push(member)
         bounds.check(first)
         await run.until_open(header.round)
         _, verdict = expected_units(run, member, header)
@@ -173,7 +173,7 @@ class ParameterServer(AdminCalls, rpc.ParameterServerServicer):
         """Answer once a worker takes part in a round."""
         run = self._run
         member = self._hear(request.session)
-        run.membership.check_may_push(member)
+        run.membership.barred.check_may_push(member)
         reply = pb.TurnReply(round=await run.called.wait(member.slot, request.version))
         self._charge(member, request, reply, run.schedule.open_round)
         return reply

@@ -21,7 +21,7 @@ from gradwire_server.rpc.callers import Callers
 from gradwire_server.rpc.certificates import ServerCertificate
 from gradwire_server.rpc.registration import add_servicer
 from gradwire_server.rpc.servicer import ParameterServer
-from gradwire_server.run import Run
+from gradwire_server.run.run import Run
 from gradwire_server.supervision import Supervisor
 
 log = logging.getLogger("gradwire.server")

@@ -12,7 +12,7 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.limits.limits import Limits
 from gradwire_server.rounds.member import Member
 from gradwire_server.rpc.tallies import Treated
-from gradwire_server.run import Run
+from gradwire_server.run.run import Run
 
 log = logging.getLogger("gradwire.server")
 
@@ -92,7 +92,9 @@ def status_reply(run: Run, after_round: int) -> pb.StatusReply:
         seconds=run.seconds,
         wait=wait(run),
         paused=run.collector.paused,
-        removed=[pb.Removed(worker_id=worker, reason=reason) for worker, reason in run.membership.removed.items()],
+        removed=[
+            pb.Removed(worker_id=worker, reason=reason) for worker, reason in run.membership.barred.removed.items()
+        ],
         privacy=privacy(run),
         sampled=run.schedule.settings.sampled,
     )

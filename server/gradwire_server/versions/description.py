@@ -36,7 +36,7 @@ def describe(settings: ServedRun, membership: Membership, schedule: Schedule, re
         "slots": membership.members.slot_of,
         "waited_for": sorted(schedule.waited_for),
         "records": [text_of(record) for record in records.open],
-        "removed": membership.removed,
+        "removed": membership.barred.removed,
         "newest": {worker: list(astuple(push)) for worker, push in schedule.newest.items()},
     }
 

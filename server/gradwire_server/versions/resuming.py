@@ -7,7 +7,7 @@ from gradwire_common.step_options import RATE
 from gradwire_server.intake.admission import check_resumed
 from gradwire_server.rounds.members import MISSED_HEARTBEATS
 from gradwire_server.rounds.schedule import Phase
-from gradwire_server.run import Run
+from gradwire_server.run.run import Run
 from gradwire_server.versions.description import (
     check_described,
     choice_of,
@@ -46,7 +46,7 @@ async def resume(run: Run) -> None:
         past = await run.collector.resume(checkpoint)
     run.membership.agreement.settle(model, dict(meta["shared"]), choice_of(meta))
     run.membership.run_id = meta["run_id"]
-    run.membership.removed = removed_of(meta)
+    run.membership.barred.removed = removed_of(meta)
     _restore(run, checkpoint.version, past)
 
 

@@ -1,0 +1,1 @@
+"""One run, its parts held together: what happens in it (course), and what workers ask of it (run)."""
