@@ -1,9 +1,12 @@
+from io import StringIO
+
 import numpy as np
 import pytest
+from rich.console import Console
 from safetensors.numpy import save_file
 
 from coding import method_of
-from gradwire.commands.inspect import read_tensors
+from gradwire.commands.inspect import inspection_view, read_tensors
 from gradwire.views.inspected import inspect_tensors
 from gradwire_common.codec.model.gennorm import GenNorm
 from gradwire_common.errors import DataError, NonFiniteError
@@ -87,3 +90,17 @@ def test_the_command_prints_a_table_and_draws_a_picture(run, tmp_path, tensors):
     assert "beta-0.6" in ended.out
     assert "196,608" in ended.out
     assert (tmp_path / "t.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_names_and_numbers_are_whole_at_every_width(tensors, columns):
+    inspected = list(inspect_tensors({f"layers.12.attention.{name}": each for name, each in tensors.items()}, method()))
+    console = Console(file=StringIO(), width=columns)
+    console.print(inspection_view("weights.safetensors", inspected, method(), console))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "\u2026" not in "".join(lines)
+    folded = " ".join(" ".join(lines).split())
+    for each in inspected:
+        assert each.name in folded
+        assert f"{each.bits:.3f}" in folded

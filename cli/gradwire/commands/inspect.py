@@ -8,7 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from gradwire.views.console import open_console
 from gradwire.views.inspected import Inspected, inspect_tensors
@@ -17,6 +21,8 @@ from gradwire_common.foreign_text import printable
 from gradwire_common.methods.method import Method
 
 F32 = npt.NDArray[np.float32]
+
+WIDEST = 10_000  # columns; wider than any table
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}  # names of safetensors; BF16 is widened by hand
 
@@ -36,7 +42,7 @@ def inspect_file(file: Path, method: Method, plot: Path) -> None:
         raise DataError(f"{file}: got no floating-point tensor with entries, want at least one")
     with console.status("fitting and encoding"):
         inspected = list(inspect_tensors(tensors, method))
-    console.print(inspection_table(file.name, inspected, method))
+    console.print(inspection_view(file.name, inspected, method, console))
     if passed_over:
         console.print(f"passed over, being whole numbers or empty: {', '.join(map(printable, passed_over))}")
     try:
@@ -69,6 +75,35 @@ def read_tensors(file: Path) -> tuple[dict[str, F32], list[str]]:
     return tensors, passed_over
 
 
+def inspection_view(title: str, inspected: list[Inspected], method: Method, console: Console) -> RenderableType:
+    """Return the tensors as a table where it fits `console`, otherwise as a list."""
+    table = inspection_table(title, inspected, method)
+    if Measurement.get(console, console.options.update(width=WIDEST), table).maximum <= console.width:
+        return table
+    sizes, power = _weights(inspected)
+    parts: list[RenderableType] = [Text(f"{printable(title)}, {method}", "bold")]
+    groups = [(printable(each.name), [each]) for each in inspected]
+    for name, each in [*groups, ("all", inspected)] if len(inspected) > 1 else groups:
+        told = [f"{sum(one.values.size for one in each):,} entries"]
+        if each is not inspected:
+            told.append(f"beta {each[0].model.beta:.3f}, alpha {each[0].model.alpha:.3g}")
+        for kind, weights in (("bits", sizes), ("NMSE", power)):
+            own = weights if each is inspected else np.ones(1)
+            predicted, achieved = (
+                _FORMS[kind](_mean([getattr(one, prefix + kind.lower()) for one in each], own))
+                for prefix in ("predicted_", "")
+            )
+            told.append(f"{kind} {predicted} predicted, {achieved} achieved")
+        parts += [Text(name), Padding(Text("; ".join(told), "dim"), (0, 0, 0, 2))]
+    return Group(*parts)
+
+
+def _weights(inspected: list[Inspected]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return what the bits and the NMSE of each tensor weigh in the mean of all: its entries, its power."""
+    sizes = np.array([each.values.size for each in inspected])
+    return sizes, np.array([float(np.square(each.values, dtype=np.float64).sum()) for each in inspected])
+
+
 def inspection_table(title: str, inspected: list[Inspected], method: Method) -> Table:
     """Return one row a tensor and one for all."""
     table = Table(
@@ -79,8 +114,7 @@ def inspection_table(title: str, inspected: list[Inspected], method: Method) -> 
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    sizes = np.array([each.values.size for each in inspected])
-    power = np.array([float(np.square(each.values, dtype=np.float64).sum()) for each in inspected])
+    sizes, power = _weights(inspected)
     table.add_column("tensor", "all", overflow="fold")
     table.add_column("entries", f"{sizes.sum():,}", justify="right", no_wrap=True)
     table.add_column("beta", justify="right", no_wrap=True)
