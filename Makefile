@@ -36,6 +36,10 @@ test-frameworks: $(VENV)/.installed-test  ## run Lightning, Trainer, accelerate 
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[test,frameworks]'
 	$(BIN)/pytest tests/frameworks tests/users/test_examples.py tests/users/test_torchmetrics.py
 
+test-launchers: $(VENV)/.installed-test  ## two workers by torchrun, submitit and Ray, which it installs
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[test,slurm,ray]'
+	$(BIN)/pytest tests/cli/test_launch.py
+
 test-long: $(VENV)/.installed-test  ## the tests that take minutes
 	$(BIN)/pytest -m long --timeout 3600
 

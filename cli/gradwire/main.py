@@ -118,13 +118,20 @@ def server(config: "Config") -> None:
     logging.getLogger("gradwire").info(LOADING)
     from gradwire.local.length import served_rounds
     from gradwire.local.lifeline import inherited_lock
+    from gradwire.surroundings import read_surroundings, server_settings
+    from gradwire.views.invitation import invitation
     from gradwire_server.app import serve
 
-    def ready(port: int) -> None:
-        print(f"listening on {replace(config.listen, port=port)}", flush=True)
-
+    config = server_settings(config, read_surroundings())
     config = served_rounds(config, logging.getLogger("gradwire.server").info)
     lock = inherited_lock()
+
+    def ready(port: int) -> None:
+        address = replace(config.listen, port=port)
+        print(f"listening on {address}", flush=True)
+        if lock is None:  # the workers of gradwire train are its own
+            print(f"a worker: {invitation(config, address)}", flush=True)
+
     serve(config, ready=ready, lock=lock)
     end_at_once()
     if lock is None:  # gradwire train draws its own
@@ -143,6 +150,10 @@ def server(config: "Config") -> None:
 )
 def worker(config: "Config") -> None:
     """Work for a server: compute gradients on a shard of the data and push them."""
+    from gradwire.surroundings import read_surroundings, worker_settings
+
+    around = read_surroundings()
+    config = worker_settings(config, around)
     logs.configure(config.log_level, config.worker_id or "worker")
     logging.getLogger("gradwire").info(LOADING)
     from gradwire_common.settings.types import FROM_INPUT
@@ -150,7 +161,38 @@ def worker(config: "Config") -> None:
 
     if config.server == FROM_INPUT:  # so that a local cluster's workers can get ready while its server does
         config = config.replaced(server=sys.stdin.readline().strip())
-    run_worker(config, joining=end_in_order)
+    run_worker(config, joining=end_in_order, node=around.place)
+
+
+@app.command()
+@with_settings(
+    "run",
+    "coding",
+    "server",
+    "worker",
+    "task",
+    without=("server", "worker_id", "slot", "tokens", "token_file"),
+    first=("task", "data", "model", "workers", "rounds", "batch_size", "bits", "optimizer", "lr", "name", "resume"),
+)
+def launch(
+    config: "Config",
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="NAME",
+            help="local, slurm or ray: start the nodes there; else a launcher has started this one",
+        ),
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="KEY=VALUE", help="for that launcher: partition=gpu, num_gpus=1"),
+    ] = None,
+) -> None:
+    """Serve and work by what torchrun, srun, SkyPilot or a JobSet started; or start it, on Slurm or Ray."""
+    from gradwire.commands.launch import run_launch
+
+    run_launch(config, on, options or [])
 
 
 @app.command(hidden=True)

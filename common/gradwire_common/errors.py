@@ -99,4 +99,4 @@ class RunEndedError(GradwireError):
 
 
 class ClusterError(GradwireError):
-    """A process of the local cluster of `gradwire train` that failed."""
+    """A process of `gradwire train`, of a node or of a launched run that failed."""

@@ -22,21 +22,21 @@ class RunLog:
         metrics: of the newest evaluation of this worker's part of the test samples.
 
     Args:
-        optimizer: that steps.
+        optimizer: that steps; None where another process of the node tells.
         clock: monotonic, in seconds.
     """
 
-    def __init__(self, optimizer: RemoteOptimizer, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, optimizer: RemoteOptimizer | None, clock: Callable[[], float] = time.monotonic):
         self.metrics: dict[str, Metric] = {}
         self._optimizer = optimizer
         self._clock = clock
-        self._first, self._began = optimizer.version, clock()
+        self._first, self._began = 0 if optimizer is None else optimizer.version, clock()
         self._told = self._began
 
     def stepped(self) -> None:
         """Tell of the newest step, where it is time."""
         now, optimizer = self._clock(), self._optimizer
-        if now - self._told < LOG_EVERY:
+        if optimizer is None or now - self._told < LOG_EVERY:
             return
         self._told = now
         left = time_left(optimizer.version, optimizer.rounds, optimizer.version - self._first, now - self._began)
@@ -45,6 +45,8 @@ class RunLog:
     def ended(self) -> None:
         """Tell what the run came to at this worker; once it is over, where it lies and how to load it too."""
         optimizer = self._optimizer
+        if optimizer is None:
+            return
         state = "ended" if optimizer.ended else "is"
         parts = [f"the run {state} at version {optimizer.version}" + f" of {optimizer.rounds}" * bool(optimizer.rounds)]
         if optimizer.last_step is not None and math.isfinite(optimizer.last_step.loss):

@@ -4,6 +4,7 @@ import logging
 import math
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
@@ -19,6 +20,7 @@ from gradwire_common.units import named
 from gradwire_common.warming import warm_kernels
 from gradwire_worker.compute.flat_model import manifest_of
 from gradwire_worker.evaluation import evaluate, to_device
+from gradwire_worker.node import NodeGroup, NodeOptimizer, NodePlace
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.run_log import RunLog
 from gradwire_worker.session import SessionOptions
@@ -30,12 +32,13 @@ from gradwire_worker.sources.local_steps import LocalSteps
 from gradwire_worker.tasks import Indices, Task, load_task
 from gradwire_worker.tasks.shards import dirichlet_shards, evaluation_part, iid_shards, round_batch, round_rng
 
+MAX_SLOTS = 2**16  # keeps the random numbers of a node's processes apart from those of other slots
 SHARED_SETTINGS = ("task", "model", "seed", "split", "dirichlet_alpha")  # what all workers of a run must agree on
 
 log = logging.getLogger("gradwire")
 
 
-def run_worker(config: Config, *, joining: Callable[[], None] = lambda: None) -> None:
+def run_worker(config: Config, *, joining: Callable[[], None] = lambda: None, node: NodePlace | None = None) -> None:
     """Train `config.task` at `config.server` until the run ends; where it has ended already, say so and return.
 
     Everything slow comes before joining, so that no round waits for a kernel to compile or data to load.
@@ -43,37 +46,57 @@ def run_worker(config: Config, *, joining: Callable[[], None] = lambda: None) ->
     Args:
         config: The settings.
         joining: Called before the worker joins; from then on there is a run to leave.
+        node: The place of this process among those of its node, which are one worker; None where it is alone.
 
     Raises:
         GradwireError: why the worker could not begin or continue.
     """
     server = named("server", parse_address, config.server)
-    check_known(server)
+    if node is None or node.leads:
+        check_known(server)
+    if node is not None and config.overlap:
+        raise ConfigError(
+            f"overlap: got it in a node of {node.processes} processes, whose gradients are added up before they are "
+            "encoded; want one process a node, or no overlap"
+        )
     session = session_options(config)
     log.info("kernels are ready after %.1f s", warm_kernels())
-    device = choose_device(config.device)
+    device = choose_device(config.device, node.process if node else 0)
     given = load_task(config) if "task" in config.model_fields_set else None  # what cannot be is told first
-    own, config = config, settings_told(config, server, session)
-    settle_torch(config, device)
-    task = given if given is not None and config == own else load_task(config)
-    session = replace(session, settings=shared_settings(config))
-    torch.manual_seed(config.seed)
-    model = task.model().to(device)
-    log.info("%s: %s; %s parameters on %s", task.name, task.description, f"{_size(model):,}", device)
-    joining()
-    try:
-        optimizer = RemoteOptimizer(model, server, state=config.state, source=source_of(config), session=session)
-    except RunEndedError as error:
-        log.info("%s: nothing is left to do", error)
-        return
-    with optimizer:
+    with ExitStack() as left:
+        group = left.enter_context(NodeGroup(node)) if node else None
+        own, config = config, settings_told(config, server, session, group)
+        settle_torch(config, device, node.processes if node else config.workers)
+        task = given if given is not None and config == own else load_task(config)
+        session = replace(session, settings=shared_settings(config))
+        torch.manual_seed(config.seed)
+        model = task.model().to(device)
+        log.info("%s: %s; %s parameters on %s", task.name, task.description, f"{_size(model):,}", device)
+        joining()
+
+        def join() -> RemoteOptimizer:
+            joined = RemoteOptimizer(model, server, state=config.state, source=source_of(config), session=session)
+            return left.enter_context(joined)
+
+        try:
+            optimizer = join() if group is None else NodeOptimizer(model, group, join)
+        except RunEndedError as error:
+            log.info("%s: nothing is left to do", error)
+            return
         shard = shard_of(task, config, optimizer.slot, optimizer.slots)
         train(task, model, optimizer, shard, config, device)
 
 
-def settings_told(config: Config, server: Address, session: SessionOptions) -> Config:
-    """Return the settings of a worker with those that its server hands to all. Raises what `with_handed` does."""
-    told, lines = with_handed(config, server_settings(server, patience=config.patience, access=session.access))
+def settings_told(config: Config, server: Address, session: SessionOptions, group: NodeGroup | None) -> Config:
+    """Return the settings of a worker with those that its server hands to all. Raises what `with_handed` does.
+
+    Of a node's processes the first asks, and tells the others.
+    """
+
+    def asked() -> dict[str, str]:
+        return server_settings(server, patience=config.patience, access=session.access)
+
+    told, lines = with_handed(config, asked() if group is None else group.told(asked))
     if lines:
         log.warning("the server's settings win: %s", "; ".join(lines))
     return told
@@ -97,25 +120,29 @@ def check_worker(config: Config) -> int:
 def train(
     task: Task,
     model: nn.Module,
-    optimizer: RemoteOptimizer,
+    optimizer: RemoteOptimizer | NodeOptimizer,
     shard: Indices,
     config: Config,
     device: torch.device,
 ) -> None:
     """Step until the run ends; report an evaluation at every version that asks for one. The log is told how it goes.
 
-    Which samples a step takes is a function of the seed, the slot, the round and the local step alone.
+    Which samples a step takes is a function of the seed, the slot, the process of the node, the round and the local
+    step alone.
     """
+    stream = optimizer.slot
+    if isinstance(optimizer, NodeOptimizer):  # the node's shard, divided; random numbers of its own
+        shard, stream = optimizer.part_of(shard), stream + optimizer.process * MAX_SLOTS
     part = evaluation_part(task.n_test, optimizer.slot, optimizer.slots)
-    told = RunLog(optimizer)
+    told = RunLog(optimizer.remote if isinstance(optimizer, NodeOptimizer) else optimizer)
     if optimizer.resumed and optimizer.evaluation_due():
         told.metrics.update(report(task, model, optimizer, part, device))
     try:
         while not optimizer.ended:
             version = optimizer.version
             number = optimizer.steps_taken + 1
-            indices = round_batch(shard, config.batch_size, config.seed, optimizer.slot, number)
-            rng = round_rng(config.seed, optimizer.slot, number)
+            indices = round_batch(shard, config.batch_size, config.seed, stream, number)
+            rng = round_rng(config.seed, stream, number)
             batch = to_device(task.train_batch(indices, rng), device)
             torch.manual_seed(int(rng.integers(2**63)))  # of dropout
             optimizer.zero_grad()
@@ -133,7 +160,7 @@ def train(
 
 
 def report(
-    task: Task, model: nn.Module, optimizer: RemoteOptimizer, part: Indices, device: torch.device
+    task: Task, model: nn.Module, optimizer: RemoteOptimizer | NodeOptimizer, part: Indices, device: torch.device
 ) -> dict[str, Metric]:
     """Evaluate the weights held on a part of the test samples, and report it; return it."""
     if not len(part):
@@ -193,14 +220,16 @@ def shared_settings(config: Config) -> dict[str, str]:
     return {name: str(getattr(config, name)) for name in names}
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device that `name` says: auto is a GPU where there is one.
+def choose_device(name: str, process: int = 0) -> torch.device:
+    """Return the device that `name` says: auto is a GPU where there is one, for each process of a node its own.
 
     Raises:
         ConfigError: if it is no device, or not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", process % torch.cuda.device_count()) if process else torch.device("cuda")
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -212,10 +241,10 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def settle_torch(config: Config, device: torch.device) -> None:
-    """Fix the number of threads and ask for the same bits in every run."""
+def settle_torch(config: Config, device: torch.device, sharers: int) -> None:
+    """Fix the number of threads, so many processes sharing the cores, and ask for the same bits in every run."""
     cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(config.threads or max(1, cores // config.workers))
+    torch.set_num_threads(config.threads or max(1, cores // sharers))
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False

@@ -17,6 +17,7 @@ from gradwire.exit_codes import MISUSED
 from gradwire.links.forwarder import Forwarder
 from gradwire.links.profile import Link
 from gradwire.local.lifeline import LOCK, PARENT
+from gradwire.surroundings import MARKS
 from gradwire_common.errors import ClusterError, UsageError
 from gradwire_common.foreign_text import printable
 from gradwire_common.private_files import make_empty
@@ -243,8 +244,8 @@ def private_folder() -> "tempfile.TemporaryDirectory[str]":
 
 
 def environment_of(config: Config) -> dict[str, str]:
-    """Return the environment of the children: no settings but those of their files, cores shared among workers."""
-    settings = {ENV_PREFIX + name.upper() for name in Config.model_fields}
+    """Return the environment of the children: no settings or places but those of their files; cores shared out."""
+    settings = {ENV_PREFIX + name.upper() for name in Config.model_fields} | set(MARKS)
     kept = {name: value for name, value in os.environ.items() if name not in settings}
     if "PYTHONPATH" in kept:  # an empty part, as in $PYTHONPATH:/more where there was none, means the working folder
         kept["PYTHONPATH"] = os.pathsep.join(filter(None, kept["PYTHONPATH"].split(os.pathsep)))

@@ -18,6 +18,18 @@ def leave_curves(folder: Path, label: str) -> None:
     if not history.rounds:
         return
     draw_curves(folder / "curves.png", [history], f"run {folder.name}")
+    _tell(folder, history)
+
+
+def tell_end(folder: Path) -> None:
+    """Tell the log what the run in `folder` came to, where it had any round, and where its results lie."""
+    history = History("")
+    history.read(folder / METRICS)
+    if history.rounds:
+        _tell(folder, history)
+
+
+def _tell(folder: Path, history: History) -> None:
     ends = [f"test {name} {written(name, curve.last)}" for name, curve in history.metrics.items()]
     log.info("the run came to round %d%s", history.last_round, "".join(f", {end}" for end in ends))
     if (folder / WEIGHTS).is_file():

@@ -22,6 +22,9 @@ OTHER_VARIABLES = (  # that gradwire reads and are no settings
     "GRADWIRE_PORTABLE",
     "GRADWIRE_PARENT_PID",
     "GRADWIRE_LOCK_DESCRIPTOR",
+    "GRADWIRE_NODE",
+    "GRADWIRE_NODES",
+    "GRADWIRE_HEAD",
 )
 # Kubernetes and Docker set these in every container for a service that is called gradwire, gradwire-server ...
 _OF_SERVICES = re.compile(r"GRADWIRE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)\w*)?)")
