@@ -40,6 +40,9 @@ test-launchers: $(VENV)/.installed-test  ## two workers by torchrun, submitit an
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[test,slurm,ray]'
 	$(BIN)/pytest tests/cli/test_launch.py
 
+walk-machines: $(VENV)/.installed  ## docs/deploy.md's three bare machines in network namespaces; wants root
+	PATH="$(abspath $(BIN)):$$PATH" tests/deploy/three_machines.sh
+
 test-long: $(VENV)/.installed-test  ## the tests that take minutes
 	$(BIN)/pytest -m long --timeout 3600
 
