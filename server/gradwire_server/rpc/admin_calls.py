@@ -9,27 +9,14 @@ from gradwire_common.settings.names import MAX_NAME
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.admission import MAX_NAMES, check_has_joined
 from gradwire_server.rpc.answers import answers_errors
-from gradwire_server.rpc.callers import Callers
+from gradwire_server.rpc.calls import Calls
 from gradwire_server.rpc.status import limit_reply
-from gradwire_server.run.run import Run
 
 log = logging.getLogger("gradwire.server")
 
 
-class AdminCalls:
-    """The part of the servicer that admins call.
-
-    Attributes:
-        callers: who may call.
-
-    Args:
-        run: that is served.
-        callers: who may call.
-    """
-
-    def __init__(self, run: Run, callers: Callers):
-        self._run = run
-        self.callers = callers
+class AdminCalls(Calls):
+    """The calls of admins."""
 
     @answers_errors
     async def Limit(self, request: pb.LimitRequest, context: Any) -> pb.LimitReply:  # noqa: ARG002, N802
