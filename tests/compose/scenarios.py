@@ -126,7 +126,7 @@ class Scenarios:
         self.stack.clear()
         self.stack.compose("--profile", "tls", "up", "--detach", **SLOW)
         eventually(lambda: "joined run" in self.stack.compose("logs", "worker"), "a worker joins")
-        without = self.stack.inside("server", "gradwire", "status", "127.0.0.1", code=1)
+        without = self.stack.inside("server", "gradwire", "status", "127.0.0.1", code=2)
         assert "speaks TLS: want --certs DIR" in without, without
         assert "2 alive" in self.stack.inside("server", "gradwire", "status", "127.0.0.1", "--certs", "certs/admin")
         kits = self.stack.inside("worker", "find", "certs", "-name", "*key.pem")
