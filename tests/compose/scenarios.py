@@ -10,7 +10,7 @@ from stack import Stack, eventually, has_engine
 ROUNDS = 120
 ACCURACY = 0.9  # that these rounds reach at least
 QUICK_SECONDS = 15.0  # that a stop takes at most, whenever it comes
-SLOW = {"GRADWIRE_RATE_UP": "0.4 Mbit/s", "GRADWIRE_BURST": "16 KiB"}  # a run that is in its middle for a minute
+SLOW = {"GRADWIRE_RATE_UP": "0.4 Mbit/s", "GRADWIRE_BURST": "40 KiB"}  # a run that is in its middle for a minute
 
 
 class Scenarios:
