@@ -3,7 +3,7 @@
 from gradwire.commands.studies import frontier
 from gradwire.help import PlainApp
 
-app = PlainApp(help="Set methods side by side on one machine: tables, plots and reports.", no_args_is_help=True)
+app = PlainApp(help="Set methods side by side on one machine: tables, plots and reports.")
 
 
 @app.callback()
