@@ -133,6 +133,9 @@ def test_that_command_names_the_host_of_the_certificate_and_what_a_worker_shows(
     certified = Config(certs=tmp_path / "certs/server")
     assert invitation(certified, anywhere) == "gradwire worker --server train.example.org:6000 --certs KIT"
     assert invitation(certified, parse_address("127.0.0.1")).endswith("--server 127.0.0.1:50051 --certs KIT")
+    kits.init(tmp_path / "numbered", ["10.77.0.1"], datetime.now(UTC))
+    numbered = invitation(Config(certs=tmp_path / "numbered/server"), anywhere)
+    assert numbered == "gradwire worker --server 10.77.0.1:6000 --certs KIT"
     token = invitation(Config(tokens=tmp_path / "tokens.txt"), parse_address("unix:/run/gradwire"))
     assert token == "gradwire worker --server unix:/run/gradwire --token-file NAME.token"
 

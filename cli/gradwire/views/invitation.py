@@ -39,10 +39,11 @@ def _host_of(certs: Path | None, host: str) -> str:
 
 
 def certified_names(kit: Path) -> list[str]:
-    """Return the names, then the numbers, that the server of a kit is called by."""
+    """Return the names, then the numbers, that the server of a kit is called by; those of its own machine last."""
     pem = Credentials.read(kit, Usage.SERVER, datetime.now(UTC)).certificate
     names = x509.load_pem_x509_certificate(pem).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    hosts = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    return sorted(hosts, key=lambda host: Address(host, 0).loopback)
 
 
 def own_address() -> str:
