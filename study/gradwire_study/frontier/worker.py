@@ -93,6 +93,7 @@ class Worker:
         model, local, steps = self.flat.model, self.local, self.arm.local_steps
         optimizer, schedule = self._kept.optimizer, self._kept.schedule
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        precision = getattr(torch, local.precision)
         model.train()
         total = 0.0
         for place in range(number * steps + 1, (number + 1) * steps + 1):
@@ -101,7 +102,7 @@ class Worker:
             batch = self.task.train_batch(indices, rng)
             torch.manual_seed(int(rng.integers(2**63)))  # of dropout
             model.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=local.precision == "bfloat16"):
+            with torch.autocast("cpu", precision, enabled=precision is not torch.float32):
                 loss = self.task.loss(model, batch)
             loss.backward()  # type: ignore[no-untyped-call]
             if local.clip_norm:
