@@ -33,6 +33,19 @@ RUNS: dict[str, dict[str, Any]] = {  # settings beside the method's own; what it
     "cocktail": {"rounds": 60, "evaluate_every": 60, "optimizer_options": {}, "lr": 0.2},
     "diloco": {**LOCAL, "bits": 8},
     "muloco": {**LOCAL, "optimizer": "DiLoCo", "aggregation": "radial_mean"},
+    "eden": {"bits": 1},
+    "co3": {"rounds": 60, "evaluate_every": 60},
+    "m22": {},
+    "onebit": {},
+    "tinyscript": {},
+    "countsketch": {
+        "method_options": {"density": 0.1, "cells": 4.0},
+        "optimizer_options": {},
+        "lr": 0.5,
+        "rounds": 60,
+        "evaluate_every": 60,
+    },
+    "tcq": {"method_options": {"density": 0.2}, "rounds": 60, "evaluate_every": 60},
 }
 MORE_OF_THE_SAME = ("signsgd", "qsgd", "dgc", "diloco")  # as the others, up to what their theorems are of
 LAYOUT = Layout([TensorSpec("w", (96, 64)), TensorSpec("b", (96,)), TensorSpec("s", ())])

@@ -6,8 +6,7 @@ De Sa, Re, Zhang, "CocktailSGD: fine-tuning foundation models over 500Mbps netwo
 
 import math
 import struct
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ from pydantic import Field
 from gradwire_common.errors import BitstreamError
 from gradwire_common.layout.manifest import Layout, Unit
 from gradwire_common.methods.method import F32, Method
-from gradwire_common.methods.published import Published, PublishedEncoder
+from gradwire_common.methods.published import CountingEncoder, Published
 from gradwire_common.methods.sparse.coder import StreamReader, StreamWriter
 from gradwire_common.methods.sparse.method import subset_bits
 from gradwire_common.methods.sparse.selection import largest_of_rows
@@ -113,27 +112,11 @@ class Cocktail(Published):
         return words.astype("<u8").view("<u2")[: len(unit)] < max(1, round(self.share * PARTS))
 
 
-class CocktailEncoder(PublishedEncoder):
+class CocktailEncoder(CountingEncoder):
     """Counts the draws, from 0: all workers of a round look at the same part."""
 
     method: Cocktail
 
-    def __init__(self, method: Cocktail, layout: Layout, memory: F32 | None):
-        super().__init__(method, layout, memory)
-        self._draw = 0
-
     def pack(self, u: F32, unit: Unit, decoded: F32) -> bytes:
         """Return the body of one unit's frame."""
-        return self.method.pack_drawn(self._draw, u, unit, decoded)
-
-    def end(self) -> None:
-        """Draw another part for the next update."""
-        self._draw = (self._draw + 1) % (1 << 32)
-
-    def state(self) -> dict[str, Any]:
-        """Return the next draw."""
-        return {"draw": self._draw}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Resume from what `state` returned."""
-        self._draw = int(state["draw"])
+        return self.method.pack_drawn(self.n_updates % (1 << 32), u, unit, decoded)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from isal.isal_zlib import crc32
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gradwire_common.errors import ConfigError
@@ -185,3 +186,27 @@ class PublishedEncoder:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Nothing was saved."""
+
+
+class CountingEncoder(PublishedEncoder):
+    """Knows how many updates it has made, from which what is drawn at random follows: no two draws are alike."""
+
+    def __init__(self, method: Published, layout: Layout, memory: F32 | None):
+        super().__init__(method, layout, memory)
+        self.n_updates = 0
+
+    def end(self) -> None:
+        """Count the update."""
+        self.n_updates += 1
+
+    def seed(self, u: F32) -> int:
+        """Return 32 bits that follow from how many updates there were and from a unit's entries."""
+        return crc32(np.ascontiguousarray(u).data, self.n_updates % (1 << 32))
+
+    def state(self) -> dict[str, Any]:
+        """Return how many updates there were."""
+        return {"updates": self.n_updates}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Resume from what `state` returned."""
+        self.n_updates = int(state["updates"])

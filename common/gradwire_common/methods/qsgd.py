@@ -4,8 +4,7 @@ Source: Alistarh, Grubic, Li, Tomioka, Vojnovic, "QSGD", NeurIPS 2017, section 3
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from isal.isal_zlib import crc32
@@ -14,7 +13,7 @@ from pydantic import Field
 from gradwire_common.errors import BitstreamError
 from gradwire_common.layout.manifest import Layout, Unit
 from gradwire_common.methods.method import F32
-from gradwire_common.methods.published import FLOAT_BITS, Published, PublishedEncoder
+from gradwire_common.methods.published import FLOAT_BITS, CountingEncoder, Published
 from gradwire_common.methods.whole import decode_whole, encode_whole
 
 
@@ -76,31 +75,15 @@ class Qsgd(Published):
         np.multiply(numbers, np.repeat(units, self.bucket)[: numbers.size], out=out)
 
 
-class QsgdEncoder(PublishedEncoder):
+class QsgdEncoder(CountingEncoder):
     """Rounds by numbers that follow from how many updates there were and from the unit's entries: no two alike."""
 
     method: Qsgd
 
-    def __init__(self, method: Qsgd, layout: Layout, memory: F32 | None):
-        super().__init__(method, layout, memory)
-        self._n_updates = 0
-
     def pack(self, u: F32, unit: Unit, decoded: F32) -> bytes:
         """Return the body of one unit's frame."""
-        key = np.array([self._n_updates, crc32(np.ascontiguousarray(u).data)], np.uint64)
+        key = np.array([self.n_updates, crc32(np.ascontiguousarray(u).data)], np.uint64)
         return self.method.pack_with(np.random.Generator(np.random.Philox(key=key)), u, unit, decoded)
-
-    def end(self) -> None:
-        """Count the update."""
-        self._n_updates += 1
-
-    def state(self) -> dict[str, Any]:
-        """Return how many updates there were."""
-        return {"updates": self._n_updates}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Resume from what `state` returned."""
-        self._n_updates = int(state["updates"])
 
 
 def elias_bits(n: int, s: int) -> float:

@@ -104,5 +104,12 @@ METHODS = Registry(
         "cocktail": _published("cocktail", "Cocktail"),
         "diloco": _published("diloco", "DiLoCo", ("gamma", "bits")),
         "muloco": _published("diloco", "MuLoCo", ("gamma", "bits")),
+        "eden": _published("eden", "Eden", ("gamma", "bits")),
+        "co3": _published("co3", "Co3"),
+        "m22": _published("m22", "M22", ("gamma", "bits")),
+        "onebit": _published("m22", "OneBit"),
+        "tinyscript": _published("tinyscript", "TinyScript", ("gamma", "bits")),
+        "countsketch": _published("sketch", "CountSketch"),
+        "tcq": _published("tcq", "TrellisCoded"),
     },
 )

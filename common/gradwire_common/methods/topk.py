@@ -5,21 +5,19 @@ Source: Stich, Cordonnier, Jaggi, "Sparsified SGD with memory", NeurIPS 2018; Aj
 
 from typing import ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
 from gradwire_common.layout.manifest import Layout, TensorSpec, Unit
 from gradwire_common.methods.method import F32
 from gradwire_common.methods.published import FLOAT_BITS, PublishedEncoder
 from gradwire_common.methods.sparse.blocks import Blocks, flat_blocks
-from gradwire_common.methods.sparse.frame import Sent, build_body, read_body
-from gradwire_common.methods.sparse.method import Sparse, scatter
-from gradwire_common.methods.tensors import tensors_of
+from gradwire_common.methods.sparse.method import Sparse
+from gradwire_common.methods.sparse.whole_model import WholeModel
 
 INDEX_BITS = 32  # of a position, as authors count one
 
 
-class TopK(Sparse):
+class TopK(WholeModel):
     """Sends the largest `density` of the entries.
 
     Attributes:
@@ -38,17 +36,18 @@ class TopK(Sparse):
     levels: int = Field(16, ge=0, le=256)
 
     @property
+    def share(self) -> float:
+        """The density."""
+        return self.density
+
+    @property
     def n_levels(self) -> int:
         """Levels of values; a single one is none."""
         return self.levels if self.levels > 1 else 0
 
     def blocks(self, spec: TensorSpec) -> Blocks:
         """Return a tensor as one block, or cut in blocks of successive entries."""
-        return flat_blocks(spec.size, self.block) if self.scope == "block" else Blocks(1, 1, 1, spec.size)
-
-    def kept(self, blocks: Blocks) -> int:
-        """Return the `density` of a block, one at least."""
-        return max(1, round(self.density * blocks.length))
+        return flat_blocks(spec.size, self.block) if self.scope == "block" else super().blocks(spec)
 
     def authors_bits(self, layout: Layout) -> float:
         """Return 32 bits for every position, and as many for every value."""
@@ -57,41 +56,11 @@ class TopK(Sparse):
 
     def encoder(self, layout: Layout, memory: F32 | None = None) -> PublishedEncoder:
         """Return an encoder of updates of `layout`."""
-        kind = WholeModelEncoder if self.scope == "model" else PublishedEncoder
-        return kind(self, layout, memory)
-
-    def pack_above(self, u: F32, unit: Unit, border: float, decoded: F32) -> bytes:
-        """Return the body of the frame of a unit's entries of magnitudes from `border` on, as `pack` does."""
-        tensors = []
-        for spec, place in tensors_of(unit):
-            entries = u[place]
-            places = np.flatnonzero(np.abs(entries) >= border)
-            tensors.append(Sent(self.blocks(spec), np.array([places.size]), places, entries[places]))
-        body, values = build_body(tensors, self.n_levels, counted=True)
-        scatter(tensors, values, unit, decoded)
-        return body
+        return super().encoder(layout, memory) if self.scope == "model" else PublishedEncoder(self, layout, memory)
 
     def read(self, body: memoryview, unit: Unit, out: F32) -> None:
         """Write the entries that are sent, and zeros. Raises BitstreamError."""
-        if self.scope != "model":
+        if self.scope == "model":
             super().read(body, unit, out)
-            return
-        tensors = read_body(body, [self.blocks(spec) for spec, _ in tensors_of(unit)], None, self.n_levels)
-        scatter(tensors, [sent.values for sent in tensors], unit, out)
-
-
-class WholeModelEncoder(PublishedEncoder):
-    """Finds the magnitude from which on an update's entries are sent; equal ones are sent all."""
-
-    method: TopK
-
-    def begin(self, values: F32) -> None:
-        """Find it. An update of zeros sends nothing."""
-        n = self.layout.n_parameters
-        k = max(1, round(self.method.density * n))
-        magnitudes = np.abs(values[:n])
-        self._border = max(float(np.partition(magnitudes, n - k)[n - k]), float(np.finfo(np.float32).tiny))
-
-    def pack(self, u: F32, unit: Unit, decoded: F32) -> bytes:
-        """Return the body of one unit's frame."""
-        return self.method.pack_above(u, unit, self._border, decoded)
+        else:
+            Sparse.read(self, body, unit, out)

@@ -98,6 +98,10 @@ class GenNorm:
         log = math.lgamma((order + 1) / self.beta) - math.lgamma(1 / self.beta) + order * math.log(self.alpha)
         return math.exp(log) if log < math.log(np.finfo(np.float64).max) else math.inf
 
+    def moment_inside(self, order: float, x: npt.ArrayLike) -> F64:
+        """Return the mean of abs(x)**order where the magnitude is below abs(x), and of 0 elsewhere, float64."""
+        return np.asarray(self.moment(order) * special.gammainc((order + 1) / self.beta, self._exponent(x)))
+
     def sample(self, rng: np.random.Generator, n: int) -> F32:
         """Draw `n` independent entries, float32, as gradients are."""
         magnitudes = self.alpha * rng.standard_gamma(1 / self.beta, n) ** (1 / self.beta)

@@ -7,7 +7,7 @@ symbols of its values among the used levels. Where `n_levels` is 0, values are f
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ from gradwire_common.methods.sparse.coder import StreamReader, StreamWriter
 from gradwire_common.methods.sparse.levels import quantize
 
 I64 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint8]
+Bins = Callable[[F32, int], tuple[U8, F32]]
 LENGTH = struct.Struct("<Q")
 
 
@@ -52,13 +54,16 @@ class Sent:
         return self.blocks.join(rows)
 
 
-def build_body(tensors: Sequence[Sent], n_levels: int, *, counted: bool) -> tuple[bytes, list[F32]]:
+def build_body(
+    tensors: Sequence[Sent], n_levels: int, *, counted: bool, bins_of: Bins = quantize
+) -> tuple[bytes, list[F32]]:
     """Return the body, and the values of every tensor as they will be decoded.
 
     Args:
         tensors: what is sent of each.
         n_levels: 2 to 256; 0 for values as they are.
         counted: whether the number of entries travels; there is one block a tensor then.
+        bins_of: returns each value's bin below `n_levels`, uint8, and what the bins are decoded as, float32.
     """
     side, stream, decoded = bytearray(), StreamWriter(), []
     for sent in tensors:
@@ -68,7 +73,7 @@ def build_body(tensors: Sequence[Sent], n_levels: int, *, counted: bool) -> tupl
         if not n_levels:
             decoded.append(sent.values)
             continue
-        bins, levels = quantize(sent.values, n_levels)
+        bins, levels = bins_of(sent.values, n_levels)
         used = np.bincount(bins, minlength=n_levels) > 0
         side += build_levels(levels, used)
         stream.symbols((np.cumsum(used) - 1).astype(np.uint8)[bins], int(used.sum()))
