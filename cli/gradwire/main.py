@@ -1,47 +1,27 @@
 """The command line: parses, loads settings, calls one function, and turns errors into one line."""
 
 import logging
-import os
 import sys
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from gradwire.commands import administration, certs, study
-from gradwire.commands.administration import Certs, ServerAddress, Timeout, TokenFile
+from gradwire.commands import administration, certs, observation, study
 from gradwire.ending import end_at_once, end_in_order
-from gradwire.exit_codes import FAILED, INTERRUPTED, MISUSED
 from gradwire.help import PlainApp
 from gradwire.options import with_settings
-from gradwire.views import streams
+from gradwire.outcome import run
 from gradwire_common import __version__, logs
-from gradwire_common.errors import GradwireError, UsageError
-from gradwire_common.foreign_text import printable
-from gradwire_common.temporary import settle_temporary_folder
-from gradwire_common.units import named, parse_seconds
+from gradwire_common.errors import UsageError
 
 if TYPE_CHECKING:
     from gradwire_common.settings.config import Config
 
 PROVES = ("certs", "tokens", "token_file", "insecure")  # settings of who may call; a local run's sockets are private
-
-OWN = (
-    "server",
-    "worker_id",
-    "token_file",
-    "slot",
-    "device",
-    "threads",
-    "pace",
-    "state",
-    "patience",
-    "data",
-)  # workers'
+OWN = ("server", "worker_id", "token_file", "slot", "device", "threads", "pace", "state", "patience", "data")
 LOADING = "loading torch and the codec's kernels; the first time they are compiled, which takes half a minute or more"
-FormatName = Annotated[str, typer.Option("--format", metavar="table|json", help="for people, or for programs")]
 
 app = PlainApp(
     help="Train one PyTorch model on many machines with thin links.",
@@ -189,7 +169,7 @@ def launch(
         typer.Option("--option", metavar="KEY=VALUE", help="for that launcher: partition=gpu, num_gpus=1"),
     ] = None,
 ) -> None:
-    """Serve and work by what torchrun, srun, SkyPilot or a JobSet started; or start it, on Slurm or Ray."""
+    """Serve and work by what torchrun, srun or SkyPilot started; or start it, on Slurm or Ray."""
     from gradwire.commands.launch import run_launch
 
     run_launch(config, on, options or [])
@@ -204,73 +184,7 @@ def check(config: "Config") -> None:
     check_run(config)
 
 
-@app.command()
-def status(
-    address: ServerAddress,
-    worker_id: Annotated[
-        str | None, typer.Option("--worker", metavar="ID", help="succeed only if this worker is alive in the run")
-    ] = None,
-    certs: Certs = None,
-    token_file: TokenFile = None,
-    form: FormatName = "table",
-    timeout: Timeout = "5",
-) -> None:
-    """Show a run: its rounds, its workers, its bytes. Fails where no server answers."""
-    from gradwire.commands.status import show_status
-    from gradwire_common.identity.access import Access
-
-    seconds = named("timeout", parse_seconds, timeout)
-    access = Access(certs, token_file)
-    show_status(address, worker_id=worker_id, timeout=seconds, access=access, as_json=_is_json(form))
-
-
-@app.command()
-def runs(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="runs to set side by side; all are listed without")
-    ] = None,
-    folder: Annotated[
-        Path, typer.Option("--runs", metavar="PATH", envvar="GRADWIRE_RUNS", help="folder of the runs' results")
-    ] = Path("runs"),
-    form: FormatName = "table",
-) -> None:
-    """List the runs of this folder, or compare some of them."""
-    from gradwire.commands.runs import show_runs
-
-    show_runs(folder, names or [], as_json=_is_json(form))
-
-
-@app.command()
-def limit(
-    address: ServerAddress,
-    worker_id: Annotated[str | None, typer.Option("--worker", metavar="ID", help="this worker alone")] = None,
-    rate_up: Annotated[str | None, typer.Option(metavar="RATE", help="most a worker may send, or none")] = None,
-    rate_down: Annotated[str | None, typer.Option(metavar="RATE", help="most a worker is sent, or none")] = None,
-    burst: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes that may pass at once")] = None,
-    shared_up: Annotated[str | None, typer.Option(metavar="RATE", help="most all may send together, or none")] = None,
-    shared_down: Annotated[str | None, typer.Option(metavar="RATE", help="most all are sent together, or none")] = None,
-    burst_shared: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes of all that may pass at once")] = None,
-    window: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes under way in a round trip, or none")] = None,
-    certs: Certs = None,
-    token_file: TokenFile = None,
-    timeout: Timeout = "5",
-) -> None:
-    """Change the rate limits of a run that continues; an admin's right where there are certificates."""
-    from gradwire.commands.limit import change_limits
-    from gradwire_common.identity.access import Access
-
-    given = {
-        "rate_up": rate_up,
-        "rate_down": rate_down,
-        "burst": burst,
-        "shared_up": shared_up,
-        "shared_down": shared_down,
-        "burst_shared": burst_shared,
-        "window": window,
-    }
-    change_limits(address, worker_id, given, named("timeout", parse_seconds, timeout), Access(certs, token_file))
-
-
+observation.add_to(app)
 administration.add_to(app)
 
 
@@ -297,55 +211,6 @@ def version() -> None:
     print(f"gradwire {__version__}")
 
 
-def _is_json(form: str) -> bool:
-    if form not in ("table", "json"):
-        raise UsageError(f"format: got {form!r}, want table or json")
-    return form == "json"
-
-
 def main() -> NoReturn:
-    """Run the command line and exit: 0 done, 1 failed, 2 misused, 130 interrupted; an error is one line."""
-    from gradwire.local.lifeline import die_with_parent
-
-    end_at_once()
-    die_with_parent()
-    streams.take_any_character()
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its fonts, and of caches that it cannot write
-    with suppress(OSError):  # what needs one says so
-        settle_temporary_folder()
-    code, message = _outcome()
-    end_at_once()
-    if message:
-        streams.print_error(f"error: {printable(' '.join(message.split()))}")
-    streams.give_up()
-    if code == INTERRUPTED:  # a thread may still compile, which nobody waits for
-        os._exit(code)
-    sys.exit(code)
-
-
-def _outcome() -> tuple[int, str]:
-    """Run a command; return the exit code, and what is to be said of it."""
-    try:
-        code = app(standalone_mode=False)
-        streams.flush()
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    except GradwireError as error:
-        if _debugging():
-            raise
-        return MISUSED if isinstance(error, UsageError) else FAILED, str(error)
-    except OSError as error:
-        if _debugging() or not streams.cannot_be_written(error):
-            raise
-        return FAILED, f"cannot write{f' {error.filename}' if error.filename else ''}: {error.strerror}"
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # typer's own errors have one, whatever its version calls them
-            raise
-        return MISUSED, error.format_message()
-    if code == INTERRUPTED:  # what typer returns after Ctrl-C
-        return INTERRUPTED, "interrupted"
-    return (code if isinstance(code, int) else 0), ""
-
-
-def _debugging() -> bool:
-    return os.environ.get("GRADWIRE_LOG_LEVEL") == "debug" or logging.getLogger().level == logging.DEBUG
+    """Run the command line and exit; as `gradwire.outcome.run`."""
+    run(app)

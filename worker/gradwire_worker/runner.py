@@ -20,7 +20,8 @@ from gradwire_common.units import named
 from gradwire_common.warming import warm_kernels
 from gradwire_worker.compute.flat_model import manifest_of
 from gradwire_worker.evaluation import evaluate, to_device
-from gradwire_worker.node import NodeGroup, NodeOptimizer, NodePlace
+from gradwire_worker.node import NodeGroup, NodePlace
+from gradwire_worker.node_optimizer import NodeOptimizer
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.run_log import RunLog
 from gradwire_worker.session import SessionOptions

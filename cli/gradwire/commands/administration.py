@@ -1,4 +1,4 @@
-"""An admin's commands beside `gradwire limit`: pause, unpause, checkpoint, remove, admit."""
+"""An admin's commands: limit, pause, unpause, checkpoint, remove, admit."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,8 +26,37 @@ Reason = Annotated[str, typer.Option(metavar="TEXT", help="why, for the log and 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (pause, unpause, checkpoint, remove, admit):
+    for command in (limit, pause, unpause, checkpoint, remove, admit):
         app.command()(command)
+
+
+def limit(
+    address: ServerAddress,
+    worker_id: Annotated[str | None, typer.Option("--worker", metavar="ID", help="this worker alone")] = None,
+    rate_up: Annotated[str | None, typer.Option(metavar="RATE", help="most a worker may send, or none")] = None,
+    rate_down: Annotated[str | None, typer.Option(metavar="RATE", help="most a worker is sent, or none")] = None,
+    burst: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes that may pass at once")] = None,
+    shared_up: Annotated[str | None, typer.Option(metavar="RATE", help="most all may send together, or none")] = None,
+    shared_down: Annotated[str | None, typer.Option(metavar="RATE", help="most all are sent together, or none")] = None,
+    burst_shared: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes of all that may pass at once")] = None,
+    window: Annotated[str | None, typer.Option(metavar="SIZE", help="bytes under way in a round trip, or none")] = None,
+    certs: Certs = None,
+    token_file: TokenFile = None,
+    timeout: Timeout = "5",
+) -> None:
+    """Change the rate limits of a run that continues; an admin's right where there are certificates."""
+    from gradwire.commands.limit import change_limits
+
+    given = {
+        "rate_up": rate_up,
+        "rate_down": rate_down,
+        "burst": burst,
+        "shared_up": shared_up,
+        "shared_down": shared_down,
+        "burst_shared": burst_shared,
+        "window": window,
+    }
+    change_limits(address, worker_id, given, named("timeout", parse_seconds, timeout), Access(certs, token_file))
 
 
 def pause(

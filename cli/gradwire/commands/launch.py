@@ -54,7 +54,7 @@ def take_part(config: Config, around: Surroundings) -> None:
     """
     if not around.launchers:
         raise UsageError(
-            "launch: no launcher has started this process (torchrun, srun, SkyPilot, a JobSet): want --on local, "
+            "launch: no launcher has started this process (torchrun, srun, SkyPilot): want --on local, "
             "slurm or ray, or gradwire train for processes of this machine"
         )
     nodes = around.nodes or 1
