@@ -93,7 +93,7 @@ def encode_centred(coding: Coding, entries: F32, lost: F32 | None) -> bytes:
 def read_means(frame: bytes | memoryview) -> tuple[float, F32]:
     """Return the step size of a frame, and the means of its buckets, (BUCKETS,). Raises BitstreamError."""
     header = read_header(frame)
-    if header.quantizer.format.name != "uniform":
+    if not header.quantizer.format.takes_bits:
         raise BitstreamError(f"got a frame of {header.quantizer.format.name} with means, want uniform")
     end = header.frame_length
     trailer = bytes(frame[end : end + TRAILER_BYTES])

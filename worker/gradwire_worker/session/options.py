@@ -16,7 +16,8 @@ from gradwire_common.units import named, parse_seconds
 from gradwire_worker.arguments import text_settings, whole_number
 
 CLAIM_BYTES = 16
-PRECISIONS = ("float32", "bfloat16")  # of initial weights
+AS_THEY_ARE = "float32"
+PRECISIONS = (AS_THEY_ARE, "bfloat16")  # of initial weights
 _OWN_CLAIM = os.urandom(CLAIM_BYTES)  # of this process
 
 

@@ -20,7 +20,7 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_worker import interrupts
 from gradwire_worker.session.client import DONE
 from gradwire_worker.session.following import Following
-from gradwire_worker.session.options import SessionOptions
+from gradwire_worker.session.options import AS_THEY_ARE, SessionOptions
 from gradwire_worker.session.pending import PendingPush
 from gradwire_worker.session.replica import NO_VERSION, Replica
 from gradwire_worker.session.sending import Sending
@@ -220,7 +220,7 @@ class Session:
             log.debug("all weights are to be sent: %s", error)
 
     def _rounded(self, weights: F32) -> F32:
-        return weights if self._precision == "float32" else rounded(weights, self.client.manifest.layout)
+        return weights if self._precision == AS_THEY_ARE else rounded(weights, self.client.manifest.layout)
 
     def _upload(self, initial_weights: Callable[[], F32]) -> None:
         """Push the first weights; where another worker's count already, the snapshot brings those."""
