@@ -11,9 +11,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from gradwire_common.codec.formats import format_named
 from gradwire_common.codec.formats.grid_scale import choose_scale
-from gradwire_common.codec.formats.minifloat import MAX_SCALE, MIN_SCALE, MinifloatFormat
+from gradwire_common.codec.formats.minifloat import MAX_SCALE, MIN_SCALE, MINIFLOATS, MinifloatFormat
 from gradwire_common.codec.frames import encode_frame
 from gradwire_common.codec.model.tensor_fit import fit_tensor
 from gradwire_common.errors import BitstreamError
@@ -43,9 +42,7 @@ class Co3(Published):
     @property
     def grid(self) -> MinifloatFormat:
         """The levels at scale 1."""
-        form = format_named(self.format)
-        assert isinstance(form, MinifloatFormat)  # noqa: S101  (the names above are such)
-        return form
+        return next(form for form in MINIFLOATS if form.name == self.format)
 
     @property
     def nominal_bits(self) -> float:
