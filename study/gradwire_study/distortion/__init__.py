@@ -1,0 +1,1 @@
+"""`gradwire study distortion`: the error of one update against the bytes of its frames, of many methods."""
