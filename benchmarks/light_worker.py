@@ -18,8 +18,8 @@ from gradwire_common.transport import channel
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_common.v1 import parameter_server_pb2_grpc as rpc
 from gradwire_worker.session import SessionOptions
+from gradwire_worker.session.heading import Heading
 from gradwire_worker.session.pending import PendingPush
-from gradwire_worker.session.replica import Heading
 from gradwire_worker.session.requests import Introduction
 from gradwire_worker.session.updates import Applied, Ended, Updates
 

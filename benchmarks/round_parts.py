@@ -20,7 +20,8 @@ from gradwire_server.versions.broadcast import Update
 from gradwire_server.versions.builder import UpdateDraft
 from gradwire_server.versions.training import Training
 from gradwire_worker.compute.flat_model import FlatModel, manifest_of
-from gradwire_worker.session.replica import Heading, Replica, UpdateKind
+from gradwire_worker.session.heading import Heading, UpdateKind
+from gradwire_worker.session.replica import Replica
 from gradwire_worker.tasks.synthetic import Synthetic
 
 REPEATS = 5

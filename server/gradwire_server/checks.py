@@ -3,7 +3,7 @@
 from gradwire_common.errors import ConfigError
 from gradwire_common.settings.config import ServedRun
 from gradwire_server.limits.limits import Limits
-from gradwire_server.rounds.schedule import ScheduleSettings
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.rpc.certificates import Certificates, ServerCertificate
 from gradwire_server.rpc.listening import check_address, check_exposed
 from gradwire_server.rpc.tokens import Tokens

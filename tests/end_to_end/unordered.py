@@ -18,7 +18,7 @@ import torch
 from end_to_end.world import Outcome, World
 from gradwire_common.settings.config import Config
 from gradwire_common.warming import warm_kernels
-from gradwire_server.rounds.schedule import ScheduleSettings
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.store.journal import Kind, Reader
 from gradwire_worker.remote_optimizer import RemoteOptimizer
 from gradwire_worker.runner import shard_of, shared_settings, train

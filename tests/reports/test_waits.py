@@ -11,7 +11,7 @@ import torch
 from gradwire.commands.status import show_status
 from gradwire_server.rounds import waits
 from gradwire_server.rounds.members import Members
-from gradwire_server.rounds.schedule import ScheduleSettings
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.rounds.synchronous import Rounds
 from gradwire_server.rounds.waits import Waits, awaited
 from gradwire_worker.remote_optimizer import RemoteOptimizer

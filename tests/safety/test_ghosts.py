@@ -21,7 +21,8 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.membership import Membership
 from gradwire_server.rounds.asynchronous import Arrivals
 from gradwire_server.rounds.member import Member
-from gradwire_server.rounds.schedule import Phase, Schedule, ScheduleSettings, Verdict
+from gradwire_server.rounds.schedule import Phase, Schedule, Verdict
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.rounds.synchronous import Rounds
 from running import copy_as_killed, eventually, running_server
 from safety.beside import beside_two, follow, make_round

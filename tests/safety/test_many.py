@@ -18,7 +18,7 @@ from gradwire_server.limits.limiter import Limiter
 from gradwire_server.limits.limits import Limits
 from gradwire_server.rounds.members import MAX_ENDED, Members
 from gradwire_server.rounds.progress import MAX_REMEMBERED
-from gradwire_server.rounds.schedule import ScheduleSettings
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.rounds.synchronous import Rounds
 from gradwire_server.rpc import metrics, serving
 from running import eventually, running_server

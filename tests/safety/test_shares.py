@@ -9,7 +9,8 @@ import pytest
 
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.rounds.asynchronous import Arrivals
-from gradwire_server.rounds.schedule import ScheduleSettings, Verdict
+from gradwire_server.rounds.schedule import Verdict
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.rounds.turns import Turns
 from running import running_server
 from safety.beside import follow, gradient_for

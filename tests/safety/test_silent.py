@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from gradwire.commands.status import workers_table
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.rounds.attendance import Attendance, Silence
-from gradwire_server.rounds.schedule import ScheduleSettings
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.rounds.synchronous import Rounds
 from running import eventually
 from safety.beside import beside_two, expected_weights, follow, gradient_for, make_round

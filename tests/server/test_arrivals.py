@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gradwire_common.errors import RunEndedError, UsageError
 from gradwire_server.rounds.asynchronous import Arrivals
-from gradwire_server.rounds.schedule import Counted, Phase, ScheduleSettings, Verdict
+from gradwire_server.rounds.schedule import Counted, Phase, Verdict
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 
 
 def collecting(*slots: int, rounds: int = 0, staleness: int = 2) -> Arrivals:

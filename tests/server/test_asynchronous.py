@@ -17,7 +17,7 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.rule import Mean
 from gradwire_server.outcome.outcome import ClosedRound
 from gradwire_server.outcome.step import Step
-from gradwire_server.rounds.schedule import ScheduleSettings
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.store.state import Store
 from running import HALT_SECONDS, Halt, RunningServer, copy_as_killed, eventually, running_server
 from server.plain_worker import PlainWorker, gradient_of, initial_weights, plain_workers, refused, run_config

@@ -14,7 +14,8 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.push import Push
 from gradwire_server.intake.contribution import Contribution
 from gradwire_server.outcome.outcome import Version
-from gradwire_server.rounds.schedule import ScheduleSettings, Verdict
+from gradwire_server.rounds.schedule import Verdict
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.rounds.synchronous import Rounds
 from gradwire_server.versions.collector import Collector
 from gradwire_server.versions.events import Committed, Ended, Event, Opened, Published

@@ -22,7 +22,8 @@ from gradwire_common.settings.config import Config
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.limits.memory import Lease, Memory, usual_push
 from gradwire_server.limits.shares import memory_for_updates
-from gradwire_server.rounds.schedule import ScheduleSettings, Verdict
+from gradwire_server.rounds.schedule import Verdict
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.rounds.synchronous import Rounds
 from running import running_server
 from server.plain_worker import gradient_of, plain_workers, refused, run_config

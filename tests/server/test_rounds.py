@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gradwire_common.errors import RunEndedError, UsageError
-from gradwire_server.rounds.schedule import Counted, Phase, ScheduleSettings, Verdict
+from gradwire_server.rounds.schedule import Counted, Phase, Verdict
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.rounds.synchronous import Rounds
 
 

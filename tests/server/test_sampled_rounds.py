@@ -8,7 +8,8 @@ from gradwire_common.errors import ConfigError, RunEndedError, UsageError
 from gradwire_common.settings.config import Config
 from gradwire_common.settings.waits import Sampled
 from gradwire_server.intake.called import Called
-from gradwire_server.rounds.schedule import Phase, ScheduleSettings, Verdict
+from gradwire_server.rounds.schedule import Phase, Verdict
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.rounds.synchronous import Rounds
 
 

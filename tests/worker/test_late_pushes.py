@@ -12,7 +12,8 @@ from numpy.testing import assert_array_equal
 
 from gradwire_common.errors import RunEndedError
 from gradwire_common.methods.residual import add_residual
-from gradwire_server.rounds.schedule import ScheduleSettings, Verdict
+from gradwire_server.rounds.schedule import Verdict
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.rounds.synchronous import Rounds
 from gradwire_worker.compute.flat_model import manifest_of
 from gradwire_worker.remote_optimizer import RemoteOptimizer

@@ -13,7 +13,8 @@ from gradwire_common.errors import BitstreamError, DataError, DigestError
 from gradwire_common.layout.manifest import Layout, Role, TensorSpec
 from gradwire_common.methods.entropy import Entropy
 from gradwire_common.methods.frames import encode_exact
-from gradwire_worker.session.replica import NO_VERSION, Heading, Replica, UpdateKind
+from gradwire_worker.session.heading import Heading, UpdateKind
+from gradwire_worker.session.replica import NO_VERSION, Replica
 
 
 @dataclass(frozen=True)

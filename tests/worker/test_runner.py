@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from gradwire_common.errors import ConfigError, TaskError
 from gradwire_common.settings.config import Config
-from gradwire_worker.runner import choose_device, run_worker, shard_of
+from gradwire_worker.compute.device import choose_device
+from gradwire_worker.runner import run_worker, shard_of
 from gradwire_worker.tasks import load_task
 from running import running_server
 

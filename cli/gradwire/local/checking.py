@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradwire.local.cluster import SOCKET, Child, environment_of, private_folder
+from gradwire.local.child import Child
+from gradwire.local.cluster import SOCKET, environment_of, private_folder
 from gradwire_common.settings.config import Config
 
 SAMPLES = re.compile(r"^training samples: (\d+)$", re.MULTILINE)

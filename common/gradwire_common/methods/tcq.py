@@ -2,7 +2,7 @@
 
 Of the largest entries, v + d modulo A, d uniform on (-A / 2, A / 2), is quantised on a circle of circumference A,
 the smallest that holds them all; a bit labels `samples` entries, and a Viterbi search finds the bits. The other end
-draws the same d and takes it off. Source: Lyu et al., "Rate-constrained universal quantisation for federated learning",
+draws the same d and takes it off. Source: Lyu et al., low-rate universal vector quantisation for federated learning,
 ICC Workshops 2024.
 """
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from gradwire_common.errors import UsageError
 from gradwire_server.rounds.progress import Progress
-from gradwire_server.rounds.schedule import Closing, Counted, Phase, ScheduleSettings, Verdict
+from gradwire_server.rounds.schedule import Closing, Counted, Phase, Verdict
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.rounds.turns import Turns
 
 

@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Set
 
 from gradwire_common.errors import RunEndedError, UsageError
-from gradwire_server.rounds.schedule import Closing, Counted, Phase, ScheduleSettings, Verdict
+from gradwire_server.rounds.schedule import Closing, Counted, Phase, Verdict
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 
 MAX_REMEMBERED = 4096  # workers whose newest pushes are known, those that pushed last
 

@@ -23,7 +23,8 @@ from gradwire_server.rounds.evaluations import Evaluations
 from gradwire_server.rounds.finished import Finished
 from gradwire_server.rounds.members import Members
 from gradwire_server.rounds.registry import SCHEDULES
-from gradwire_server.rounds.schedule import Phase, Schedule, ScheduleSettings
+from gradwire_server.rounds.schedule import Phase, Schedule
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.rpc.progress import ProgressLog
 from gradwire_server.rpc.tallies import Tallies
 from gradwire_server.store.books import Books

@@ -16,7 +16,8 @@ from gradwire_server.intake.admission import ReadManifest
 from gradwire_server.intake.contribution import round_record_of, text_of
 from gradwire_server.intake.membership import Membership
 from gradwire_server.outcome.optimizers.optimizer import OptimizerSettings
-from gradwire_server.rounds.schedule import Counted, Schedule, ScheduleSettings
+from gradwire_server.rounds.schedule import Counted, Schedule
+from gradwire_server.rounds.schedule_settings import ScheduleSettings
 from gradwire_server.store.checkpoint import Checkpoint
 from gradwire_server.store.records import Records
 

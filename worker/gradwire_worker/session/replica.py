@@ -1,51 +1,21 @@
 """The replica: the copy of the weights that every worker holds, the same bits on each of them."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-
 import numpy as np
 import numpy.typing as npt
 from isal.isal_zlib import crc32
 
-from gradwire_common.errors import BitstreamError, DataError, DigestError
+from gradwire_common.errors import DataError, DigestError
 from gradwire_common.layout.manifest import Layout, Unit
 from gradwire_common.methods.frames import CODEC_FRAMES
 from gradwire_common.methods.method import Frames
-from gradwire_common.methods.update import frames_of, largest_update
 from gradwire_common.step_options import Groups
-from gradwire_common.transport.chunks import check_chunk
-from gradwire_common.transport.digests import EMPTY, digest_of
 from gradwire_common.transport.held import unit_digests, unpack_marks
+from gradwire_worker.session.arriving import Arriving
+from gradwire_worker.session.heading import Heading, UpdateKind
 
 F32 = npt.NDArray[np.float32]
 
 NO_VERSION = -1  # of a replica that holds nothing yet, or nothing right
-
-
-class UpdateKind(StrEnum):
-    """What the frames of an update hold."""
-
-    SNAPSHOT = "snapshot"  # all tensors
-    CHANGE = "change"  # what to add to the parameters
-    WEIGHTS = "weights"  # the parameters themselves
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """What is known of an update before its frames come.
-
-    Attributes:
-        with_buffers: whether the averaged buffers follow the parameters; a snapshot holds everything anyway.
-        options: of the parameter groups that are not as the run began.
-        left_out: of a snapshot, the units that are held already, as `held.pack_marks` has them.
-    """
-
-    version: int
-    kind: UpdateKind
-    with_buffers: bool
-    options: Groups = ()
-    left_out: bytes = b""
 
 
 class Replica:
@@ -74,7 +44,7 @@ class Replica:
         self.snapshot_version = NO_VERSION
         self.options: Groups = ()
         self.filled = False
-        self._arriving: _Arriving | None = None
+        self._arriving: Arriving | None = None
 
     def set(self, values: F32, version: int) -> None:
         """Take `values`, (size,), as all weights of `version`."""
@@ -119,7 +89,7 @@ class Replica:
             self._lose()
             raise DataError(f"got {heading} after a part of {before.heading} was applied")
         method = self.method if heading.kind is UpdateKind.CHANGE else CODEC_FRAMES
-        self._arriving = _Arriving(heading, units, method, before)
+        self._arriving = Arriving(heading, units, method, before)
         self.version = NO_VERSION
         if snapshot:
             self.base = NO_VERSION
@@ -166,7 +136,7 @@ class Replica:
             self.filled = True
 
     @property
-    def _coming(self) -> "_Arriving":
+    def _coming(self) -> "Arriving":
         if self._arriving is None:
             raise DataError("got frames before the header of an update")
         return self._arriving
@@ -188,81 +158,3 @@ class Replica:
     def _lose(self) -> None:
         """Hold nothing: part of an update was applied that cannot be right."""
         self._hold(NO_VERSION)
-
-
-class _Arriving:
-    """An update whose frames are being applied.
-
-    Attributes:
-        heading: what was said of it.
-        digest: CRC-32 of the parameters whose frames were applied, as little-endian float32 in layout order; of a
-            snapshot, that of all parameters, once all have come.
-    """
-
-    def __init__(self, heading: Heading, units: Sequence[Unit], method: Frames, before: "_Arriving | None"):
-        self.heading = heading
-        self._units = units
-        self._method = method
-        self._limit = largest_update(units, method)
-        self._length = 0
-        self._held: list[bytes | memoryview] = []  # pieces of the frame that is not complete
-        self._n_held, self._wanted = 0, 0  # their bytes, and those of that frame; 0 where its header is not complete
-        self._skipped_check = EMPTY  # digest of the bytes that an earlier attempt had applied already
-        self._n_applied, self._n_bytes, self._check = 0, 0, EMPTY  # frames, their bytes, and the digest of those
-        self.digest = 0
-        if before is not None:
-            self._n_applied, self._n_bytes, self._check = before._n_applied, before._n_bytes, before._check
-            self.digest = before.digest
-
-    def add(self, offset: int, data: bytes) -> Iterator[tuple[Unit, memoryview]]:
-        """Yield the frames that a piece completes."""
-        check_chunk(offset, len(data), self._length, self._limit)
-        known = min(max(self._n_bytes - self._length, 0), len(data))
-        self._length += len(data)
-        if known:
-            self._skip(memoryview(data)[:known])
-        self._hold(memoryview(data)[known:])
-        if self._n_held < self._wanted:
-            return
-        rest = memoryview(b"".join(self._held)) if len(self._held) != 1 else memoryview(self._held[0])
-        while (frame := self._next_frame(rest)) is not None:
-            yield self._units[self._n_applied], frame
-            rest = rest[len(frame) :]
-            self._n_applied += 1
-            self._n_bytes += len(frame)
-            self._check = digest_of(frame, self._check)
-        self._held, self._n_held = [], 0
-        self._hold(rest)
-
-    def check_end(self, length: int) -> None:
-        """Raise BitstreamError unless all frames have come, `length` bytes of them."""
-        if length != self._length:
-            raise BitstreamError(f"got {self._length} bytes, want {length}")
-        if self._held or self._n_applied < len(self._units):
-            raise BitstreamError(f"got {self._n_applied} whole frames in {length} bytes, want {len(self._units)}")
-
-    def _hold(self, piece: memoryview) -> None:
-        if piece:
-            self._held.append(piece)
-            self._n_held += len(piece)
-
-    def _skip(self, data: memoryview) -> None:
-        """Compare what an earlier attempt had applied already."""
-        self._skipped_check = digest_of(data, self._skipped_check)
-        if self._length >= self._n_bytes and self._skipped_check != self._check:
-            raise BitstreamError(f"the first {self._n_bytes} bytes differ from those that were applied already")
-
-    def _next_frame(self, rest: memoryview) -> memoryview | None:
-        """Return the frame at the start of `rest`, None where it is not all there."""
-        self._wanted = 0
-        if self._n_applied == len(self._units) or not rest:
-            return None
-        unit = self._units[self._n_applied]
-        frames = frames_of(unit, self._method)
-        try:
-            self._wanted = frames.frame_length(rest[: frames.header_bytes], unit)
-        except BitstreamError:
-            if len(rest) < frames.header_bytes:  # the rest of the header may come yet
-                return None
-            raise
-        return rest[: self._wanted] if len(rest) >= self._wanted else None

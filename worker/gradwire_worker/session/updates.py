@@ -8,7 +8,7 @@ from gradwire_common.errors import DataError
 from gradwire_common.foreign_text import MAX_REASON, printable
 from gradwire_common.step_options import from_messages
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_worker.session.replica import Heading, UpdateKind
+from gradwire_worker.session.heading import Heading, UpdateKind
 
 _KINDS = {
     pb.UPDATE_KIND_SNAPSHOT: UpdateKind.SNAPSHOT,
