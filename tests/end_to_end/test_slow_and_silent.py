@@ -13,7 +13,7 @@ from gradwire.links.forwarder import Forwarder
 from gradwire.links.profile import Link
 from gradwire_common.transport.channel import CLIENT_OPTIONS, KEEPALIVE_MS, SERVER_OPTIONS
 from gradwire_worker.session import SessionOptions
-from gradwire_worker.session.client import CALL_TIMEOUT
+from gradwire_worker.session.connection import CALL_TIMEOUT
 from running import running_server
 from server.plain_worker import gradient_of, plain_workers, run_config
 

@@ -50,8 +50,7 @@ class Membership:
         self._allowed = settings.missed_rounds
         self.run_id, self.agreement = secrets.token_hex(8), Agreement(settings)
         self.barred = Barred(self.members, schedule, settings.most_refused)
-        self.everyone_gone, self.contributors_gone = asyncio.Event(), asyncio.Event()
-        self.all_heard = asyncio.Event()
+        self.everyone_gone, self.contributors_gone, self.all_heard = (asyncio.Event() for _ in range(3))
         self._heard: set[str] = set()  # workers that heard of the run's end: some left, some came too late
         self._weights_from = ""  # the worker that was asked for initial weights
         self._joining = asyncio.Lock()

@@ -11,6 +11,7 @@ from gradwire_common.errors import GradwireError, UsageError
 from gradwire_common.foreign_text import MAX_TEXT, printable
 from gradwire_common.layout.manifest import Layout
 from gradwire_common.settings.config import ServedRun
+from gradwire_common.transport.transfer import most_useful
 from gradwire_server.aggregation.privacy import Privacy
 from gradwire_server.intake.called import Called
 from gradwire_server.intake.membership import Membership
@@ -89,7 +90,7 @@ class Course:
             self.schedule,
             self.numbers,
             store,
-            partial(_update_budget, settings, self.limiter, self.membership.members),
+            partial(_update_budget, settings, self.limiter, self.membership.members, self.numbers),
             partial(describe, settings, self.membership, self.schedule, records),
             clock,
             partial(_present, settings, self.membership.members, self.schedule),
@@ -201,10 +202,13 @@ class Course:
         return self.schedule.version is not None and self.collector.between_rounds
 
 
-def _update_budget(settings: ServedRun, limiter: Limiter, members: Members) -> int:
+def _update_budget(settings: ServedRun, limiter: Limiter, members: Members, numbers: Numbers) -> int:
     """Return the bytes of frames that the slowest member is sent in the wanted seconds; 0 where there is no limit."""
+    if not settings.downlink.auto:
+        return 0
     alive = [member.worker_id for member in members.alive]
-    return limiter.update_budget(alive, max(len(alive), settings.workers), settings.transfer_seconds)
+    budget = limiter.update_budget(alive, max(len(alive), settings.workers), settings.transfer_seconds)
+    return min(budget, most_useful(numbers.layout.n_parameters, numbers.layout.n_buffers))
 
 
 def _present(settings: ServedRun, members: Members, schedule: Schedule) -> dict[str, int] | None:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from gradwire_common.errors import GradwireError, UsageError
-from gradwire_common.layout.manifest import Layout, Manifest
+from gradwire_common.layout.manifest import Manifest
 from gradwire_common.settings.config import ServedRun
 from gradwire_common.step_options import Groups, OptimizerChoice
-from gradwire_common.transport.transfer import most_useful
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.aggregation.push import Push
 from gradwire_server.intake.contribution import text_of
@@ -64,7 +63,6 @@ class Collector:
         clock: Callable[[], float] = time.monotonic,
         present: Callable[[], Mapping[str, int] | None] = lambda: None,
     ):
-        self._auto_down = settings.downlink.auto
         self._schedule = schedule
         self._numbers = numbers
         self._store = store
@@ -216,8 +214,7 @@ class Collector:
             pool.added(slots)
         pool.check_not_stuck()
         if schedule.may_close and not self.paused:
-            async with numbers.changing:
-                # while the numbers were in use, the run may have ended, or a push have come, which is added first
+            async with numbers.changing:  # meanwhile the run may have ended, or a push have come, which is added first
                 if schedule.may_close and not schedule.has_ready and not self.paused:
                     async with aclosing(self._close()) as events:
                         async for event in events:
@@ -229,10 +226,8 @@ class Collector:
 
     async def _close(self) -> AsyncGenerator[Event, None]:
         """Make the next version of the open round, and let the round be over."""
-        training, closing = self._numbers.training, self._schedule.close()
-        self.between_rounds = False
-        pushes = self.pool.pop(closing.slots)
-        budget = self._allowed_down(training.layout)
+        training, closing, self.between_rounds = self._numbers.training, self._schedule.close(), False
+        pushes, budget = self.pool.pop(closing.slots), self._budget()
         async with aclosing(self._builder.build(training, closing.round, pushes, budget)) as events:
             async for event in events:
                 if isinstance(event, Committed):
@@ -253,9 +248,3 @@ class Collector:
             self.checkpoint_requests.answer(version)
         self._schedule.commit()
         self.between_rounds = True
-
-    def _allowed_down(self, layout: Layout) -> int:
-        """Return the bytes of frames that the next update may take; 0 where it has no budget."""
-        if not self._auto_down:
-            return 0
-        return min(self._budget(), most_useful(layout.n_parameters, layout.n_buffers))

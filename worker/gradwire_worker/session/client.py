@@ -12,38 +12,32 @@ from gradwire_common.foreign_text import MAX_TEXT
 from gradwire_common.layout.manifest import Manifest
 from gradwire_common.metrics import Metric
 from gradwire_common.transport import bounds
-from gradwire_common.transport.address import Address, parse_address
-from gradwire_common.transport.channel import CALL_BYTES, connect, error_of, wire_bytes
-from gradwire_common.transport.chunks import chunk_size
+from gradwire_common.transport.address import Address
+from gradwire_common.transport.channel import CALL_BYTES, error_of, wire_bytes
 from gradwire_common.transport.wire import metrics_to_messages
 from gradwire_common.v1 import parameter_server_pb2 as pb
-from gradwire_common.v1.parameter_server_pb2_grpc import ParameterServerStub
 from gradwire_worker import interrupts
+from gradwire_worker.session.connection import CALL_TIMEOUT, LEAVE_TIMEOUT, Connection
 from gradwire_worker.session.options import SessionOptions
-from gradwire_worker.session.pacer import Pacer
 from gradwire_worker.session.patience import Patience
 from gradwire_worker.session.pending import PendingPush
 from gradwire_worker.session.requests import Introduction
 
-CALL_TIMEOUT = 10.0  # seconds for a call that carries no frames; those that do never time out while bytes move
-IN_FLIGHT = 256 << 10  # bytes of frames that a small call may have to wait behind
 SLOWEST = 2000  # bytes per second of a link over which a manifest still arrives in time
 TURN_SECONDS = 60.0  # that a server may take to answer who asks for its turn
 DONE = "done"  # why a worker leaves that has done all that it wanted to
-LEAVE_TIMEOUT = 2.0  # seconds; telling the server must not hold up the end of a process
 
 T = TypeVar("T")
 
 
-class Client:
-    """One worker's connection to the server: a channel that stays, and the session that the last join gave.
+class Client(Connection):
+    """One worker's calls: a connection, and the session that the last join gave.
 
     Every method may be called from any thread. A call that fails with a transient error is repeated for `patience`
     seconds; when the server has forgotten the session, the worker joins again under the same id and carries on.
 
     Attributes:
         reply: the answer to the last join.
-        limits: what the server's token buckets allow, as last heard.
         wait: what the server waits for, as last heard; empty where it waits for nobody.
         end: why the run ended, once that is known; pushes are not repeated then.
     """
@@ -63,33 +57,15 @@ class Client:
             options: how the worker takes part.
             on_rejoin: called with the answer to every later join; raises if the worker cannot carry on with it.
         """
-        self.server = parse_address(server)
+        super().__init__(server, options)
         self.manifest = manifest
         self.worker_id = options.worker_id
         self.reply = pb.JoinReply()
-        self.limits = pb.Limits()
         self.end: str | None = None
         self.wait = ""
         self._on_rejoin = on_rejoin
         self._introduction = Introduction.of(manifest, options)
-        self._access = options.access
-        self._patience = options.patience
-        self._closing = threading.Event()
-        self._pacer = Pacer(self._closing.wait) if options.pace else None
         self._joining = threading.Lock()
-        self._channel = connect(self.server, self._access)
-        self._stub: Any = ParameterServerStub(self._channel)  # type: ignore[no-untyped-call]
-
-    @property
-    def chunk_bytes(self) -> int:
-        """Most bytes of data in a chunk of a push."""
-        return self.limits.chunk_bytes or chunk_size(self.limits.rate_up)
-
-    @property
-    def _timeout(self) -> float:
-        """Seconds for a small call, which may have to wait behind what the link holds already."""
-        rates = [rate for rate in (self.limits.rate_up, self.limits.rate_down) if rate]
-        return CALL_TIMEOUT + (IN_FLIGHT / min(rates) if rates else 0.0)
 
     def join(self) -> pb.JoinReply:
         """Become a worker of the run.
@@ -177,19 +153,6 @@ class Client:
         if self.reply.session:
             self._leave(self.reply.session, reason)
 
-    def close(self) -> None:
-        """Close the channel and end every wait between attempts."""
-        self._closing.set()
-        self._channel.close()
-
-    def hurry(self) -> None:
-        """Be no more patient than leaving allows, from now on."""
-        self._patience = min(self._patience, LEAVE_TIMEOUT)
-
-    def patience(self) -> Patience:
-        """Return the patience for a chain of attempts."""
-        return Patience(self._patience, self._closing)
-
     def _join(self) -> pb.JoinReply:
         patience = self.patience()
         while True:
@@ -225,11 +188,6 @@ class Client:
             self.reply = reply
             self._hear(reply.limits)
 
-    def _hear(self, limits: pb.Limits) -> None:
-        self.limits = limits
-        if self._pacer is not None:
-            self._pacer.set(limits)
-
     def staged(self, push: PendingPush, session: str) -> int:
         """Return how many bytes of a push that was cut the server holds."""
         request = pb.StagedRequest(session=session, kind=push.kind, round=push.round, with_buffers=push.with_buffers)
@@ -249,15 +207,6 @@ class Client:
                 pb.LeaveRequest(session=session, reason=reason[:MAX_TEXT], finished=reason == DONE),
                 LEAVE_TIMEOUT,
             )
-
-    def _ask(self, method: Any, request: Any, timeout: float | None = None) -> Any:
-        """Return the answer to a small call, which is given up where a signal's handler raises meanwhile."""
-        call = method.future(request, timeout=timeout or self._timeout)
-        try:
-            return interrupts.answer_of(call)
-        except interrupts.Interrupted:
-            call.cancel()
-            raise
 
     def _patiently(self, call: Callable[[str], T]) -> T:
         """Return what `call(session)` does, repeating it while that may help."""
