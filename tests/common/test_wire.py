@@ -50,7 +50,7 @@ def test_a_role_that_does_not_exist_is_refused():
 @pytest.mark.parametrize(
     ("message", "want"),
     [
-        (pb.Method(name="wavelets", options="{}"), "method: got 'wavelets', want one of cocktail, demo,"),
+        (pb.Method(name="wavelets", options="{}"), "method: got 'wavelets', want one of co3, cocktail,"),
         (pb.Method(name="entropy", options="[]"), r"method 'entropy': got options '\[\]', want a JSON object"),
         (pb.Method(name="entropy", options='{"bits": 99}'), "bits: got 99, want a number from 0.01 to 8, or auto"),
         (pb.Method(name="raw", options='{"bits": 2}'), "method raw: got the option 'bits', but it has none"),
