@@ -163,7 +163,7 @@ def stage(folder: Path, **settings: Any) -> Iterator[Stage]:
     changes = {"rounds": 0, "evaluate_every": 0, "heartbeat": 5.0, "quorum": 2, "deadline": "5", **settings}
     path = folder / "server.toml"
     config: Config = run_config(folder / "runs", **changes)
-    path.write_text(config.to_toml())
+    path.write_text(config.to_toml(as_given=("worker", "task")))
     command = [sys.executable, "-P", "-m", "gradwire", "server", "--config", str(path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     log: list[str] = []
