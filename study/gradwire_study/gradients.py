@@ -22,7 +22,7 @@ def load_gradient(path: Path) -> Gradient:
     """
     try:
         if path.suffix == ".npz":
-            with np.load(path) as stored:
+            with np.load(path, allow_pickle=False) as stored:
                 found = {name: stored[name] for name in stored.files}
         else:
             from safetensors.torch import load_file
