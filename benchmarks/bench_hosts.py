@@ -78,9 +78,9 @@ def _gradwire(flags: str, made: dict[str, Host], parameters: int, rounds: int) -
     address = f"{made['server'].address}:{PORT}"
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         serve = f"server --listen {address} --insecure --workers 2 --rounds {rounds} --name r --runs {folder}"
-        serve += f" --evaluate-every 0 --checkpoint-every 0 --optimizer SGD --lr 0.01 --log-level warning {flags}"
+        serve += f" --evaluate-every 0 --checkpoint-every 0 --optimizer SGD --lr 0.01 --log-level error {flags}"
         server = _start(stack, made["server"], ["-m", "gradwire", *serve.split()])
-        work = f"worker --server {address} --task synthetic --parameters {parameters} --threads 1 --log-level warning"
+        work = f"worker --server {address} --task synthetic --parameters {parameters} --threads 1 --log-level error"
         workers = [_start(stack, made[name], ["-m", "gradwire", *work.split()]) for name in "ab"]
         for process in (*workers, server):
             process.communicate()
