@@ -33,14 +33,10 @@ class Quorum:
         shown = str(text).strip()
         if shown == ALL:
             return cls(percent=100.0)
-        number, percent, rest = shown.partition("%")
-        try:
-            quorum = cls(percent=float(number)) if percent else cls(pushes=int(number))
-        except ValueError:
-            quorum = cls()
-        if rest or not (quorum.pushes >= 1 or 0 < quorum.percent <= 100):
+        pushes, percent = _number_or_percent(shown)
+        if not (pushes or percent):
             raise ConfigError(f"got {quoted(shown)}, want all, a share such as '75 %', or a number of pushes from 1")
-        return quorum
+        return cls(pushes, percent)
 
     def __str__(self) -> str:
         if self.percent:
@@ -110,15 +106,10 @@ class Sampled:
         shown = str(text).strip()
         if shown == ALL:
             return cls()
-        number, percent, rest = shown.partition("%")
-        try:
-            share = float(number) * (1 if percent else 100)
-            sampled = cls(percent=share) if percent or share < 100 else cls(workers=int(number))
-        except (ValueError, OverflowError):
-            sampled = cls()
-        if rest or not (sampled.workers >= 1 or 0 < sampled.percent <= 100):
+        workers, percent = _number_or_percent(shown, fractions=True)
+        if not (workers or percent):
             raise ConfigError(f"got {quoted(shown)}, want all, a share such as '10 %' or 0.1, or a number of workers")
-        return cls() if sampled.percent == 100 else sampled
+        return cls() if percent == 100 else cls(workers, percent)
 
     def __str__(self) -> str:
         return f"{_shortest(self.percent)} %" if self.percent else str(self.workers or ALL)
@@ -129,6 +120,23 @@ class Sampled:
     def of(self, workers: int) -> int:
         """Return how many take part in a round of a run of so many `workers`: at least 1."""
         return min(self.workers or max(1, round(self.percent / 100 * workers)), workers) if self else workers
+
+
+def _number_or_percent(shown: str, *, fractions: bool = False) -> tuple[int, float]:
+    """Return the number from 1, or else the percentage above 0 to 100, that a text gives; zeros where it gives neither.
+
+    Args:
+        shown: a whole number, or one before a percent sign.
+        fractions: whether a number below 1 is a share too.
+    """
+    number, sign, rest = shown.partition("%")
+    try:
+        share = float(number) * (1 if sign else 100)
+        if sign or (fractions and share < 100):
+            return 0, share if not rest and 0 < share <= 100 else 0.0
+        return max(0, int(number)), 0.0
+    except (ValueError, OverflowError):
+        return 0, 0.0
 
 
 def _shortest(number: float) -> str:

@@ -13,6 +13,7 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.intake.admission import check_versions, check_worker_id
 from gradwire_server.intake.agreement import Agreement, Define
 from gradwire_server.intake.barred import Barred
+from gradwire_server.intake.first_weights import FirstWeights
 from gradwire_server.rounds.attendance import Silence
 from gradwire_server.rounds.member import Member
 from gradwire_server.rounds.members import Members
@@ -31,6 +32,7 @@ class Membership:
         run_id: names this run and no other, however often its server is restarted.
         agreement: what all of them have in common.
         barred: who may not take part.
+        first_weights: who is asked for the weights that the run begins with.
         everyone_gone: set while no member is alive, from the first that went or the run's end on.
         contributors_gone: likewise, while none is alive that has contributed; where none has, the same.
         all_heard: set once as many workers as the run has know that it is over.
@@ -46,13 +48,16 @@ class Membership:
         self._clock = clock
         new_session = partial(secrets.token_urlsafe, SESSION_BYTES)
         self.members = Members(settings.workers, settings.heartbeat, new_session, settings.members)
-        self.waits, self._silence = Waits(self.members, schedule), Silence(settings.silent_after)
+        self.waits = Waits(self.members, schedule)
+        self.first_weights = FirstWeights(self.members, schedule)
+        self._silence = Silence(settings.silent_after)
         self._allowed = settings.missed_rounds
-        self.run_id, self.agreement = secrets.token_hex(8), Agreement(settings)
+        self.run_id = secrets.token_hex(8)
+        self.agreement = Agreement(settings)
         self.barred = Barred(self.members, schedule, settings.most_refused)
-        self.everyone_gone, self.contributors_gone, self.all_heard = (asyncio.Event() for _ in range(3))
+        self.everyone_gone, self.contributors_gone = asyncio.Event(), asyncio.Event()
+        self.all_heard = asyncio.Event()
         self._heard: set[str] = set()  # workers that heard of the run's end: some left, some came too late
-        self._weights_from = ""  # the worker that was asked for initial weights
         self._joining = asyncio.Lock()
 
     def check_may_join(self, request: pb.JoinRequest) -> None:
@@ -148,18 +153,6 @@ class Membership:
                 member.attendance.miss()
                 if member.attendance.missed >= self._allowed:
                     self._leave_out(member, f"it missed {member.attendance.missed} rounds in a row", round_)
-
-    def weights_wanted(self, member: Member) -> bool:
-        """Say whether `member` is the one to push initial weights; the first that asks is, as long as it is alive."""
-        if self._schedule.version is not None or member.quarantined:
-            return False
-        if self._weights_from not in {each.worker_id for each in self.members.alive if not each.quarantined}:
-            self._weights_from = member.worker_id
-        return self._weights_from == member.worker_id
-
-    def was_asked(self, member: Member) -> bool:
-        """Whether `member` is the one that was last asked for initial weights."""
-        return self._weights_from == member.worker_id
 
     def leave(self, member: Member, reason: str, *, finished: bool = False) -> None:
         """End a membership as its worker asks, `finished` where it has done all that it wanted to."""

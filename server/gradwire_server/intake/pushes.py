@@ -51,7 +51,7 @@ def _verdict_on_weights(run: Run, member: Member) -> Verdict:
     """Say what becomes of initial weights: those of the one worker that was asked for them count, once."""
     if run.schedule.version is not None:
         return Verdict.DUPLICATE
-    return Verdict.COUNTED if run.membership.was_asked(member) else Verdict.LATE
+    return Verdict.COUNTED if run.membership.first_weights.were_asked_of(member) else Verdict.LATE
 
 
 async def room_for(run: Run, member: Member, header: pb.PushHeader, stream: Stream) -> Lease | None:

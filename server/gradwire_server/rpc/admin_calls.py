@@ -41,7 +41,9 @@ class AdminCalls(Calls):
     async def Checkpoint(self, request: pb.CheckpointRequest, context: Any) -> pb.CheckpointReply:  # noqa: ARG002, N802
         """Write a checkpoint at the end of the round."""
         log.info("%s asks for a checkpoint", self.callers.name)
-        return pb.CheckpointReply(version=await self._run.collector.checkpoint_soon())
+        run, collector = self._run, self._run.collector
+        version = await collector.checkpoint_requests.saved(run.store, run.schedule, paused=bool(collector.paused))
+        return pb.CheckpointReply(version=version)
 
     @answers_errors
     async def Remove(self, request: pb.RemoveRequest, context: Any) -> pb.RemoveReply:  # noqa: ARG002, N802

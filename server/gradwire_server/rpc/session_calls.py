@@ -57,7 +57,7 @@ class SessionCalls(Calls):
         run = self._run
         member = self._hear(request.session)
         reply = pb.HeartbeatReply(
-            weights_wanted=run.membership.weights_wanted(member),
+            weights_wanted=run.membership.first_weights.wanted_of(member),
             version=run.schedule.version or 0,
             limits=limits(run, member),
             heartbeat_ms=heartbeat_ms(run, member),

@@ -31,7 +31,7 @@ def join_reply(run: Run, member: Member, request: pb.JoinRequest) -> pb.JoinRepl
         slots=settings.workers,
         version=run.schedule.version or 0,
         rounds=settings.rounds,
-        weights_wanted=run.membership.weights_wanted(member),
+        weights_wanted=run.membership.first_weights.wanted_of(member),
         heartbeat_ms=heartbeat_ms(run, member),
         method=method_to_message(settings.uplink),
         limits=limits(run, member),

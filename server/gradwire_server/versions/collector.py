@@ -135,13 +135,6 @@ class Collector:
         self.pool.open_round()
         self.wake()
 
-    async def checkpoint_soon(self) -> int:
-        """Return the version of a checkpoint once it is on the disk, at the next round's end.
-
-        Raises what `CheckpointRequests.saved` does.
-        """
-        return await self.checkpoint_requests.saved(self._store, self._schedule, paused=bool(self.paused))
-
     async def events(self) -> AsyncGenerator[Event, None]:
         """Add pushes and close rounds, indefinitely; yield what happens.
 
@@ -214,7 +207,8 @@ class Collector:
             pool.added(slots)
         pool.check_not_stuck()
         if schedule.may_close and not self.paused:
-            async with numbers.changing:  # meanwhile the run may have ended, or a push have come, which is added first
+            async with numbers.changing:
+                # while the numbers were in use, the run may have ended, or a push have come, which is added first
                 if schedule.may_close and not schedule.has_ready and not self.paused:
                     async with aclosing(self._close()) as events:
                         async for event in events:
@@ -226,7 +220,8 @@ class Collector:
 
     async def _close(self) -> AsyncGenerator[Event, None]:
         """Make the next version of the open round, and let the round be over."""
-        training, closing, self.between_rounds = self._numbers.training, self._schedule.close(), False
+        training, closing = self._numbers.training, self._schedule.close()
+        self.between_rounds = False
         pushes, budget = self.pool.pop(closing.slots), self._budget()
         async with aclosing(self._builder.build(training, closing.round, pushes, budget)) as events:
             async for event in events:
