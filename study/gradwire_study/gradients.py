@@ -54,7 +54,7 @@ def record_gradient(network: str, steps: int, data: Path | None = None, seed: in
     rng = np.random.default_rng(seed)
     model = task.model().train()
     parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
-    optimizer = getattr(torch.optim, local.optimizer)(list(parameters.values()), lr=local.lr, **local.options)
+    optimizer = local.steps(1).build_optimizer([{"params": list(parameters.values())}])
     for step in range(steps + 1):
         optimizer.zero_grad()
         batch = task.train_batch(rng.integers(0, task.n_train, local.batch_size), rng)

@@ -10,7 +10,7 @@ from gradwire_common.layout.manifest import Layout, Unit
 from gradwire_common.methods.method import F32
 from gradwire_common.methods.published import FLOAT_BITS, Published
 from gradwire_common.methods.sparse.frame import build_levels, read_levels
-from gradwire_common.methods.tensors import tensors_of
+from gradwire_common.methods.tensors import n_tensors_of, tensors_of
 from gradwire_common.methods.whole import decode_whole, encode_whole
 
 U8 = npt.NDArray[np.uint8]
@@ -37,8 +37,7 @@ class Binned(Published):
 
     def authors_bits(self, layout: Layout) -> float:
         """Return `bits` for every entry, and a float for every bin of a tensor."""
-        n_tensors = sum(len(tensors_of(unit)) for unit in layout.parameters)
-        return layout.n_parameters * self.bits + FLOAT_BITS * self.n_bins * n_tensors
+        return layout.n_parameters * self.bits + FLOAT_BITS * self.n_bins * n_tensors_of(layout)
 
     def pack(self, u: F32, unit: Unit, decoded: F32) -> bytes:
         """Return the used levels of every tensor, then the bins less their middle as a frame of the codec."""

@@ -19,7 +19,7 @@ from gradwire_common.errors import BitstreamError
 from gradwire_common.layout.manifest import Layout, Unit
 from gradwire_common.methods.method import F32
 from gradwire_common.methods.published import FLOAT_BITS, CountingEncoder, Published
-from gradwire_common.methods.tensors import tensors_of
+from gradwire_common.methods.tensors import n_tensors_of, tensors_of
 from gradwire_common.methods.whole import decode_floats
 
 
@@ -51,8 +51,7 @@ class Co3(Published):
 
     def authors_bits(self, layout: Layout) -> float:
         """Return the bits of a float for every entry, and a scale for every tensor."""
-        n_tensors = sum(len(tensors_of(unit)) for unit in layout.parameters)
-        return layout.n_parameters * self.nominal_bits + FLOAT_BITS * n_tensors
+        return layout.n_parameters * self.nominal_bits + FLOAT_BITS * n_tensors_of(layout)
 
     def encoder(self, layout: Layout, memory: F32 | None = None) -> "Co3Encoder":
         """Return an encoder of updates of `layout`."""
@@ -90,7 +89,7 @@ class Co3Encoder(CountingEncoder):
 
     def __init__(self, method: Co3, layout: Layout, memory: F32 | None):
         super().__init__(method, layout, memory)
-        self._scales = np.ones(sum(len(tensors_of(unit)) for unit in layout.parameters), np.float32)
+        self._scales = np.ones(n_tensors_of(layout), np.float32)
         self._next = 0
 
     def begin(self, values: F32) -> None:

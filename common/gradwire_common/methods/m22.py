@@ -16,7 +16,7 @@ from gradwire_common.methods.method import F32
 from gradwire_common.methods.published import FLOAT_BITS
 from gradwire_common.methods.sparse.frame import U8
 from gradwire_common.methods.sparse.whole_model import WholeModel
-from gradwire_common.methods.tensors import tensors_of
+from gradwire_common.methods.tensors import n_tensors_of
 
 VALUE_BITS = 0.6  # an entry of the model, that the paper spends on values
 
@@ -55,8 +55,7 @@ class M22(WholeModel):
 
     def authors_bits(self, layout: Layout) -> float:
         """Return R bits for every kept entry and two floats a tensor: positions are not counted."""
-        n_tensors = sum(len(tensors_of(unit)) for unit in layout.parameters)
-        return math.ceil(self.share * layout.n_parameters) * self.bits + 2 * FLOAT_BITS * n_tensors
+        return math.ceil(self.share * layout.n_parameters) * self.bits + 2 * FLOAT_BITS * n_tensors_of(layout)
 
     def __str__(self) -> str:
         return f"{self.label}, M {self.power:g}, R {self.bits}"

@@ -12,7 +12,7 @@ from gradwire_common.errors import BitstreamError
 from gradwire_common.layout.manifest import Layout, Unit
 from gradwire_common.methods.method import F32
 from gradwire_common.methods.published import FLOAT_BITS, Published
-from gradwire_common.methods.tensors import tensors_of
+from gradwire_common.methods.tensors import n_tensors_of, tensors_of
 
 
 class SignSgd(Published):
@@ -28,8 +28,7 @@ class SignSgd(Published):
 
     def authors_bits(self, layout: Layout) -> float:
         """Return a bit for every entry, and a float for every tensor."""
-        n_tensors = sum(len(tensors_of(unit)) for unit in layout.parameters)
-        return layout.n_parameters + FLOAT_BITS * n_tensors
+        return layout.n_parameters + FLOAT_BITS * n_tensors_of(layout)
 
     def pack(self, u: F32, unit: Unit, decoded: F32) -> bytes:
         """Return the scales of the tensors, then all signs, the first in the lowest bit; set for entries >= 0."""

@@ -1,6 +1,6 @@
 """The tensors in a unit."""
 
-from gradwire_common.layout.manifest import TensorSpec, Unit
+from gradwire_common.layout.manifest import Layout, TensorSpec, Unit
 
 
 def tensors_of(unit: Unit) -> list[tuple[TensorSpec, slice]]:
@@ -11,3 +11,8 @@ def tensors_of(unit: Unit) -> list[tuple[TensorSpec, slice]]:
             found.append((spec, slice(start, start + spec.size)))
         start += spec.size
     return found
+
+
+def n_tensors_of(layout: Layout) -> int:
+    """Return how many tensors of parameters have entries."""
+    return sum(len(tensors_of(unit)) for unit in layout.parameters)

@@ -35,6 +35,7 @@ from gradwire_server.supervision import Supervisor
 from gradwire_server.versions.collector import Collector
 from gradwire_server.versions.description import describe
 from gradwire_server.versions.events import Committed, Dropped, Ended, Event, Opened, Published, TakenBack
+from gradwire_server.versions.news import News
 from gradwire_server.versions.numbers import Numbers
 from gradwire_server.versions.versions import Versions
 
@@ -96,7 +97,7 @@ class Course:
             partial(_present, settings, self.membership.members, self.schedule),
         )
         self.over = asyncio.Event()
-        self._opened = asyncio.Event()
+        self._opened = News()
         self.failure: GradwireError | None = None
         self.was_over = False
         self._began = clock()
@@ -140,7 +141,7 @@ class Course:
                 self.progress.committed(event.record, self.books.records.newest_evaluations)
                 self.tallies.close_round(event.treated)
                 self.versions.complete(event.update, event.digest)
-                self._open()
+                self._opened.tell()
                 self.called.look()
             case Ended(failure=GradwireError() as failure):
                 self.fail(failure)
@@ -161,10 +162,6 @@ class Course:
         while self.schedule.phase is Phase.CLOSING and round_ == self.schedule.open_round + 1:
             await self._opened.wait()
 
-    def _open(self) -> None:
-        self._opened.set()
-        self._opened = asyncio.Event()
-
     def fail(self, error: GradwireError) -> None:
         """End the run because of `error`; the first is the one that counts."""
         log.error("the run ends: %s", error)
@@ -182,7 +179,7 @@ class Course:
         self.collector.pool.call_turns()
         self.called.look()
         self.over.set()
-        self._open()
+        self._opened.tell()
         self.membership.look_for_the_last()
 
     async def stop(self, reason: str) -> None:

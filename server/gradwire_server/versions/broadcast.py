@@ -1,6 +1,5 @@
 """The updates that watchers are sent: each encoded once, the newest kept for who lags behind."""
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
@@ -9,6 +8,7 @@ from gradwire_common.transport.chunks import Splitter
 from gradwire_common.transport.held import Marks, pack_marks
 from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.outcome.outcome import Kind, Version
+from gradwire_server.versions.news import News
 
 _KINDS = {
     Kind.SNAPSHOT: pb.UPDATE_KIND_SNAPSHOT,
@@ -44,7 +44,7 @@ class Update:
         self.complete = self.abandoned = False
         self.unit_digests = self.left_out = b""
         self.whole: Update | None = None
-        self._changed = asyncio.Event()
+        self._changed = News()
 
     @classmethod
     def of(cls, version: Version) -> "Update":
@@ -73,17 +73,17 @@ class Update:
     def append(self, frame: bytes) -> None:
         """Add the next frame."""
         self.frames.append(frame)
-        self._wake()
+        self._changed.tell()
 
     def finish(self, digest: int) -> None:
         """Say that there are no further frames."""
         self.digest, self.complete = digest, True
-        self._wake()
+        self._changed.tell()
 
     def abandon(self) -> None:
         """Say that the further frames will never come."""
         self.abandoned = True
-        self._wake()
+        self._changed.tell()
 
     async def messages(self, chunk_bytes: Callable[[], int], whole_bytes: int = 0) -> AsyncIterator[pb.WatchMessage]:
         """Yield the messages that carry it, made as they are asked for: one, or many and no end where it is abandoned.
@@ -132,10 +132,6 @@ class Update:
                 return
             await self._changed.wait()
 
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
 
 class Broadcast:
     """The newest updates, bounded in bytes, and the word to watchers that there are more.
@@ -148,20 +144,20 @@ class Broadcast:
         self.most_bytes = 0
         self._ring: deque[Update] = deque()
         self.n_bytes = 0  # frames of updates that are complete
-        self._changed = asyncio.Event()
+        self._changed = News()
         self.version = -1  # -1 until there are weights
         self.run_end: pb.RunEnd | None = None
 
     def begin(self, version: int, most_bytes: int) -> None:
         """Open the broadcast with weights, which watchers get as a snapshot; keep `most_bytes` of updates."""
         self.version, self.most_bytes = version, most_bytes
-        self._wake()
+        self._changed.tell()
 
     def publish(self, update: Update) -> None:
         """Let watchers have the next version, as far as it has been made."""
         self._ring.append(update)
         self.version = update.version
-        self._wake()
+        self._changed.tell()
 
     def complete(self, update: Update, digest: int) -> None:
         """Finish the newest version, all of whose frames have been made."""
@@ -179,7 +175,7 @@ class Broadcast:
     def end(self, reason: str) -> None:
         """Let watchers know that no version comes after this one. The first reason stands."""
         self.run_end = self.run_end or pb.RunEnd(version=max(self.version, 0), reason=reason)
-        self._wake()
+        self._changed.tell()
 
     def after(self, version: int) -> Update | None:
         """Return the update that makes version + 1 out of `version`; None where a snapshot must do."""
@@ -187,7 +183,7 @@ class Broadcast:
 
     def look_again(self) -> None:
         """Let everyone who waits for news check again whether they may."""
-        self._wake()
+        self._changed.tell()
 
     async def news(self, version: int, check: Callable[[], None]) -> bool:
         """Wait for a version after `version`, and return True; or for the end of the run, and return False.
@@ -200,7 +196,3 @@ class Broadcast:
             check()
             await self._changed.wait()
         return self.version > version
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()

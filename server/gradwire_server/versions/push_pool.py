@@ -19,6 +19,7 @@ from gradwire_server.rounds.deadlines import Deadlines
 from gradwire_server.rounds.schedule import Schedule, Verdict
 from gradwire_server.store.journal import Record
 from gradwire_server.store.state import Store
+from gradwire_server.versions.news import News
 
 
 class PushPool:
@@ -54,7 +55,7 @@ class PushPool:
         self._began = clock()
         self.memory = Memory(0, 0)
         self.changed = asyncio.Event()
-        self._turns_called = asyncio.Event()
+        self._turns_called = News()
         self.arriving = asyncio.Lock()
         limits, n = Limits.of(settings), settings.workers
         self.deadlines = Deadlines(settings.deadline, limits.share_up(n), limits.share_down(n))
@@ -109,8 +110,7 @@ class PushPool:
 
     def call_turns(self) -> None:
         """Let those who wait for their turn look again: somebody pushed, or is gone, or the run is over."""
-        self._turns_called.set()
-        self._turns_called = asyncio.Event()
+        self._turns_called.tell()
 
     def came_late(self, slot: int, worker: str) -> None:
         """Note that a push came too late to count."""

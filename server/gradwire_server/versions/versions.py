@@ -11,6 +11,7 @@ from gradwire_common.v1 import parameter_server_pb2 as pb
 from gradwire_server.outcome.outcome import Version
 from gradwire_server.rounds.schedule import Schedule
 from gradwire_server.versions.broadcast import Broadcast, Update
+from gradwire_server.versions.news import News
 from gradwire_server.versions.numbers import Numbers
 
 MAX_SNAPSHOTS = 2  # versions of which there are snapshots at once: each is as large as the model
@@ -32,7 +33,7 @@ class Versions:
         self._sent: weakref.WeakSet[Update] = weakref.WeakSet()  # updates that somebody may still be sent
         self._described: Version | None = None
         self._wanted = 0  # watchers that wait until a snapshot has been sent to all
-        self._changed = asyncio.Event()
+        self._changed = News()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._holders = 0  # how often a worker came to hold the newest version
 
@@ -177,8 +178,4 @@ class Versions:
 
     def _one_is_gone(self, _: weakref.ref[Update]) -> None:
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+            self._loop.call_soon_threadsafe(self._changed.tell)
